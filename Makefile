@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+# Everything is built out of tree, below build/ (build/san with SAN=1).
+#
+#   make            the programs and the BPF objects
+#   make unit       unit tests and packet cases that need no privileges
+#   make check      set-up, then every test (root)
+#   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
+#   make SAN=1      the same with AddressSanitizer and UBSan
+
+VERSION := $(shell cat VERSION)
+CC ?= cc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+
+ifdef SAN
+B := build/san
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT := -O1 -g
+else
+B := build
+SANFLAGS :=
+OPT := -O2 -g
+endif
+
+PKGS := libmicrohttpd jansson sqlite3 libcrypto libcurl libsystemd libnl-route-3.0 libnl-genl-3.0 libbpf
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lwslay
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith
+CPPFLAGS += -D_GNU_SOURCE -DKK_VERSION='"$(VERSION)"' -I. -Iinclude -Ilib -I$B/gen $(PKG_CFLAGS)
+CFLAGS += -std=gnu17 $(OPT) $(WARN) -fstack-protector-strong $(SANFLAGS)
+LDFLAGS += $(SANFLAGS) -Wl,--as-needed
+
+# A program is a folder with a main.c; the rest of the folder is also an
+# archive, so that unit tests can link it.
+PROGRAMS := $(patsubst %/main.c,%,$(wildcard controld/main.c gatewayd/main.c agentd/main.c agentd/relay/main.c ctl/main.c kkwg/main.c))
+name-controld := kkcontrold
+name-gatewayd := kkgatewayd
+name-agentd := kkagentd
+name-agentd/relay := kkrelay
+name-ctl := kkctl
+name-kkwg := kkwg
+
+LIB_SRC := $(wildcard lib/*/*.c)
+LIB_OBJ := $(LIB_SRC:%.c=$B/obj/%.o)
+LIB := $B/libkk.a
+BPF_SRC := $(wildcard bpf/*.bpf.c)
+BPF_OBJ := $(BPF_SRC:bpf/%.c=$B/bpf/%.o)
+BPF_SKEL := $(BPF_SRC:bpf/%.bpf.c=$B/gen/%.skel.h)
+BINS := $(foreach p,$(PROGRAMS),$B/$(name-$p))
+
+UNIT_SRC := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
+UNIT := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
+
+.DELETE_ON_ERROR:
+.PHONY: all unit-build unit check check-bare demo fmt lint clean
+.SECONDARY:
+
+all: $(BINS) $(BPF_OBJ)
+
+$B/obj/%.o: %.c | $(BPF_SKEL)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+# $(1): the program's folder, $(2): its other objects
+define program
+$B/$(subst /,-,$(1)).a: $(2)
+	@rm -f $$@
+	ar rcs $$@ $(2)
+$B/$(name-$(1)): $B/obj/$(1)/main.o $B/$(subst /,-,$(1)).a $(LIB)
+	$(CC) $(LDFLAGS) -o $$@ $$^ $(PKG_LIBS) -lm -lpthread
+endef
+# Only agentd has a program in a sub-folder; other sub-folders are parts of their program.
+sources = $(filter-out %/main.c $(if $(filter agentd,$1),agentd/relay/%),$(wildcard $1/*.c $1/*/*.c))
+$(foreach p,$(PROGRAMS),$(eval $(call program,$p,$(patsubst %.c,$B/obj/%.o,$(call sources,$p)))))
+ARCHIVES := $(foreach p,$(PROGRAMS),$B/$(subst /,-,$p).a)
+
+# BPF: one object per program file and its skeleton, embedded into the loader.
+BPF_CFLAGS := -std=gnu17 -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -D__TARGET_ARCH_x86 \
+	-I. -Iinclude -I/usr/include/$(shell $(CC) -print-multiarch)
+$B/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
+
+$B/gen/%.skel.h: $B/bpf/%.bpf.o
+	@mkdir -p $(@D)
+	$(BPFTOOL) gen skeleton $< name $* > $@
+
+# tests/unit/test_x.c links the library; tests/unit/PROGRAM/test_x.c that program's archive too.
+$B/unit/%: $B/obj/tests/unit/%.o $(LIB) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< $(wildcard $B/$(patsubst %/,%,$(dir $*)).a) $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread
+
+unit-build: $(UNIT)
+
+unit: all unit-build
+	scripts/check unit
+
+check:
+	scripts/bootstrap
+	$(MAKE) all unit-build
+	$(MAKE) SAN=1 all unit-build
+	scripts/check all
+
+check-bare:
+	scripts/check-bare
+
+demo:
+	scripts/bootstrap
+	$(MAKE) all
+	scripts/demo $(if $(KEEP),--keep)
+
+C_FILES = $(shell git ls-files '*.c' '*.h')
+fmt:
+	clang-format -i $(C_FILES)
+
+lint: $(BPF_SKEL)
+	scripts/lint
+
+clean:
+	rm -rf build
+
+-include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#include "util/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *log_name = "kk";
+static int log_max = LOG_INFO;
+static bool log_journal;
+
+void kk_log_init(const char *name, int max_priority)
+{
+	log_name = name;
+	log_max = max_priority;
+	log_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+void kk_log(int priority, const char *fmt, ...)
+{
+	char line[1024];
+	int saved = errno;
+	va_list ap;
+
+	if (priority > log_max)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	/* One call a line, so that lines of several processes do not mix. */
+	if (log_journal)
+		fprintf(stderr, "<%d>%s\n", priority, line);
+	else
+		fprintf(stderr, "%s: %s\n", log_name, line);
+	errno = saved;
+}
