@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How kkagentd tells kkrelay what to serve. The relay is a process of its own, without privileges, that
+ * outlives the daemon: the daemon opens listening sockets inside the tunnel's namespace and passes them
+ * over a Unix SOCK_SEQPACKET socket; the relay accepts, and connects to targets from its own namespace.
+ *
+ * One request a packet, one answer a packet, JSON, at most KK_RELAY_MESSAGE bytes:
+ *   {"op":"listen","service":ID,"name":"ssh","gateway":ID,"gateway_name":"gw1","protocol":"tcp"|"udp",
+ *    "port":P,"target":"HOST:PORT","proxy_protocol":false}     + the socket (SCM_RIGHTS)
+ *   {"op":"set","service":ID,"target":"HOST:PORT","proxy_protocol":false}   new connections only
+ *   {"op":"unlisten","service":ID,"gateway":ID}   no new connections; those that run go on
+ *   {"op":"list"}      -> {"listeners":[{as in listen}]}
+ *   {"op":"sessions"}  -> {"sessions":[{"service":"ssh","gateway":"gw1","protocol":"tcp","client":"203.0.113.9:40000",
+ *                          "target":"127.0.0.1:22","state":"open"|"closed"|"failed","error":"...",
+ *                          "started":UNIX_S,"rx_bytes":N,"tx_bytes":N}]}   newest first, KK_RELAY_SESSIONS_SHOWN at most
+ *   {"op":"quit"}      the relay closes everything and ends
+ * Answers are {"ok":true,...} or {"ok":false,"error":"sentence"}. "list" and "sessions" are open to every caller that may
+ * open the socket (mode 0660, owner of the daemon).
+ */
+#ifndef KK_AGENTD_RELAY_CONTROL_H
+#define KK_AGENTD_RELAY_CONTROL_H
+
+#define KK_RELAY_MESSAGE	65536
+#define KK_RELAY_SESSIONS_SHOWN 100
+#define KK_RELAY_UDP_IDLE_S	60
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The gateway's data plane in eBPF (bpf/kk_tc.bpf.c), seen from kkgatewayd and kkctl: tables in pinned maps,
+ * programs on two interfaces. All of it outlives the process: _open adopts what is there.
+ * Addresses are in network byte order, ports in host byte order.
+ */
+#ifndef KK_BPF_DATAPATH_H
+#define KK_BPF_DATAPATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <netinet/in.h>
+
+#include "util/err.h"
+#include "util/parse.h"
+
+struct kk_datapath;
+
+/* One published port (design: section 3): public address and port <-> Agent address and port. */
+struct kk_listener {
+	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	struct in_addr address;
+	uint16_t port;
+	struct in_addr agent_address;
+	uint16_t agent_port;
+	uint32_t service; /* id, for counters */
+};
+
+struct kk_datapath_config {
+	const char *pin_dir;	 /* below a bpffs, which is mounted at /sys/fs/bpf where it is not yet */
+	const char *public_ifname; /* programs are attached to its tc ingress ... */
+	const char *tunnel_ifname; /* ... and to this one's */
+	struct in_addr address;	 /* the public address that is managed */
+	struct kk_prefix4 pool;	 /* Agents' addresses: never reachable from outside, nor from each other */
+};
+
+/*
+ * Opens or adopts the maps, loads the programs and attaches them (atomically replacing an older version's).
+ * Tables that are there stay in force throughout. Returns 0 or a negative errno with @err.
+ */
+int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath **ret,
+		     struct kk_err *err);
+/* Lets go; maps stay pinned and programs attached. */
+void kk_datapath_close(struct kk_datapath *dp);
+/* Detaches the programs and removes the pins of @pin_dir: the end of a gateway on this machine. */
+int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const char *tunnel_ifname,
+		       struct kk_err *err);
+
+/*
+ * Brings the tables from what they hold to exactly @listeners, touching only entries that differ; on failure
+ * everything is put back. -EEXIST: two listeners claim the same public or Agent port (@err names the port).
+ */
+int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
+		     struct kk_err *err);
+
+/* Reads the tables back (not the caller's memory of them). *@ret is freed by the caller. Count or errno. */
+int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err);
+
+struct kk_datapath_counter {
+	const char *name;     /* static: a verdict or drop reason as the core names it */
+	uint64_t packets, bytes; /* summed over CPUs */
+};
+
+/* All counters, in the order of the core's table. *@ret is freed by the caller. Count or errno. */
+int kk_datapath_counters(struct kk_datapath *dp, struct kk_datapath_counter **ret,
+			 struct kk_err *err);
+
+/* For status: "tc", and why not something better, in words. */
+const char *kk_datapath_kind(const struct kk_datapath *dp);
+const char *kk_datapath_reason(const struct kk_datapath *dp);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libmicrohttpd inside an sd-event loop: no threads, one handler a request once its body is complete,
+ * answers now or later, and upgrade to a WebSocket.
+ */
+#ifndef KK_HTTPD_HTTPD_H
+#define KK_HTTPD_HTTPD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <netinet/in.h>
+
+#include <systemd/sd-event.h>
+
+#include "util/err.h"
+
+struct kk_httpd;
+struct kk_httpd_request; /* lives until it has been answered and sent */
+
+struct kk_httpd_config {
+	struct sockaddr_in listen;
+	const char *tls_cert, *tls_key; /* PEM texts; both NULL: plain HTTP (metrics on a local port) */
+	size_t body_max;		/* bytes; more is answered with 413 before the handler runs */
+	unsigned int connections_max;
+	/* Called with the whole body; must answer, or keep @req and answer later. */
+	void (*handle)(struct kk_httpd_request *req, void *userdata);
+	/* Answers in the form of the API what the server itself refuses (413, 400). May be NULL. */
+	void (*refuse)(struct kk_httpd_request *req, unsigned int status, void *userdata);
+	/* The peer of a request that was kept went away: drop every use of @req. May be NULL. */
+	void (*gone)(struct kk_httpd_request *req, void *userdata);
+	void *userdata;
+};
+
+int kk_httpd_new(sd_event *event, const struct kk_httpd_config *config, struct kk_httpd **ret,
+		 struct kk_err *err);
+/* Closes every connection. Requests that are still kept end through @gone. */
+void kk_httpd_free(struct kk_httpd *httpd);
+/* The port that is listened on, host byte order (for port 0 in the configuration). */
+uint16_t kk_httpd_port(const struct kk_httpd *httpd);
+
+const char *kk_httpd_method(const struct kk_httpd_request *req);
+const char *kk_httpd_path(const struct kk_httpd_request *req); /* without the query */
+const char *kk_httpd_header(const struct kk_httpd_request *req, const char *name); /* or NULL */
+const char *kk_httpd_query(const struct kk_httpd_request *req, const char *name);  /* or NULL */
+const char *kk_httpd_body(const struct kk_httpd_request *req, size_t *ret_len);
+/* The caller's address as text, without the port. */
+const char *kk_httpd_peer(const struct kk_httpd_request *req);
+/* A pointer of the handler's own, for a request that is kept. */
+void kk_httpd_set_data(struct kk_httpd_request *req, void *data);
+void *kk_httpd_data(const struct kk_httpd_request *req);
+
+/* Adds a header to the answer to come. */
+int kk_httpd_add_header(struct kk_httpd_request *req, const char *name, const char *value);
+/* Answers; @body is copied. @req is not to be used afterwards. */
+void kk_httpd_answer(struct kk_httpd_request *req, unsigned int status, const char *content_type,
+		     const void *body, size_t len);
+
+/*
+ * Answers a WebSocket opening handshake (RFC 6455 section 4.2) with 101, or with 400/426 where it is
+ * none. @opened gets a non-blocking descriptor that carries the frames in clear; it is its owner's until
+ * kk_httpd_upgrade_close(@connection).
+ */
+struct kk_httpd_upgrade;
+void kk_httpd_upgrade(struct kk_httpd_request *req,
+		      void (*opened)(struct kk_httpd_upgrade *connection, int fd, void *userdata),
+		      void *userdata);
+void kk_httpd_upgrade_close(struct kk_httpd_upgrade *connection);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Interfaces, addresses, routes and network namespaces, by rtnetlink (libnl-route-3). Every call acts in
+ * the calling thread's network namespace. What is there already is no error: calls say how it shall be.
+ */
+#ifndef KK_NET_NET_H
+#define KK_NET_NET_H
+
+#include <stdbool.h>
+#include <netinet/in.h>
+
+#include "util/err.h"
+#include "util/parse.h"
+
+/* The index of @ifname, or -ENODEV. */
+int kk_net_ifindex(const char *ifname);
+/* Link up (or down) with @mtu bytes (0: leave). */
+int kk_net_link_set(const char *ifname, bool up, unsigned int mtu, struct kk_err *err);
+/* Moves @ifname into the namespace open as @netns_fd. */
+int kk_net_link_move(const char *ifname, int netns_fd, struct kk_err *err);
+int kk_net_link_del(const char *ifname, struct kk_err *err);
+
+/* @prefix.addr with its host bits: an interface address. */
+int kk_net_addr_add(const char *ifname, const struct kk_prefix4 *prefix, struct kk_err *err);
+int kk_net_addr_del(const char *ifname, const struct kk_prefix4 *prefix, struct kk_err *err);
+/* All IPv4 addresses of @ifname; *@ret is freed by the caller. Returns how many or a negative errno. */
+int kk_net_addr_list(const char *ifname, struct kk_prefix4 **ret, struct kk_err *err);
+/* A route to @prefix over @ifname, scope link, with @metric. */
+int kk_net_route_add(const char *ifname, const struct kk_prefix4 *prefix, uint32_t metric,
+		     struct kk_err *err);
+int kk_net_route_del(const char *ifname, const struct kk_prefix4 *prefix, uint32_t metric,
+		     struct kk_err *err);
+/* The interface that the default route (IPv4) leaves by; @ifname has IFNAMSIZ bytes. -ENETUNREACH: none. */
+int kk_net_default_ifname(char *ifname, struct kk_err *err);
+
+/* Writes /proc/sys/net/ipv4/conf/@ifname/@key. */
+int kk_net_sysctl4(const char *ifname, const char *key, const char *value, struct kk_err *err);
+
+/*
+ * Named namespaces as ip-netns(8) keeps them, below /run/netns. _open makes it (with loopback up) where
+ * there is none and returns a descriptor of it that the caller closes.
+ */
+int kk_netns_open(const char *name, bool *ret_made, struct kk_err *err);
+int kk_netns_del(const char *name, struct kk_err *err);
+
+/* Enters a namespace for a scope: returns the way back (for _leave), or a negative errno. */
+int kk_netns_enter(int netns_fd);
+void kk_netns_leave(int *back_fd);
+#define KK_CLEANUP_NETNS KK_CLEANUP(kk_netns_leave)
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One face for two ways of WireGuard: the kernel's, by generic netlink, and a userspace engine, by the
+ * cross-platform UAPI socket (https://www.wireguard.com/xplatform/#configuration-protocol).
+ * The tunnel outlives the process that made it: closing a struct wgctl leaves it running.
+ */
+#ifndef KK_WGCTL_H
+#define KK_WGCTL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <netinet/in.h>
+
+#include "util/encode.h"
+#include "util/err.h"
+#include "util/parse.h"
+
+enum wgctl_kind {
+	WGCTL_AUTO,	 /* the kernel's where it has one, else userspace */
+	WGCTL_KERNEL,
+	WGCTL_USERSPACE,
+};
+
+struct wgctl; /* opaque, one interface */
+
+#define WGCTL_ALLOWED_MAX 8
+
+struct wgctl_peer {
+	uint8_t public_key[KK_KEY_LEN];
+	struct sockaddr_in endpoint;	    /* sin_family 0: none or leave as it is */
+	uint16_t keepalive;		    /* seconds, 0: off */
+	struct kk_prefix4 allowed[WGCTL_ALLOWED_MAX]; /* replaces what the peer had */
+	size_t n_allowed;
+	/* filled by wgctl_get only */
+	int64_t last_handshake; /* Unix seconds, 0: never */
+	uint64_t rx_bytes, tx_bytes;
+};
+
+struct wgctl_device {
+	uint8_t private_key[KK_KEY_LEN]; /* all zero: none yet */
+	uint8_t public_key[KK_KEY_LEN];
+	uint16_t listen_port; /* host byte order */
+	struct wgctl_peer *peers;
+	size_t n_peers;
+};
+
+/*
+ * Opens interface @ifname in the caller's network namespace, or adopts it if it is there already
+ * (*@ret_adopted true); an adopted interface may since have been moved to another namespace, which the
+ * UAPI does not notice; for the kernel's, enter that namespace first. A userspace engine is started detached, in a session of its own, from
+ * the program @engine (NULL: kkwg from our own directory or PATH if there, else wireguard-go from PATH),
+ * and is waited for until its socket answers, 5 s at most.
+ * Returns 0 with *@ret to be closed by wgctl_close, or a negative errno with @err.
+ */
+int wgctl_open(const char *ifname, enum wgctl_kind kind, const char *engine, struct wgctl **ret,
+	       bool *ret_adopted, struct kk_err *err);
+void wgctl_close(struct wgctl *wg);
+void wgctl_closep(struct wgctl **wg);
+
+/* WGCTL_KERNEL or WGCTL_USERSPACE, and for status why that one, in words. Valid until closed. */
+enum wgctl_kind wgctl_kind(const struct wgctl *wg);
+const char *wgctl_reason(const struct wgctl *wg);
+
+/* Sets the private key and the UDP port to listen on (0: any); peers stay. */
+int wgctl_set_device(struct wgctl *wg, const uint8_t private_key[KK_KEY_LEN], uint16_t listen_port,
+		     struct kk_err *err);
+/* Adds or changes @n peers in one request: a peer that is there keeps its session. */
+int wgctl_set_peers(struct wgctl *wg, const struct wgctl_peer *peers, size_t n, struct kk_err *err);
+int wgctl_remove_peer(struct wgctl *wg, const uint8_t public_key[KK_KEY_LEN], struct kk_err *err);
+/* Reads everything back; the caller releases it with wgctl_device_free, which wipes the key. */
+int wgctl_get(struct wgctl *wg, struct wgctl_device *ret, struct kk_err *err);
+void wgctl_device_free(struct wgctl_device *device);
+/* Ends the tunnel: deletes the kernel's interface or stops the engine. @wg is still to be closed. */
+int wgctl_destroy(struct wgctl *wg, struct kk_err *err);
+
+/* A fresh Curve25519 private key (RFC 7748), clamped; and the public key of one. */
+int wgctl_genkey(uint8_t private_key[KK_KEY_LEN]);
+int wgctl_pubkey(const uint8_t private_key[KK_KEY_LEN], uint8_t public_key[KK_KEY_LEN]);
+
+#endif
