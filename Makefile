@@ -84,7 +84,7 @@ ARCHIVES := $(foreach p,$(PROGRAMS),$B/$(subst /,-,$p).a)
 
 # BPF: one object per program file and its skeleton, embedded into the loader.
 BPF_CFLAGS := -std=gnu17 -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -D__TARGET_ARCH_x86 \
-	-I. -Iinclude -I/usr/include/$(shell $(CC) -print-multiarch)
+	-I. -Iinclude -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 $B/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
