@@ -25,7 +25,7 @@ SANFLAGS :=
 OPT := -O2 -g
 endif
 
-PKGS := libmicrohttpd jansson sqlite3 libcrypto libcurl libsystemd libnl-route-3.0 libnl-genl-3.0 libbpf
+PKGS := libmicrohttpd jansson sqlite3 libssl libcrypto libcurl libsystemd libnl-route-3.0 libnl-genl-3.0 libbpf
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lwslay
 
@@ -84,7 +84,7 @@ ARCHIVES := $(foreach p,$(PROGRAMS),$B/$(subst /,-,$p).a)
 
 # BPF: one object per program file and its skeleton, embedded into the loader.
 BPF_CFLAGS := -std=gnu17 -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -D__TARGET_ARCH_x86 \
-	-I. -Iinclude -I/usr/include/$(shell $(CC) -print-multiarch)
+	-I. -Iinclude -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 $B/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<

@@ -7,6 +7,8 @@
 #define KK_NET_NET_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <netinet/in.h>
 
 #include "util/err.h"
@@ -14,6 +16,10 @@
 
 /* The index of @ifname, or -ENODEV. */
 int kk_net_ifindex(const char *ifname);
+/* Makes an interface of @kind as ip-link(8) names it. -EEXIST: the name is taken; -EOPNOTSUPP: no such kind. */
+int kk_net_link_add(const char *ifname, const char *kind, struct kk_err *err);
+/* The kind of @ifname ("tun", "wireguard"; "" for hardware) into @ret of @len bytes. -ENODEV: no such interface. */
+int kk_net_link_kind(const char *ifname, char *ret, size_t len);
 /* Link up (or down) with @mtu bytes (0: leave). */
 int kk_net_link_set(const char *ifname, bool up, unsigned int mtu, struct kk_err *err);
 /* Moves @ifname into the namespace open as @netns_fd. */

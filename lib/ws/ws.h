@@ -20,14 +20,17 @@ struct kk_ws;
 struct kk_ws_config {
 	bool server;
 	int fd; /* watched for readiness; not closed by us */
-	/* Non-blocking; return bytes, 0 at the end of the stream, or -EAGAIN / another negative errno. */
+	/*
+	 * Non-blocking; return bytes, 0 at the end of the stream, or -EAGAIN / another negative errno. A call
+	 * after -EAGAIN brings the same bytes, perhaps at another address (SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER).
+	 */
 	ssize_t (*recv)(void *buf, size_t len, void *userdata);
 	ssize_t (*send)(const void *buf, size_t len, void *userdata);
 	size_t message_max; /* longest message taken, bytes; longer ones close with 1009 */
 	size_t queue_max;   /* bytes that may wait to be sent; more closes the connection */
 	unsigned int ping_s; /* send a ping this often, 0: never */
 	unsigned int idle_s; /* close after hearing nothing for this long, 0: never */
-	/* A whole text message; @text is NUL-terminated and valid during the call. */
+	/* A whole text message; @text is NUL-terminated and valid during the call. May free @ws. */
 	void (*message)(struct kk_ws *ws, const char *text, size_t len, void *userdata);
 	/*
 	 * Called once, from the event loop and never from inside kk_ws_send: the connection has ended, @reason

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+/* From one configuration to the next, by a snapshot or a delta. */
+#include "proto/model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/list.h"
+#include "proto/objects.h"
+#include "util/json.h"
+
+struct message {
+	const char *type, *epoch;
+	int64_t from, generation;
+	json_t *self, *put, *remove;
+};
+
+static const struct kk_json_field message_fields[] = {
+	KK_JSON_FIELD("type", KK_JSON_STRING, KK_JSON_REQUIRED, struct message, type, .max = 32),
+	KK_JSON_FIELD("epoch", KK_JSON_STRING, 0, struct message, epoch, .min = 1, .max = 39),
+	KK_JSON_FIELD("from", KK_JSON_INT, 0, struct message, from, .min = 0, .max = INT64_MAX),
+	KK_JSON_FIELD("generation", KK_JSON_INT, KK_JSON_REQUIRED, struct message, generation,
+		      .min = 1, .max = INT64_MAX),
+	KK_JSON_FIELD("self", KK_JSON_ANY, 0, struct message, self),
+	KK_JSON_FIELD("put", KK_JSON_ANY, 0, struct message, put),
+	KK_JSON_FIELD("remove", KK_JSON_ANY, 0, struct message, remove),
+};
+
+static bool is_agent(const struct kk_self *self)
+{
+	return self->subnet.len != 0;
+}
+
+/* What holds between objects, which no single one can show. */
+static int check_whole(const struct kk_config *config, struct kk_err *err)
+{
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct kk_service *s = &config->services[i];
+
+		if (is_agent(&config->self)) {
+			if (!s->target[0])
+				return kk_err_set(err, EINVAL, "target",
+						  "service %s: target: is missing", s->name);
+			continue;
+		}
+		if (!s->agent)
+			return kk_err_set(err, EINVAL, "agent", "service %s: agent: is missing",
+					  s->name);
+		if (!kk_config_agent(config, s->agent))
+			return kk_err_set(err, EINVAL, "agent",
+					  "service %s: agent: there is no Agent with id %lld",
+					  s->name, (long long)s->agent);
+	}
+	return 0;
+}
+
+static int read_snapshot(const json_t *msg, const struct message *m, struct kk_config *config,
+			 struct kk_err *err)
+{
+	int r;
+
+	if (!m->epoch)
+		return kk_err_set(err, EINVAL, "epoch", "epoch: is missing");
+	if (!m->self)
+		return kk_err_set(err, EINVAL, "self", "self: is missing");
+	strcpy(config->epoch, m->epoch);
+	r = kk_object_self(m->self, &config->self, err);
+	if (r == 0)
+		r = kk_object_list(msg, &kk_object_gateways, (void **)&config->gateways,
+				   &config->n_gateways, err);
+	if (r == 0)
+		r = kk_object_list(msg, &kk_object_agents, (void **)&config->agents,
+				   &config->n_agents, err);
+	if (r == 0)
+		r = kk_object_list(msg, &kk_object_services, (void **)&config->services,
+				   &config->n_services, err);
+	return r;
+}
+
+/* One list of a delta: *@ret is @list with what @m puts and removes. */
+static int change_list(const struct message *m, const struct kk_object_kind *kind, const void *list,
+		       size_t n, void **ret, size_t *ret_n, struct kk_err *err)
+{
+	KK_CLEANUP_FREE void *put = NULL;
+	KK_CLEANUP_FREE int64_t *remove = NULL;
+	size_t n_put = 0, n_remove = 0;
+	int r;
+
+	r = kk_object_list(m->put, kind, &put, &n_put, err);
+	if (r == 0)
+		r = kk_object_ids(m->remove, kind, &remove, &n_remove, err);
+	if (r < 0)
+		return r;
+	*ret = kk_list_merge(list, n, put, n_put, remove, n_remove, kind->size, ret_n);
+	if (!*ret)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	if (*ret_n > kind->max)
+		return kk_err_set(err, EINVAL, kind->name, "%s: %zu are too many, %zu at most",
+				  kind->name, *ret_n, kind->max);
+	return 0;
+}
+
+static int check_delta(const struct kk_config *old, const struct message *m, struct kk_err *err)
+{
+	if (m->epoch && strcmp(m->epoch, old->epoch) != 0)
+		return kk_err_set(err, ESTALE, "epoch", "epoch: the delta is of another epoch");
+	if (!old->epoch[0] || m->from != old->generation)
+		return kk_err_set(err, ESTALE, "from",
+				  "from: the delta begins at generation %lld, this is %lld",
+				  (long long)m->from, (long long)old->generation);
+	if (m->generation < m->from)
+		return kk_err_set(err, EINVAL, "generation",
+				  "generation: %lld is before %lld, where the delta begins",
+				  (long long)m->generation, (long long)m->from);
+	if (m->put && !json_is_object(m->put))
+		return kk_err_set(err, EINVAL, "put", "put: a JSON object is wanted here");
+	if (m->remove && !json_is_object(m->remove))
+		return kk_err_set(err, EINVAL, "remove", "remove: a JSON object is wanted here");
+	return 0;
+}
+
+static int read_delta(const struct kk_config *old, const struct message *m,
+		      struct kk_config *config, struct kk_err *err)
+{
+	const json_t *self = json_object_get(m->put, "self");
+	int r;
+
+	r = check_delta(old, m, err);
+	if (r < 0)
+		return r;
+	strcpy(config->epoch, old->epoch);
+	config->self = old->self;
+	if (self)
+		r = kk_object_self(self, &config->self, err);
+	if (r == 0 && is_agent(&config->self) != is_agent(&old->self))
+		return kk_err_set(err, EINVAL, "self", "self: a node cannot change its role");
+	if (r == 0)
+		r = change_list(m, &kk_object_gateways, old->gateways, old->n_gateways,
+				(void **)&config->gateways, &config->n_gateways, err);
+	if (r == 0)
+		r = change_list(m, &kk_object_agents, old->agents, old->n_agents,
+				(void **)&config->agents, &config->n_agents, err);
+	if (r == 0)
+		r = change_list(m, &kk_object_services, old->services, old->n_services,
+				(void **)&config->services, &config->n_services, err);
+	return r;
+}
+
+int kk_config_next(const struct kk_config *old, const json_t *msg, struct kk_config *ret,
+		   struct kk_err *err)
+{
+	struct message m = {.from = -1};
+	KK_CLEANUP(kk_config_clean) struct kk_config config = {0};
+	int r;
+
+	r = kk_json_read_lax(msg, message_fields, ARRAY_SIZE(message_fields), &m, err);
+	if (r < 0)
+		return -EINVAL; /* -ERANGE too: the caller tells apart only stale and bad */
+	if (strcmp(m.type, "snapshot") == 0)
+		r = read_snapshot(msg, &m, &config, err);
+	else if (strcmp(m.type, "delta") == 0)
+		r = read_delta(old, &m, &config, err);
+	else
+		return kk_err_set(err, EINVAL, "type", "type: \"%s\" is neither snapshot nor delta",
+				  m.type);
+	if (r == 0)
+		r = check_whole(&config, err);
+	if (r < 0)
+		return r == -ESTALE || r == -ENOMEM ? r : -EINVAL;
+	config.generation = m.generation;
+	*ret = config;
+	config = (struct kk_config){0};
+	return 0;
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include "proto/model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/list.h"
+
+void kk_config_clean(struct kk_config *config)
+{
+	free(config->gateways);
+	free(config->agents);
+	free(config->services);
+	*config = (struct kk_config){0};
+}
+
+int kk_config_copy(const struct kk_config *from, struct kk_config *ret)
+{
+	struct kk_config copy = *from;
+
+	copy.gateways = kk_list_copy(from->gateways, from->n_gateways, sizeof(*from->gateways));
+	copy.agents = kk_list_copy(from->agents, from->n_agents, sizeof(*from->agents));
+	copy.services = kk_list_copy(from->services, from->n_services, sizeof(*from->services));
+	if (!copy.gateways || !copy.agents || !copy.services) {
+		kk_config_clean(&copy);
+		return -ENOMEM;
+	}
+	*ret = copy;
+	return 0;
+}
+
+const struct kk_gateway *kk_config_gateway(const struct kk_config *config, int64_t id)
+{
+	return kk_list_find(config->gateways, config->n_gateways, sizeof(*config->gateways), id);
+}
+
+const struct kk_agent *kk_config_agent(const struct kk_config *config, int64_t id)
+{
+	return kk_list_find(config->agents, config->n_agents, sizeof(*config->agents), id);
+}
+
+const struct kk_service *kk_config_service(const struct kk_config *config, int64_t id)
+{
+	return kk_list_find(config->services, config->n_services, sizeof(*config->services), id);
+}
+
+struct in_addr kk_subnet_host(const struct kk_prefix4 *subnet, uint8_t host)
+{
+	return (struct in_addr){.s_addr = subnet->addr.s_addr | htonl(host)};
+}

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Network namespaces: commands, sockets and links in them."""
+
+import contextlib
+import ctypes
+import os
+import subprocess
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def sh(*argv, **options):
+    """Runs a command that has to succeed and returns what it printed."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+                          stdin=None if "input" in options else subprocess.DEVNULL, **options)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)}: exit status {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def within(namespace, *argv):
+    """The command line that runs argv in a namespace. `ip netns exec` would hide /sys/fs/bpf from it."""
+    return ["nsenter", f"--net=/run/netns/{namespace}", "--", *argv]
+
+
+def add(namespace):
+    sh("ip", "netns", "add", namespace)
+    sh("ip", "-n", namespace, "link", "set", "lo", "up")
+
+
+def exists(namespace):
+    return os.path.exists(f"/run/netns/{namespace}")
+
+
+def pids(namespace):
+    if not exists(namespace):
+        return []
+    return [int(pid) for pid in sh("ip", "netns", "pids", namespace).split()]
+
+
+def add_bridge(namespace, name, address=None):
+    sh("ip", "-n", namespace, "link", "add", name, "type", "bridge")
+    if address:
+        sh("ip", "-n", namespace, "addr", "add", address, "dev", name)
+    sh("ip", "-n", namespace, "link", "set", name, "up")
+
+
+def add_cable(namespace, interface, peer_namespace, peer_interface, bridge=None, peer_address=None):
+    """A veth pair between two namespaces, the near end plugged into a bridge where one is named."""
+    sh("ip", "-n", namespace, "link", "add", interface, "type", "veth",
+       "peer", "name", peer_interface, "netns", peer_namespace)
+    if bridge:
+        sh("ip", "-n", namespace, "link", "set", interface, "master", bridge)
+    sh("ip", "-n", namespace, "link", "set", interface, "up")
+    if peer_address:
+        sh("ip", "-n", peer_namespace, "addr", "add", peer_address, "dev", peer_interface)
+    sh("ip", "-n", peer_namespace, "link", "set", peer_interface, "up")
+
+
+def add_default_route(namespace, via):
+    sh("ip", "-n", namespace, "route", "add", "default", "via", via)
+
+
+def set_forwarding(namespace):
+    sh(*within(namespace, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"))
+
+
+@contextlib.contextmanager
+def entered(namespace):
+    """The calling thread is in the namespace meanwhile; sockets made here belong to it for good."""
+    with open("/proc/thread-self/ns/net", "rb") as home, open(f"/run/netns/{namespace}", "rb") as there:
+        _setns(there)
+        try:
+            yield
+        finally:
+            _setns(home)
+
+
+def _setns(namespace_file):
+    if _libc.setns(namespace_file.fileno(), _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""The whole of it: network, services, product, what is published; up, tried, down."""
+
+from . import topology
+from .product import Product, default_build
+from .published import DEMO
+from .record import Record
+from .services import Postgres, Ssh, Udp, Web
+
+
+class World:
+    def __init__(self, build=None, agents=("agent",), progress=lambda text: None):
+        self.build, self.agents, self.progress = build or default_build(), agents, progress
+        self.record = Record.new()
+        self.network = self.product = None
+        self.services = {}
+
+    @property
+    def id(self):
+        return self.record.id
+
+    def up(self):
+        """Everything but what is published."""
+        self.progress(f"network namespaces kk-{self.id}-*: user, gw1, gw2, control, nat, lan, {', '.join(self.agents)}")
+        self.network = network = topology.Network(self.record, self.agents)
+        self.progress("OpenSSH, PostgreSQL, nginx and a UDP service behind the NAT")
+        self.services = {
+            "ssh": Ssh(self.record, network["agent"]),
+            "postgres": Postgres(self.record, network["lan"], topology.LAN),
+            "web": Web(self.record, network["lan"], topology.LAN),
+            "udp": Udp(self.record, network["lan"], topology.LAN),
+        }
+        self.services["ssh"].known_hosts([f"{address}:2222" for address in topology.GATEWAYS.values()])
+        self.product = Product(self.record, self.network, self.build)
+        self._start_product()
+        for service in self.services.values():
+            service.wait()
+
+    def _start_product(self):
+        self.progress("kkcontrold")
+        self.product.start_control()
+        for name in topology.GATEWAYS:
+            self.progress(f"kkgatewayd on {name} ({topology.GATEWAYS[name]})")
+            self.product.join_gateway(name)
+            self.product.start_node(name)
+        for name in self.agents:
+            self.progress(f"kkagentd on {name} (behind the NAT)")
+            self.product.join_agent(name)
+            self.product.start_node(name)
+        self.product.wait_connected(*topology.GATEWAYS, *self.agents)
+        self.product.wait_tunnels(self.agents)
+
+    def publish(self, services=DEMO):
+        for service in services:
+            argv = service.arguments()
+            self.progress("kkctl service " + " ".join(argv))
+            self.product.kkctl("service", *argv)
+
+    def attempt(self, service, gateway):
+        """Tries a service through a gateway; the client's address as the Agent saw it."""
+        before = self._clients(service, gateway)
+        seen_by_service = service.probe(self, topology.GATEWAYS[gateway])
+        new = self._clients(service, gateway) - before
+        clients = {client.rpartition(":")[0] for client in new}
+        if clients != {topology.USER}:
+            raise AssertionError(f"the Agent saw {sorted(clients) or 'nobody'}, not {topology.USER}")
+        if seen_by_service not in (None, topology.USER):
+            raise AssertionError(f"the service saw {seen_by_service}, not {topology.USER}")
+        return topology.USER
+
+    def _clients(self, service, gateway):
+        return {session["client"] for session in self.product.sessions()
+                if (session["service"], session["gateway"]) == (service.name, gateway)}
+
+    def logs(self):
+        """The ends of all logs, for a report of a failure."""
+        directory = self.record.directory / "log"
+        if not directory.exists():
+            return ""
+        ends = []
+        for log in sorted(directory.iterdir()):
+            lines = log.read_text(errors="replace").splitlines()[-15:]
+            ends += [f"--- {log.name}", *lines] if lines else []
+        return "\n".join(ends)
+
+    def down(self):
+        self.record.take_down()
