@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The product on Debian's kernels, with what only they have: kernel WireGuard, their verifier, modules."""
 
+from conftest import TREE
+
 # What the product, its tests and its benchmarks use, or are compared with.
 MODULES = """wireguard veth bridge tun dummy ifb vrf
     nf_tables nft_chain_nat nft_masq nft_ct nft_compat nft_flow_offload nf_conntrack nf_flow_table_inet
@@ -23,3 +25,23 @@ def test_modules(on_kernel):
     """They load, and what the tools ask for loads by itself in a machine that has just started."""
     on_kernel.ok("sh", "-ec", USE)
     on_kernel.ok("modprobe", "-a", *MODULES)
+
+
+def cmocka(machine, *programs, timeout_s=120):
+    """Runs them in one machine: all tests pass, none is left out."""
+    script = "".join(f"{program}\n" for program in programs)
+    output = machine.ok("sh", "-exc", f"exec 2>&1\n{script}", timeout_s=timeout_s)
+    assert output.count("[  PASSED  ]") == len(programs), output
+    assert "SKIPPED" not in output, output
+
+
+def test_wgctl(on_kernel):
+    """lib/wgctl with the kernel's WireGuard, wg(8) as the witness; and the walk that both back ends go."""
+    cmocka(on_kernel, "build/vm/test_wgctl_kernel", "build/unit/test_wgctl_engine")
+
+
+def test_bpf(on_kernel):
+    """The programs pass this kernel's verifier, and their packet cases come out as everywhere."""
+    programs = sorted(f"build/unit/{source.stem}" for source in (TREE / "tests/unit").glob("test_bpf_*.c"))
+    assert programs
+    cmocka(on_kernel, *programs)
