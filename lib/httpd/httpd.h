@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * libmicrohttpd inside an sd-event loop: no threads, one handler a request once its body is complete,
- * answers now or later, and upgrade to a WebSocket.
+ * answers now or later, and upgrade to a WebSocket. TLS ends in front of it, in OpenSSL: libmicrohttpd 0.9.75
+ * tells an upgraded TLS connection nothing of the peer's leaving before it next writes.
+ * With TLS the process ignores SIGPIPE from then on.
  */
 #ifndef KK_HTTPD_HTTPD_H
 #define KK_HTTPD_HTTPD_H
@@ -56,14 +58,15 @@ void kk_httpd_answer(struct kk_httpd_request *req, unsigned int status, const ch
 		     const void *body, size_t len);
 
 /*
- * Answers a WebSocket opening handshake (RFC 6455 section 4.2) with 101, or with 400/426 where it is
- * none. @opened gets a non-blocking descriptor that carries the frames in clear; it is its owner's until
- * kk_httpd_upgrade_close(@connection).
+ * Answers a WebSocket opening handshake (RFC 6455 section 4.2) with 101 and returns 0; or refuses it with 400
+ * or 426 where it is none (-EINVAL), or closes the connection (-ENOMEM), and @opened is never called.
+ * @opened gets a non-blocking descriptor that carries the frames in clear; it is its owner's until
+ * kk_httpd_upgrade_close(@connection). If the connection broke before, it gets NULL and -1 instead.
  */
 struct kk_httpd_upgrade;
-void kk_httpd_upgrade(struct kk_httpd_request *req,
-		      void (*opened)(struct kk_httpd_upgrade *connection, int fd, void *userdata),
-		      void *userdata);
+int kk_httpd_upgrade(struct kk_httpd_request *req,
+		     void (*opened)(struct kk_httpd_upgrade *connection, int fd, void *userdata),
+		     void *userdata);
 void kk_httpd_upgrade_close(struct kk_httpd_upgrade *connection);
 
 #endif

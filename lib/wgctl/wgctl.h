@@ -33,6 +33,7 @@ struct wgctl_peer {
 	struct kk_prefix4 allowed[WGCTL_ALLOWED_MAX]; /* replaces what the peer had */
 	size_t n_allowed;
 	/* filled by wgctl_get only */
+	bool allowed_other;	/* it has allowed IPs that do not fit above: IPv6, or more of them */
 	int64_t last_handshake; /* Unix seconds, 0: never */
 	uint64_t rx_bytes, tx_bytes;
 };
@@ -47,11 +48,16 @@ struct wgctl_device {
 
 /*
  * Opens interface @ifname in the caller's network namespace, or adopts it if it is there already
- * (*@ret_adopted true); an adopted interface may since have been moved to another namespace, which the
- * UAPI does not notice; for the kernel's, enter that namespace first. A userspace engine is started detached, in a session of its own, from
- * the program @engine (NULL: kkwg from our own directory or PATH if there, else wireguard-go from PATH),
- * and is waited for until its socket answers, 5 s at most.
- * Returns 0 with *@ret to be closed by wgctl_close, or a negative errno with @err.
+ * (*@ret_adopted true). -EEXIST: the name is taken by something that is no WireGuard, or by the other kind.
+ * - Kernel: every call acts in the namespace that the caller is in at that time, so enter the one the
+ *   interface is in (also for the opening that adopts it).
+ * - Userspace: calls go to the engine's socket and work from every namespace, wherever the interface was
+ *   moved. An engine that answers is adopted by its name, even if its interface is in another namespace:
+ *   a caller that must have it here asks kk_net_ifindex. What a dead engine left behind is removed; an
+ *   engine whose interface has vanished is ended and replaced.
+ * A userspace engine is started detached, in a session of its own, from the program @engine (NULL: kkwg from our
+ * own directory or PATH if there, else wireguard-go from PATH), and is waited for until its socket answers,
+ * 5 s at most. Returns 0 with *@ret to be closed by wgctl_close, or a negative errno with @err.
  */
 int wgctl_open(const char *ifname, enum wgctl_kind kind, const char *engine, struct wgctl **ret,
 	       bool *ret_adopted, struct kk_err *err);
@@ -65,8 +71,12 @@ const char *wgctl_reason(const struct wgctl *wg);
 /* Sets the private key and the UDP port to listen on (0: any); peers stay. */
 int wgctl_set_device(struct wgctl *wg, const uint8_t private_key[KK_KEY_LEN], uint16_t listen_port,
 		     struct kk_err *err);
-/* Adds or changes @n peers in one request: a peer that is there keeps its session. */
+/*
+ * Adds or changes @n peers: a peer that is there keeps its session. In one request, or as many as it takes;
+ * after a failure some of them may have been set, and wgctl_get tells which.
+ */
 int wgctl_set_peers(struct wgctl *wg, const struct wgctl_peer *peers, size_t n, struct kk_err *err);
+/* A peer that is not there is no error. */
 int wgctl_remove_peer(struct wgctl *wg, const uint8_t public_key[KK_KEY_LEN], struct kk_err *err);
 /* Reads everything back; the caller releases it with wgctl_device_free, which wipes the key. */
 int wgctl_get(struct wgctl *wg, struct wgctl_device *ret, struct kk_err *err);

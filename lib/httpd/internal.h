@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of lib/httpd share. */
+#ifndef KK_HTTPD_INTERNAL_H
+#define KK_HTTPD_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include <microhttpd.h>
+
+#include "httpd/httpd.h"
+
+struct kk_tls;
+
+/* A connection as libmicrohttpd sees it: a TCP socket, or our end of a pair with a TLS session behind. */
+struct kk_httpd_connection {
+	struct kk_httpd *httpd;
+	int fd;
+	bool timed; /* in the list of those that must finish something by a time */
+	uint64_t deadline;
+	TAILQ_ENTRY(kk_httpd_connection) link;
+};
+
+struct kk_httpd_upgrade {
+	struct kk_httpd *httpd;
+	struct MHD_UpgradeResponseHandle *handle;
+	void (*opened)(struct kk_httpd_upgrade *connection, int fd, void *userdata);
+	void *userdata;
+	LIST_ENTRY(kk_httpd_upgrade) link;
+};
+
+struct kk_httpd_header_entry {
+	char *name, *value;
+	SLIST_ENTRY(kk_httpd_header_entry) link;
+};
+
+struct kk_httpd_request {
+	struct kk_httpd *httpd;
+	struct MHD_Connection *mhd;
+	struct kk_httpd_connection *connection;
+	char *method, *path;
+	char *body;
+	size_t body_len, body_size, body_seen;
+	char peer[INET_ADDRSTRLEN];
+	SLIST_HEAD(, kk_httpd_header_entry) headers; /* of the answer to come */
+	enum {
+		READING,
+		HANDLING, /* @handle is on the stack */
+		KEPT,	  /* suspended until it is answered */
+		ANSWERED,
+		GONE,
+	} state;
+	bool suspended;
+	sd_event_source *watch;		  /* notices that the peer of a kept request leaves */
+	struct kk_httpd_upgrade *upgrade; /* answered with, not yet opened */
+	struct MHD_Response *response;	  /* to be queued once libmicrohttpd has resumed */
+	unsigned int status;
+	void *data;
+	LIST_ENTRY(kk_httpd_request) link;
+};
+
+struct kk_httpd {
+	sd_event *event;
+	struct kk_httpd_config config;
+	struct MHD_Daemon *mhd;
+	struct kk_tls *tls; /* NULL: plain HTTP */
+	int listen_fd;
+	uint16_t port;
+	unsigned int n_connections;
+	sd_event_source *listen, *epoll, *timer, *kick, *deadlines, *accept_again;
+	TAILQ_HEAD(, kk_httpd_connection) timed;
+	LIST_HEAD(, kk_httpd_request) requests;
+	LIST_HEAD(, kk_httpd_upgrade) upgrades;
+};
+
+/* httpd.c */
+void kk_httpd_kick(struct kk_httpd *httpd); /* runs libmicrohttpd in the next turn of the loop */
+int kk_httpd_add_connection(struct kk_httpd *httpd, int fd, const struct sockaddr_in *peer);
+void kk_httpd_connection_left(struct kk_httpd *httpd); /* one that was accepted is over */
+void kk_httpd_set_deadline(struct kk_httpd_connection *connection);
+void kk_httpd_clear_deadline(struct kk_httpd_connection *connection);
+
+/* request.c */
+enum MHD_Result kk_httpd_on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+				    const char *method, const char *version, const char *data,
+				    size_t *data_len, void **req);
+void kk_httpd_on_completed(void *cls, struct MHD_Connection *mhd, void **req,
+			   enum MHD_RequestTerminationCode code);
+/* Ends a kept request without an answer. */
+void kk_httpd_request_gone(struct kk_httpd_request *req);
+void kk_httpd_respond(struct kk_httpd_request *req, unsigned int status,
+		      struct MHD_Response *response);
+void kk_httpd_refuse(struct kk_httpd_request *req, unsigned int status);
+
+/* upgrade.c: the connection broke before it could be handed over */
+void kk_httpd_upgrade_failed(struct kk_httpd_upgrade *upgrade);
+
+/* tls.c: ends TLS in front of libmicrohttpd */
+int kk_tls_new(struct kk_httpd *httpd, const char *cert, const char *key, struct kk_tls **ret,
+	       struct kk_err *err);
+void kk_tls_free(struct kk_tls *tls);
+/* Takes @fd over. */
+int kk_tls_accept(struct kk_tls *tls, int fd, const struct sockaddr_in *peer);
+
+#endif

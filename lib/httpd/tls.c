@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: MIT
+/*
+ * TLS in front of libmicrohttpd: each session is one end of a socket pair away from it, and bytes are
+ * carried both ways. An idle session holds no buffers; what one side does not take stops the other.
+ */
+#include "httpd/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+
+#include "util/cleanup.h"
+#include "util/log.h"
+
+#define HANDSHAKE_TIME_US (10 * 1000000ull)
+#define LINGER_TIME_US	  (2 * 1000000ull)
+#define CHUNK		  16384 /* the plain text of one TLS record at most */
+#define ROUNDS		  16	/* chunks each way in one turn of the loop */
+
+/* What was read at one side and the other did not take yet. */
+struct rest {
+	uint8_t *data;
+	size_t start, len;
+};
+
+struct session {
+	struct kk_tls *tls;
+	SSL *ssl;
+	int fd, app; /* the peer's socket; our end of the pair, -1 during the handshake */
+	sd_event_source *fd_source, *app_source, *timer;
+	struct sockaddr_in peer;
+	struct rest in, out;
+	bool want_write;
+	bool in_ended, out_ended; /* by the peer; by libmicrohttpd */
+	bool in_refused;	  /* libmicrohttpd reads no more */
+	enum {
+		HANDSHAKE,
+		FORWARDING,
+		LINGERING, /* everything is sent, the peer may still be sending */
+	} state;
+	LIST_ENTRY(session) link;
+};
+
+struct kk_tls {
+	struct kk_httpd *httpd;
+	SSL_CTX *ctx;
+	uint8_t chunk[CHUNK];
+	LIST_HEAD(, session) sessions;
+};
+
+static void destroy(struct session *s)
+{
+	struct kk_httpd *httpd = s->tls->httpd;
+
+	LIST_REMOVE(s, link);
+	sd_event_source_disable_unref(s->fd_source);
+	sd_event_source_disable_unref(s->app_source);
+	sd_event_source_disable_unref(s->timer);
+	SSL_free(s->ssl);
+	kk_close(s->fd);
+	kk_close(s->app);
+	free(s->in.data);
+	free(s->out.data);
+	free(s);
+	kk_httpd_connection_left(httpd);
+}
+
+static int keep_rest(struct rest *rest, const uint8_t *data, size_t len)
+{
+	rest->data = malloc(len);
+	if (!rest->data)
+		return -ENOMEM;
+	memcpy(rest->data, data, len);
+	rest->start = 0;
+	rest->len = len;
+	return 0;
+}
+
+static void drop_rest(struct rest *rest)
+{
+	free(rest->data);
+	*rest = (struct rest){0};
+}
+
+/* Bytes, 0 at the end of the stream, -EAGAIN, or -EIO when the session is broken. */
+static ssize_t session_result(struct session *s, int r)
+{
+	switch (SSL_get_error(s->ssl, r)) {
+	case SSL_ERROR_NONE:
+		return r;
+	case SSL_ERROR_WANT_WRITE:
+		s->want_write = true;
+		return -EAGAIN;
+	case SSL_ERROR_WANT_READ:
+		return -EAGAIN;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	default:
+		return -EIO;
+	}
+}
+
+static ssize_t session_write(struct session *s, const uint8_t *data, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n;
+
+		ERR_clear_error();
+		n = session_result(s, SSL_write(s->ssl, data + done, (int)(len - done)));
+		if (n == -EAGAIN)
+			break;
+		if (n <= 0)
+			return -EIO;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+/* The application's end may have been closed, which only stops this direction. */
+static size_t app_write(struct session *s, const uint8_t *data, size_t len)
+{
+	ssize_t n = send(s->app, data, len, MSG_NOSIGNAL);
+
+	if (n >= 0)
+		return (size_t)n;
+	if (errno == EAGAIN || errno == EINTR)
+		return 0;
+	s->in_refused = true;
+	return len;
+}
+
+/* One chunk from the peer to libmicrohttpd. Returns 1 if there may be more, 0, or -EIO. */
+static int move_in(struct session *s)
+{
+	uint8_t *chunk = s->tls->chunk;
+	size_t sent;
+	ssize_t n;
+
+	if (s->in.len) {
+		sent = app_write(s, s->in.data + s->in.start, s->in.len);
+		s->in.start += sent;
+		s->in.len -= sent;
+		if (s->in.len)
+			return 0;
+		drop_rest(&s->in);
+	}
+	if (s->in_ended || s->in_refused)
+		return 0;
+	ERR_clear_error();
+	n = session_result(s, SSL_read(s->ssl, chunk, CHUNK));
+	if (n == -EAGAIN)
+		return 0;
+	if (n < 0)
+		return -EIO;
+	if (n == 0) {
+		s->in_ended = true;
+		shutdown(s->app, SHUT_WR);
+		return 0;
+	}
+	sent = app_write(s, chunk, (size_t)n);
+	if (sent < (size_t)n && keep_rest(&s->in, chunk + sent, (size_t)n - sent) < 0)
+		return -EIO;
+	return 1;
+}
+
+/* One chunk from libmicrohttpd to the peer. */
+static int move_out(struct session *s)
+{
+	uint8_t *chunk = s->tls->chunk;
+	ssize_t n, sent;
+
+	if (s->out.len) {
+		sent = session_write(s, s->out.data + s->out.start, s->out.len);
+		if (sent < 0)
+			return -EIO;
+		s->out.start += (size_t)sent;
+		s->out.len -= (size_t)sent;
+		if (s->out.len)
+			return 0;
+		drop_rest(&s->out);
+	}
+	if (s->out_ended)
+		return 0;
+	n = recv(s->app, chunk, CHUNK, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		s->out_ended = true;
+		return 0;
+	}
+	sent = session_write(s, chunk, (size_t)n);
+	if (sent < 0 || (sent < n && keep_rest(&s->out, chunk + sent, (size_t)(n - sent)) < 0))
+		return -EIO;
+	return 1;
+}
+
+static void set_events(sd_event_source *source, uint32_t events)
+{
+	/* Hang-ups are told even when nothing is asked for, again and again: then be deaf. */
+	sd_event_source_set_io_events(source, events);
+	sd_event_source_set_enabled(source, events ? SD_EVENT_ON : SD_EVENT_OFF);
+}
+
+static void watch(struct session *s)
+{
+	bool read = !s->in.len && !s->in_ended && !s->in_refused;
+	bool write = s->out.len || s->want_write;
+
+	set_events(s->fd_source, (read ? EPOLLIN : 0) | (write ? EPOLLOUT : 0));
+	if (s->app_source)
+		set_events(s->app_source, (!s->out.len && !s->out_ended ? EPOLLIN : 0) |
+						  (s->in.len ? EPOLLOUT : 0));
+}
+
+static void set_timer(struct session *s, uint64_t time_us)
+{
+	uint64_t now;
+
+	sd_event_now(s->tls->httpd->event, CLOCK_MONOTONIC, &now);
+	sd_event_source_set_time(s->timer, now + time_us);
+	sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
+}
+
+/*
+ * Our side is done. Closing now would reset the connection if the peer is still sending, and the answer
+ * (413, say) could be lost on its way: so end our half and wait a moment for the peer's.
+ */
+static void linger(struct session *s)
+{
+	ERR_clear_error();
+	SSL_shutdown(s->ssl);
+	if (s->in_ended || shutdown(s->fd, SHUT_WR) < 0) {
+		destroy(s);
+		return;
+	}
+	s->state = LINGERING;
+	s->app_source = sd_event_source_disable_unref(s->app_source);
+	s->app = kk_close(s->app);
+	set_events(s->fd_source, EPOLLIN);
+	set_timer(s, LINGER_TIME_US);
+}
+
+static void drain(struct session *s)
+{
+	for (int i = 0; i < ROUNDS; i++) {
+		ssize_t n = recv(s->fd, s->tls->chunk, CHUNK, 0);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			destroy(s);
+			return;
+		}
+	}
+}
+
+static void forward(struct session *s)
+{
+	int in = 1, out = 1;
+
+	s->want_write = false;
+	for (int i = 0; i < ROUNDS && (in > 0 || out > 0); i++) {
+		in = move_in(s);
+		out = in < 0 ? 0 : move_out(s);
+		if (in < 0 || out < 0) {
+			destroy(s);
+			return;
+		}
+	}
+	if (s->out_ended && !s->out.len)
+		linger(s);
+	else
+		watch(s);
+}
+
+static int on_app(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	(void)source;
+	(void)fd;
+	(void)revents;
+	forward(userdata);
+	return 0;
+}
+
+static int start_forwarding(struct session *s)
+{
+	struct kk_httpd *httpd = s->tls->httpd;
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	s->app = pair[0];
+	r = sd_event_add_io(httpd->event, &s->app_source, s->app, EPOLLIN, on_app, s);
+	if (r < 0) {
+		kk_close(pair[1]);
+		return r;
+	}
+	s->state = FORWARDING;
+	sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+	return kk_httpd_add_connection(httpd, pair[1], &s->peer);
+}
+
+static void handshake(struct session *s)
+{
+	ssize_t n;
+
+	s->want_write = false;
+	ERR_clear_error();
+	n = session_result(s, SSL_accept(s->ssl));
+	if (n == -EAGAIN) {
+		watch(s);
+		return;
+	}
+	if (n <= 0) {
+		kk_debug("https: a TLS handshake failed: %s",
+			 ERR_peek_error() ? ERR_reason_error_string(ERR_peek_error()) : "closed");
+		destroy(s);
+		return;
+	}
+	if (start_forwarding(s) < 0) {
+		kk_warn("https: cannot serve a connection: %s", strerror(errno));
+		destroy(s);
+		return;
+	}
+	forward(s);
+}
+
+static int on_fd(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct session *s = userdata;
+
+	(void)source;
+	(void)fd;
+	if (revents & EPOLLERR) {
+		destroy(s);
+		return 0;
+	}
+	if (s->state == HANDSHAKE)
+		handshake(s);
+	else if (s->state == FORWARDING)
+		forward(s);
+	else
+		drain(s);
+	return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	destroy(userdata);
+	return 0;
+}
+
+int kk_tls_accept(struct kk_tls *tls, int fd, const struct sockaddr_in *peer)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	sd_event *event = tls->httpd->event;
+
+	if (!s) {
+		kk_close(fd);
+		return -ENOMEM;
+	}
+	s->tls = tls;
+	s->fd = fd;
+	s->app = -1;
+	s->peer = *peer;
+	s->ssl = SSL_new(tls->ctx);
+	if (!s->ssl || SSL_set_fd(s->ssl, fd) != 1 ||
+	    sd_event_add_io(event, &s->fd_source, fd, EPOLLIN, on_fd, s) < 0 ||
+	    sd_event_add_time(event, &s->timer, CLOCK_MONOTONIC, 0, 100000, on_timer, s) < 0) {
+		sd_event_source_disable_unref(s->fd_source);
+		SSL_free(s->ssl);
+		kk_close(fd);
+		free(s);
+		return -ENOMEM;
+	}
+	LIST_INSERT_HEAD(&tls->sessions, s, link);
+	set_timer(s, HANDSHAKE_TIME_US);
+	return 0;
+}
+
+static int use_identity(SSL_CTX *ctx, const char *cert_pem, const char *key_pem)
+{
+	BIO *cert_bio = BIO_new_mem_buf(cert_pem, -1), *key_bio = BIO_new_mem_buf(key_pem, -1);
+	X509 *cert = cert_bio ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = key_bio ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL) : NULL;
+	int ok = cert && key && SSL_CTX_use_certificate(ctx, cert) == 1 &&
+		 SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1;
+
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	BIO_free(cert_bio);
+	BIO_free(key_bio);
+	return ok ? 0 : -EINVAL;
+}
+
+int kk_tls_new(struct kk_httpd *httpd, const char *cert, const char *key, struct kk_tls **ret,
+	       struct kk_err *err)
+{
+	struct kk_tls *tls = calloc(1, sizeof(*tls));
+
+	if (!tls)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	tls->httpd = httpd;
+	LIST_INIT(&tls->sessions);
+	tls->ctx = SSL_CTX_new(TLS_server_method());
+	if (!tls->ctx || use_identity(tls->ctx, cert, key) < 0) {
+		kk_tls_free(tls);
+		return kk_err_set(err, EINVAL, "tls",
+				  "the TLS certificate and its key are not a usable pair");
+	}
+	SSL_CTX_set_min_proto_version(tls->ctx, TLS1_2_VERSION);
+	SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+					   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+					   SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_num_tickets(tls->ctx, 0);
+	*ret = tls;
+	return 0;
+}
+
+void kk_tls_free(struct kk_tls *tls)
+{
+	if (!tls)
+		return;
+	while (!LIST_EMPTY(&tls->sessions))
+		destroy(LIST_FIRST(&tls->sessions));
+	SSL_CTX_free(tls->ctx);
+	free(tls);
+}

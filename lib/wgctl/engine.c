@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+#include "wgctl/engine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "net/net.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+#include "util/log.h"
+
+/* Where the cross-platform interface puts its sockets. */
+#define SOCKET_DIR "/var/run/wireguard"
+
+#define STOP_TERM_MS 3000
+#define STOP_KILL_MS 2000
+#define STOP_LINK_MS 3000
+
+static void socket_path(const char *ifname, struct sockaddr_un *ret)
+{
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(ret->sun_path, sizeof(ret->sun_path), SOCKET_DIR "/%s.sock", ifname);
+}
+
+int wgctl_engine_connect(const char *ifname)
+{
+	KK_CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct timeval patience = {.tv_sec = 5};
+	struct sockaddr_un address;
+
+	if (fd < 0)
+		return -errno;
+	socket_path(ifname, &address);
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
+	    connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	return kk_steal_fd(&fd);
+}
+
+/* Who called listen() on the other end of @fd; 0 if that is not to be known. */
+static pid_t listener_pid(int fd)
+{
+	struct ucred cred = {0};
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return 0;
+	return cred.pid;
+}
+
+enum tun_state {
+	TUN_UNKNOWN, /* the process has no TUN descriptor, or we may not look */
+	TUN_LOST,    /* it has one, but the interface behind it is gone */
+	TUN_SERVED,
+};
+
+/* What one descriptor of a process says: TUN descriptors name their interface ("iff:"). */
+static enum tun_state descriptor_state(const char *path)
+{
+	KK_CLEANUP_FREE char *text = NULL;
+	const char *line;
+
+	if (kk_file_read(path, 65536, &text, NULL) < 0)
+		return TUN_UNKNOWN;
+	line = strstr(text, "\niff:");
+	if (!line)
+		return TUN_UNKNOWN;
+	line += strlen("\niff:");
+	line += strspn(line, " \t");
+	return *line && *line != '\n' ? TUN_SERVED : TUN_LOST;
+}
+
+static enum tun_state process_state(pid_t pid)
+{
+	enum tun_state state = TUN_UNKNOWN;
+	struct dirent *entry;
+	char path[PATH_MAX];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)pid);
+	dir = opendir(path);
+	if (!dir)
+		return TUN_UNKNOWN;
+	while (state != TUN_SERVED && (entry = readdir(dir))) {
+		enum tun_state one;
+
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", (int)pid, entry->d_name);
+		one = descriptor_state(path);
+		if (one > state)
+			state = one;
+	}
+	closedir(dir);
+	return state;
+}
+
+/* Waits for the end of the process behind @pidfd. */
+static bool ended(int pidfd, int timeout_ms)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&p, 1, timeout_ms) > 0;
+}
+
+static int end_process(pid_t pid, struct kk_err *err)
+{
+	KK_CLEANUP_CLOSE int pidfd = pidfd_open(pid, 0);
+
+	if (pidfd < 0)
+		return errno == ESRCH
+			       ? 0
+			       : kk_err_set(err, errno, "tunnel", "cannot watch process %d: %s",
+					    (int)pid, strerror(errno));
+	/* The number may have gone to another process before we held it by descriptor. */
+	if (process_state(pid) == TUN_UNKNOWN)
+		return 0;
+	if (pidfd_send_signal(pidfd, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
+		return kk_err_set(err, errno, "tunnel", "cannot end the engine (process %d): %s",
+				  (int)pid, strerror(errno));
+	if (ended(pidfd, STOP_TERM_MS))
+		return 0;
+	kk_warn("the engine (process %d) does not end by itself and is killed", (int)pid);
+	pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+	if (!ended(pidfd, STOP_KILL_MS))
+		return kk_err_set(err, ETIMEDOUT, "tunnel",
+				  "the engine (process %d) could not be killed", (int)pid);
+	return 0;
+}
+
+static void remove_socket(const char *ifname)
+{
+	struct sockaddr_un address;
+
+	socket_path(ifname, &address);
+	if (unlink(address.sun_path) < 0 && errno != ENOENT)
+		kk_warn("cannot remove %s: %s", address.sun_path, strerror(errno));
+}
+
+int wgctl_engine_find(const char *ifname, struct kk_err *err)
+{
+	KK_CLEANUP_CLOSE int fd = wgctl_engine_connect(ifname);
+	pid_t pid;
+	int r;
+
+	if (fd == -ENOENT)
+		return 0;
+	if (fd == -ECONNREFUSED) {
+		kk_debug("removing the socket that a dead engine of %s left", ifname);
+		remove_socket(ifname);
+		return 0;
+	}
+	if (fd < 0)
+		return kk_err_set(err, -fd, "tunnel", "cannot reach the engine of %s: %s", ifname,
+				  strerror(-fd));
+	pid = listener_pid(fd);
+	if (pid <= 0 || process_state(pid) != TUN_LOST)
+		return 1;
+	kk_warn("the engine of %s (process %d) has lost its interface and is ended", ifname,
+		(int)pid);
+	r = end_process(pid, err);
+	if (r < 0)
+		return r;
+	remove_socket(ifname);
+	return 0;
+}
+
+int wgctl_engine_stop(const char *ifname, struct kk_err *err)
+{
+	KK_CLEANUP_CLOSE int fd = wgctl_engine_connect(ifname);
+	pid_t pid = fd >= 0 ? listener_pid(fd) : 0;
+	int r = 0;
+
+	if (pid > 0 && process_state(pid) != TUN_UNKNOWN)
+		r = end_process(pid, err);
+	/* Engines also end when their socket is removed: the way for one that cannot be told by its process. */
+	remove_socket(ifname);
+	for (int ms = 0; r == 0 && kk_net_ifindex(ifname) > 0; ms += 20) {
+		if (ms >= STOP_LINK_MS)
+			return kk_net_link_del(ifname, err);
+		poll(NULL, 0, 20);
+	}
+	return r;
+}

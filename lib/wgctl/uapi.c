@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+#include "wgctl/uapi.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#include "util/cleanup.h"
+#include "wgctl/engine.h"
+#include "wgctl/ops.h"
+
+/* About 250 bytes a peer, so this is beyond every number of Agents there can be. */
+#define ANSWER_MAX (64u << 20)
+
+/* Text that may hold keys: wiped whenever it moves and when it goes. */
+struct text {
+	char *data;
+	size_t len, size;
+};
+
+static void text_clean(struct text *t)
+{
+	if (t->data)
+		OPENSSL_cleanse(t->data, t->size);
+	free(t->data);
+	*t = (struct text){0};
+}
+
+static int text_grow(struct text *t)
+{
+	struct text bigger = {.len = t->len, .size = t->size ? 2 * t->size : 4096};
+
+	bigger.data = malloc(bigger.size);
+	if (!bigger.data)
+		return -ENOMEM;
+	if (t->len)
+		memcpy(bigger.data, t->data, t->len);
+	text_clean(t);
+	*t = bigger;
+	return 0;
+}
+
+static int send_all(int fd, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Reads to the empty line that ends an answer. */
+static int receive_answer(int fd, struct text *answer)
+{
+	for (;;) {
+		ssize_t n;
+
+		if (answer->len + 1 >= answer->size) {
+			if (answer->size >= ANSWER_MAX)
+				return -EFBIG;
+			if (text_grow(answer) < 0)
+				return -ENOMEM;
+		}
+		n = recv(fd, answer->data + answer->len, answer->size - answer->len - 1, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		if (n == 0)
+			return -EPIPE;
+		if (memchr(answer->data + answer->len, '\0', (size_t)n))
+			return -EBADMSG;
+		answer->len += (size_t)n;
+		answer->data[answer->len] = '\0';
+		if (answer->len >= 2 && strcmp(answer->data + answer->len - 2, "\n\n") == 0)
+			return 0;
+	}
+}
+
+/* One request over a connection of its own: an engine that died is noticed here. */
+static int transact(const struct wgctl *wg, const char *request, size_t len, struct text *answer,
+		    struct kk_err *err)
+{
+	KK_CLEANUP_CLOSE int fd = wgctl_engine_connect(wg->ifname);
+	int r = fd;
+
+	if (fd == -ENOENT || fd == -ECONNREFUSED)
+		return kk_err_set(err, -fd, "tunnel", "the WireGuard engine of %s is gone",
+				  wg->ifname);
+	if (fd >= 0)
+		r = send_all(fd, request, len);
+	if (r >= 0)
+		r = receive_answer(fd, answer);
+	if (r < 0)
+		return kk_err_set(err, -r, "tunnel",
+				  "no answer from the WireGuard engine of %s: %s", wg->ifname,
+				  strerror(-r));
+	return 0;
+}
+
+/* A request in the making: a memory stream whose text is wiped in the end. */
+struct request {
+	char *text;
+	size_t len;
+	FILE *f;
+};
+
+static int request_begin(struct request *request, struct kk_err *err)
+{
+	*request = (struct request){0};
+	request->f = open_memstream(&request->text, &request->len);
+	if (!request->f)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	fputs("set=1\n", request->f);
+	return 0;
+}
+
+/* Sends it and frees it; @what says in an error what it was to do. */
+static int request_send(const struct wgctl *wg, struct request *request, const char *what,
+			struct kk_err *err)
+{
+	struct text answer = {0};
+	int r;
+
+	fputc('\n', request->f);
+	r = fclose(request->f) == 0 ? 0 : kk_err_set(err, ENOMEM, NULL, "out of memory");
+	if (r == 0)
+		r = transact(wg, request->text, request->len, &answer, err);
+	if (r == 0) {
+		r = uapi_parse_set(answer.data);
+		if (r < 0)
+			kk_err_set(err, -r, "tunnel", "the WireGuard engine of %s cannot %s: %s",
+				   wg->ifname, what, strerror(-r));
+	}
+	text_clean(&answer);
+	if (request->text)
+		OPENSSL_cleanse(request->text, request->len);
+	free(request->text);
+	return r;
+}
+
+static int set_device(struct wgctl *wg, const uint8_t private_key[KK_KEY_LEN], uint16_t listen_port,
+		      struct kk_err *err)
+{
+	char key[2 * KK_KEY_LEN + 1], what[48];
+	struct request request;
+	int r;
+
+	r = request_begin(&request, err);
+	if (r < 0)
+		return r;
+	kk_hex(private_key, KK_KEY_LEN, key);
+	fprintf(request.f, "private_key=%s\nlisten_port=%u\n", key, listen_port);
+	OPENSSL_cleanse(key, sizeof(key));
+	snprintf(what, sizeof(what), "listen on UDP port %u", listen_port);
+	return request_send(wg, &request, what, err);
+}
+
+static int set_peers(struct wgctl *wg, const struct wgctl_peer *peers, size_t n, struct kk_err *err)
+{
+	struct request request;
+	int r;
+
+	r = request_begin(&request, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		uapi_write_peer(request.f, &peers[i]);
+	return request_send(wg, &request, "set its peers", err);
+}
+
+static int remove_peer(struct wgctl *wg, const uint8_t public_key[KK_KEY_LEN], struct kk_err *err)
+{
+	char key[2 * KK_KEY_LEN + 1];
+	struct request request;
+	int r;
+
+	r = request_begin(&request, err);
+	if (r < 0)
+		return r;
+	kk_hex(public_key, KK_KEY_LEN, key);
+	/* Without update_only a peer that is not there would be made first. */
+	fprintf(request.f, "public_key=%s\nupdate_only=true\nremove=true\n", key);
+	return request_send(wg, &request, "remove a peer", err);
+}
+
+static int get(struct wgctl *wg, struct wgctl_device *ret, struct kk_err *err)
+{
+	static const char request[] = "get=1\n\n";
+	struct text answer = {0};
+	int r;
+
+	r = transact(wg, request, strlen(request), &answer, err);
+	if (r == 0)
+		r = uapi_parse_get(answer.data, ret, err);
+	text_clean(&answer);
+	return r;
+}
+
+static int destroy(struct wgctl *wg, struct kk_err *err)
+{
+	return wgctl_engine_stop(wg->ifname, err);
+}
+
+const struct wgctl_ops wgctl_uapi_ops = {
+	.kind = WGCTL_USERSPACE,
+	.set_device = set_device,
+	.set_peers = set_peers,
+	.remove_peer = remove_peer,
+	.get = get,
+	.destroy = destroy,
+};
