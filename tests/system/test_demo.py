@@ -126,7 +126,7 @@ def test_kept_world_stays_until_taken_down(start):
     assert kept.output.splitlines()[-len(WANTED):] == WANTED
     # What it says to try next works as it stands.
     for line in kept.output.splitlines():
-        if "curl" in line or line.endswith("kkctl status") or " service list" in line or " sessions " in line:
+        if "curl" in line or line.endswith(" status") or " service list" in line or " sessions " in line:
             subprocess.run(line, shell=True, check=True, stdout=subprocess.DEVNULL, timeout=20)
     assert f"scripts/demo --down {run_id}" in kept.output
     # Another demo beside it neither minds it nor clears it up.
