@@ -33,11 +33,14 @@ struct kk_datapath_config {
 	const char *tunnel_ifname; /* ... and to this one's */
 	struct in_addr address;	 /* the public address that is managed */
 	struct kk_prefix4 pool;	 /* Agents' addresses: never reachable from outside, nor from each other */
+	uint8_t host; /* the gateway is .host of every Agent's /24; 0: Agents reach no address of it at all */
 };
 
 /*
  * Opens or adopts the maps, loads the programs and attaches them (atomically replacing an older version's).
- * Tables that are there stay in force throughout. Returns 0 or a negative errno with @err.
+ * Tables that are there stay in force throughout; if they are another version's, that version's programs go on
+ * with them until the first kk_datapath_sync() has filled new ones.
+ * The public interface is an Ethernet device, the tunnel a layer-3 one. Returns 0 or a negative errno with @err.
  */
 int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath **ret,
 		     struct kk_err *err);
@@ -50,6 +53,7 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
 /*
  * Brings the tables from what they hold to exactly @listeners, touching only entries that differ; on failure
  * everything is put back. -EEXIST: two listeners claim the same public or Agent port (@err names the port).
+ * -EINVAL: an address that is not managed or not in the pool, a port 0. -ENOSPC: more than the tables hold.
  */
 int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
 		     struct kk_err *err);
@@ -58,12 +62,23 @@ int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners
 int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err);
 
 struct kk_datapath_counter {
-	const char *name;     /* static: a verdict or drop reason as the core names it */
-	uint64_t packets, bytes; /* summed over CPUs */
+	const char *name;    /* static: a reason as the core names it */
+	const char *verdict; /* static: "pass" (untouched, to the stack), "tunnel", "nic" or "drop" */
+	uint64_t packets, bytes; /* summed over CPUs; bytes from the network header on */
 };
 
 /* All counters, in the order of the core's table. *@ret is freed by the caller. Count or errno. */
 int kk_datapath_counters(struct kk_datapath *dp, struct kk_datapath_counter **ret,
+			 struct kk_err *err);
+
+struct kk_datapath_service {
+	uint32_t service; /* id */
+	uint64_t in_packets, in_bytes;	 /* to the Agent, since the service was first in the tables */
+	uint64_t out_packets, out_bytes; /* to its clients */
+};
+
+/* Traffic of every service in the tables. *@ret is freed by the caller. Count or errno. */
+int kk_datapath_services(struct kk_datapath *dp, struct kk_datapath_service **ret,
 			 struct kk_err *err);
 
 /* For status: "tc", and why not something better, in words. */

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The forwarding core's environment at a tc hook: an skb, and maps. */
+#ifndef KK_BPF_ENV_H
+#define KK_BPF_ENV_H
+
+#include <stddef.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <bpf/bpf_helpers.h>
+
+#include <kk/core/env.h>
+
+#include "bpf/maps.h"
+
+struct kk_packet {
+	struct __sk_buff *skb;
+	__u32 link; /* bytes of the link header before the network header, a constant */
+};
+
+KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
+{
+	return pkt->skb->len - pkt->link;
+}
+
+KK_INLINE int kk_env_gso(const struct kk_packet *pkt)
+{
+	return pkt->skb->gso_size != 0;
+}
+
+/*
+ * No header that the core looks at begins beyond that: 60 bytes of IPv4 and some of the next. The verifier
+ * cannot see it, and the compiler can, so it has to be kept from leaving the mask out.
+ */
+#define KK_OFFSET_MASK 0x7f
+
+/* Headers are nearly always in the linear part; the helper reaches the rest. */
+KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)
+{
+	void *data = (void *)(long)pkt->skb->data, *end = (void *)(long)pkt->skb->data_end;
+	void *from;
+
+	asm volatile("" : "+r"(offset));
+	from = data + pkt->link + (offset & KK_OFFSET_MASK);
+	if (from + len <= end) {
+		__builtin_memcpy(to, from, len);
+		return 0;
+	}
+	return bpf_skb_load_bytes(pkt->skb, pkt->link + offset, to, len);
+}
+
+/* The checksum of the whole packet, where the device gave one, is right again after kk_env_csum(). */
+KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len)
+{
+	return bpf_skb_store_bytes(pkt->skb, pkt->link + offset, from, len, 0);
+}
+
+KK_INLINE int kk_env_trim(struct kk_packet *pkt, __u32 len)
+{
+	return bpf_skb_change_tail(pkt->skb, pkt->link + len, 0);
+}
+
+KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32 to, __u32 size,
+			  __u32 flags)
+{
+	__u64 f = size;
+
+	if (flags & KK_CSUM_PSEUDO)
+		f |= BPF_F_PSEUDO_HDR;
+	if (flags & KK_CSUM_ZERO_IS_NONE)
+		f |= BPF_F_MARK_MANGLED_0;
+	return bpf_l4_csum_replace(pkt->skb, pkt->link + offset, from, to, f);
+}
+
+/*
+ * To the tunnel bpf_redirect() takes the Ethernet header off. Out of it there is none, but
+ * bpf_redirect_neigh() wants room for one, with the protocol in it; the addresses it fills in itself.
+ */
+KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
+{
+	const __be16 protocol = KK_BE16(ETH_P_IP);
+
+	if (direction == KK_INBOUND)
+		return 0;
+	if (bpf_skb_change_head(pkt->skb, ETH_HLEN, 0))
+		return -1;
+	pkt->link = ETH_HLEN;
+	return bpf_skb_store_bytes(pkt->skb, offsetof(struct ethhdr, h_proto), &protocol,
+				   sizeof(protocol), 0);
+}
+
+KK_INLINE struct kk_settings kk_env_settings(const struct kk_packet *pkt)
+{
+	return (struct kk_settings){
+		.address = kk_settings.address,
+		.pool = kk_settings.pool,
+		.pool_mask = kk_settings.pool_mask,
+		.host = kk_settings.host,
+	};
+}
+
+KK_INLINE union kk_destination kk_env_listener(const struct kk_packet *pkt, __u32 index)
+{
+	const volatile __u64 *word = bpf_map_lookup_elem(&kk_listeners, &index);
+
+	return (union kk_destination){.word = word ? *word : 0};
+}
+
+KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
+					 const struct kk_origin_key *key)
+{
+	const struct kk_origin *found = bpf_map_lookup_elem(&kk_origins, key);
+
+	return found ? *found : (struct kk_origin){0};
+}
+
+KK_INLINE void kk_counter_add(struct kk_counter *counter, __u32 bytes)
+{
+	counter->packets++;
+	counter->bytes += bytes;
+}
+
+KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes)
+{
+	__u32 index = reason;
+	struct kk_counter *counter = bpf_map_lookup_elem(&kk_counters, &index);
+
+	if (counter)
+		kk_counter_add(counter, bytes);
+}
+
+KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u16 service,
+				    enum kk_direction direction, __u32 bytes)
+{
+	__u32 index = service;
+	struct kk_traffic *traffic = bpf_map_lookup_elem(&kk_traffic, &index);
+
+	if (traffic)
+		kk_counter_add(&traffic->direction[direction], bytes);
+}
+
+#endif

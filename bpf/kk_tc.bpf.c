@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The forwarding core at tc, direct action: ingress of the public interface (Ethernet) and ingress of the
+ * tunnel (layer 3). Routing and neighbours are looked up here, so that ip_forward may stay off.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/env.h"
+#include <kk/core/forward.h>
+
+/* Untouched packets are left to the filters behind ours, if there are any. */
+#define KK_TC_PASS TC_ACT_UNSPEC
+
+SEC("tc")
+int kk_tc_public(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+
+	/* A tagged frame belongs to a VLAN device above this one, a flooded one to another machine. */
+	if (skb->protocol != KK_BE16(ETH_P_IP) || skb->vlan_present ||
+	    skb->pkt_type != PACKET_HOST) {
+		kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
+		return KK_TC_PASS;
+	}
+	switch (kk_verdict(kk_forward(&pkt, KK_INBOUND))) {
+	case KK_PASS:
+		return KK_TC_PASS;
+	case KK_TO_TUNNEL:
+		return bpf_redirect(kk_tunnel_ifindex, 0); /* takes the Ethernet header off */
+	default:
+		return TC_ACT_SHOT;
+	}
+}
+
+SEC("tc")
+int kk_tc_tunnel(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb};
+
+	switch (kk_verdict(kk_forward(&pkt, KK_OUTBOUND))) {
+	case KK_PASS:
+		return KK_TC_PASS;
+	case KK_TO_NIC:
+		return bpf_redirect_neigh(kk_public_ifindex, NULL, 0, 0);
+	default:
+		return TC_ACT_SHOT;
+	}
+}
+
+char kk_license[] SEC("license") = "GPL";

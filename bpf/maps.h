@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The tables of the eBPF data plane. User space writes those it maps into its memory, the programs read. */
+#ifndef KK_BPF_MAPS_H
+#define KK_BPF_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include <kk/core/reasons.h>
+#include <kk/core/types.h>
+
+/* Set before the programs are loaded: constants to the verifier and to the code it emits. */
+const volatile struct kk_settings kk_settings;
+const volatile __u32 kk_public_ifindex;
+const volatile __u32 kk_tunnel_ifindex;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, KK_LISTENERS_PER_ADDRESS);
+	__type(key, __u32);
+	__type(value, union kk_destination);
+} kk_listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, KK_ORIGINS_MAX);
+	__type(key, struct kk_origin_key);
+	__type(value, struct kk_origin);
+} kk_origins SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, KK_SERVICES_MAX);
+	__type(key, __u32);
+	__type(value, union kk_service_slot);
+} kk_services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KK_SERVICES_MAX);
+	__type(key, __u32);
+	__type(value, struct kk_traffic);
+} kk_traffic SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KK_REASON_MAX);
+	__type(key, __u32);
+	__type(value, struct kk_counter);
+} kk_counters SEC(".maps");
+
+#endif

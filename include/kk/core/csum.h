@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* The internet checksum, corrected for a change (RFC 1624 equation 3: HC' = ~(~HC + ~m + m')). */
+#ifndef KK_CORE_CSUM_H
+#define KK_CORE_CSUM_H
+
+#include <kk/core/types.h>
+
+/* One's complement sum of two 32-bit sums. */
+KK_INLINE __u32 kk_csum_add(__u32 a, __u32 b)
+{
+	__u32 sum = a + b;
+
+	return sum + (sum < b);
+}
+
+KK_INLINE __u16 kk_csum_fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u16)sum;
+}
+
+/*
+ * The checksum @check (as it is in the packet) after a field of it changed @from to @to, both as they are in
+ * the packet. The 32-bit complements keep the sum from being all zero, so that the result is never the
+ * second form of zero (0xffff), as with a checksum made afresh.
+ */
+KK_INLINE __be16 kk_csum_replace(__be16 check, __u32 from, __u32 to)
+{
+	__u32 sum = kk_csum_add(~(__u32)check, ~from);
+
+	return (__be16)~kk_csum_fold(kk_csum_add(sum, to));
+}
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* Which addresses are whose, and which listener a packet belongs to. */
+#ifndef KK_CORE_MATCH_H
+#define KK_CORE_MATCH_H
+
+#include <kk/core/parse.h>
+
+KK_INLINE int kk_in_pool(const struct kk_settings *set, __be32 address)
+{
+	return (address & set->pool_mask) == set->pool;
+}
+
+/*
+ * No unicast address of the internet: this network, loopback, link-local (there clouds serve a machine's
+ * secrets), multicast and beyond (RFC 6890). The stack would have refused them, but it does not see them.
+ */
+KK_INLINE int kk_is_martian(__be32 address)
+{
+	__u32 a = KK_HOST32(address);
+
+	return a >> 24 == 0 || a >> 24 == 127 || a >> 16 == 0xa9fe || a >= 0xe0000000;
+}
+
+/* The address that this gateway has in the /24 of the Agent with address @agent. */
+KK_INLINE int kk_is_gateway(const struct kk_settings *set, __be32 agent, __be32 address)
+{
+	return set->host && address == ((agent & KK_AGENT_MASK) | set->host);
+}
+
+KK_INLINE int kk_has_ports(const struct kk_flow *flow)
+{
+	return flow->ip.protocol == KK_TCP || flow->ip.protocol == KK_UDP;
+}
+
+/* The listener that a packet to the public address is for. */
+KK_INLINE union kk_destination kk_match_destination(const struct kk_packet *pkt,
+						    const struct kk_flow *flow)
+{
+	return kk_env_listener(pkt, kk_listener_index(flow->ip.protocol,
+						      KK_HOST16(flow->port.dest)));
+}
+
+/* The public port that an Agent's packet comes from; port 0: it is not published. */
+KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, const struct kk_flow *flow)
+{
+	struct kk_origin_key key = {
+		.address = flow->ip.source,
+		.port = flow->port.source,
+		.protocol = flow->ip.protocol,
+	};
+	union kk_destination same;
+
+	same = kk_env_listener(pkt, kk_listener_index(key.protocol, KK_HOST16(key.port)));
+	if (same.service && same.address == key.address && same.port == key.port)
+		return (struct kk_origin){.port = key.port, .service = same.service};
+	return kk_env_origin(pkt, &key);
+}
+
+/*
+ * Without any state: can this be the answer to a connection that the other side opened? A segment that
+ * opens one has SYN and no ACK; every other one has ACK or RST (RFC 9293 section 3.10.7).
+ */
+KK_INLINE int kk_tcp_answers(const struct kk_flow *flow)
+{
+	if (flow->tcp_flags & KK_TCP_ACK)
+		return 1;
+	return (flow->tcp_flags & (KK_TCP_RST | KK_TCP_SYN)) == KK_TCP_RST;
+}
+
+/* Echo reply, destination unreachable (path MTU among them), time exceeded: RFC 792. */
+KK_INLINE int kk_icmp_answers(const struct kk_packet *pkt, const struct kk_flow *flow)
+{
+	__u8 header[8];
+
+	if (kk_load_l4(pkt, flow, 0, header, sizeof(header)))
+		return 0;
+	return header[0] == 0 || header[0] == 3 || header[0] == 11;
+}
+
+#endif

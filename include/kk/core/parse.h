@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* The packet's headers, as far as forwarding needs them, with every length checked against the others. */
+#ifndef KK_CORE_PARSE_H
+#define KK_CORE_PARSE_H
+
+#include <kk/core/env.h>
+
+struct kk_flow {
+	struct kk_ip4 ip;
+	__u32 len;	/* of the IP packet, without link padding */
+	__u32 l4;	/* offset of the transport header */
+	struct {
+		__be16 source, dest;
+	} port;
+	__u8 tcp_flags;
+};
+
+#define KK_TCP_SYN 0x02
+#define KK_TCP_RST 0x04
+#define KK_TCP_ACK 0x10
+
+enum kk_parsed {
+	KK_PARSED,
+	KK_PARSED_NOT_IP4,
+	KK_PARSED_BAD,	 /* only flow->ip is filled, and no field of it to be relied on but the addresses */
+};
+
+KK_INLINE enum kk_parsed kk_parse_ip4(const struct kk_packet *pkt, struct kk_flow *flow)
+{
+	__u32 len = kk_env_len(pkt), total;
+
+	if (kk_env_load(pkt, 0, &flow->ip, sizeof(flow->ip)) || flow->ip.version_ihl >> 4 != 4)
+		return KK_PARSED_NOT_IP4;
+
+	flow->l4 = (flow->ip.version_ihl & 0xf) * 4;
+	total = KK_HOST16(flow->ip.total);
+	if (total == 0 && kk_env_gso(pkt))
+		total = len;
+	if (flow->l4 < sizeof(flow->ip) || total < flow->l4 || total > len)
+		return KK_PARSED_BAD;
+	if (total != len && kk_env_gso(pkt))
+		return KK_PARSED_BAD; /* cutting it would break its segments */
+	flow->len = total;
+	return KK_PARSED;
+}
+
+KK_INLINE int kk_is_fragment(const struct kk_flow *flow)
+{
+	return (flow->ip.fragment & KK_BE16(KK_IP4_MORE | KK_IP4_OFFSET)) != 0;
+}
+
+/* Loads @len bytes at @offset of the transport header, which must lie within the IP packet. */
+KK_INLINE int kk_load_l4(const struct kk_packet *pkt, const struct kk_flow *flow, __u32 offset,
+			 void *to, __u32 len)
+{
+	if (flow->l4 + offset + len > flow->len)
+		return -1;
+	return kk_env_load(pkt, flow->l4 + offset, to, len);
+}
+
+/* TCP and UDP begin with their ports. */
+KK_INLINE int kk_parse_ports(const struct kk_packet *pkt, struct kk_flow *flow)
+{
+	return kk_load_l4(pkt, flow, 0, &flow->port, sizeof(flow->port));
+}
+
+/* RFC 9293 section 3.1: data offset and flags. */
+KK_INLINE int kk_parse_tcp(const struct kk_packet *pkt, struct kk_flow *flow)
+{
+	__u8 field[2];
+	__u32 header;
+
+	if (kk_load_l4(pkt, flow, 12, field, sizeof(field)))
+		return -1;
+	header = (field[0] >> 4) * 4;
+	if (header < 20 || flow->l4 + header > flow->len)
+		return -1;
+	flow->tcp_flags = field[1];
+	return 0;
+}
+
+/* RFC 768: a length, which counts the header. That of a GSO packet beyond 64 KiB does not fit and is 0. */
+KK_INLINE int kk_parse_udp(const struct kk_packet *pkt, const struct kk_flow *flow)
+{
+	__be16 field;
+	__u32 len;
+
+	if (flow->l4 + 8 > flow->len || kk_load_l4(pkt, flow, 4, &field, sizeof(field)))
+		return -1;
+	len = KK_HOST16(field);
+	if (len == 0 && kk_env_gso(pkt))
+		return 0;
+	return len < 8 || flow->l4 + len > flow->len ? -1 : 0;
+}
+
+/* The rest of the transport header, once the ports are known to be ours. */
+KK_INLINE int kk_parse_l4(const struct kk_packet *pkt, struct kk_flow *flow)
+{
+	return flow->ip.protocol == KK_TCP ? kk_parse_tcp(pkt, flow) : kk_parse_udp(pkt, flow);
+}
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* One program at the tc ingress of an interface (clsact, direct action), replaced atomically. */
+#ifndef KK_BPF_ATTACH_H
+#define KK_BPF_ATTACH_H
+
+#include <stdbool.h>
+
+#include "util/err.h"
+
+/* What was there before, for kk_attach_undo(); .old_fd is closed by one of _undo and _done. */
+struct kk_attachment {
+	const char *ifname;
+	int ifindex;
+	int old_fd; /* -1: nothing */
+};
+
+/* True if a program of ours is at @ifindex. */
+bool kk_attached(int ifindex);
+/*
+ * Puts @prog_fd at our place of the ingress of @ifindex. -EEXIST: a program that is not ours is there.
+ * On failure everything is as before and @ret is untouched.
+ */
+int kk_attach(const char *ifname, int ifindex, int prog_fd, struct kk_attachment *ret,
+	      struct kk_err *err);
+/* Puts back what kk_attach() replaced. */
+void kk_attach_undo(struct kk_attachment *attachment);
+/* Lets go of what it replaced. */
+void kk_attach_done(struct kk_attachment *attachment);
+/* Takes our program away, and clsact if nobody else uses it. Nothing there is no error. */
+int kk_detach(const char *ifname, int ifindex, struct kk_err *err);
+
+#endif

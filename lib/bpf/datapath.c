@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+#include "bpf/datapath.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <kk/core/reasons.h>
+
+#include "bpf/attach.h"
+#include "bpf/bpffs.h"
+#include "bpf/tables.h"
+#include "kk_tc.skel.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+enum { TUNNEL, PUBLIC, N_LINKS };
+
+struct link {
+	char name[IFNAMSIZ];
+	int ifindex;
+};
+
+struct kk_datapath {
+	char pin_dir[PATH_MAX - 32];
+	struct in_addr address;
+	struct kk_prefix4 pool;
+	struct link link[N_LINKS]; /* in the order of attaching: Agents are shut in first */
+	struct kk_tc *skel;
+	struct kk_tables tables;
+	bool pending; /* programs of another version are in force until the new tables are filled */
+};
+
+static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char line[1024];
+
+	(void)level;
+	vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	kk_debug("libbpf: %s", line);
+	return 0;
+}
+
+/* @type: ARPHRD_..., what the program for this interface takes its packets to begin with. */
+static int link_init(struct link *link, const char *ifname, int type, struct kk_err *err)
+{
+	KK_CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq req = {0};
+
+	if (fd < 0)
+		return kk_err_set(err, errno, NULL, "Cannot open a socket: %s", strerror(errno));
+	if (strlen(ifname) >= sizeof(req.ifr_name))
+		return kk_err_set(err, ENODEV, "interface", "No interface %s", ifname);
+	strcpy(req.ifr_name, ifname);
+	if (ioctl(fd, SIOCGIFHWADDR, &req) < 0)
+		return kk_err_set(err, errno, "interface", "Interface %s: %s", ifname,
+				  strerror(errno));
+	if (req.ifr_hwaddr.sa_family != type)
+		return kk_err_set(err, EINVAL, "interface", "Interface %s is no %s", ifname,
+				  type == ARPHRD_ETHER ? "Ethernet device"
+						       : "layer 3 tunnel (WireGuard or TUN)");
+	if (ioctl(fd, SIOCGIFINDEX, &req) < 0)
+		return kk_err_set(err, errno, "interface", "Interface %s: %s", ifname,
+				  strerror(errno));
+	strcpy(link->name, ifname);
+	link->ifindex = req.ifr_ifindex;
+	return 0;
+}
+
+static __be32 prefix_mask(uint8_t len)
+{
+	return len ? KK_BE32(0xffffffffu << (32 - len)) : 0;
+}
+
+static int check_config(const struct kk_datapath_config *config, struct kk_err *err)
+{
+	if (config->pool.len == 0 || config->pool.len > 24)
+		return kk_err_set(err, EINVAL, "pool", "Pool of prefix length %u cannot hold Agents",
+				  config->pool.len);
+	if (config->pool.addr.s_addr & ~prefix_mask(config->pool.len))
+		return kk_err_set(err, EINVAL, "pool", "Pool %s has host bits",
+				  inet_ntoa(config->pool.addr));
+	if (config->address.s_addr == 0)
+		return kk_err_set(err, EINVAL, "address", "There is no public address");
+	return 0;
+}
+
+/* Where the tables of a layout are pinned. */
+static const char *layout_dir(const struct kk_datapath *dp, int layout, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s/layout-%d", dp->pin_dir, layout);
+	return path;
+}
+
+static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
+		bool *ret_adopted, struct kk_err *err)
+{
+	char dir[PATH_MAX];
+	int r;
+
+	dp->skel = kk_tc__open();
+	if (!dp->skel)
+		return kk_err_set(err, errno, NULL, "Cannot open the BPF programs: %s",
+				  strerror(errno));
+	dp->skel->rodata->kk_settings = (struct kk_settings){
+		.address = config->address.s_addr,
+		.pool = config->pool.addr.s_addr,
+		.pool_mask = prefix_mask(config->pool.len),
+		.host = KK_BE32(config->host),
+	};
+	dp->skel->rodata->kk_public_ifindex = (__u32)dp->link[PUBLIC].ifindex;
+	dp->skel->rodata->kk_tunnel_ifindex = (__u32)dp->link[TUNNEL].ifindex;
+	*ret_adopted = kk_tables_adopt(dp->skel->obj, layout_dir(dp, KK_LAYOUT, dir));
+	r = kk_tc__load(dp->skel);
+	if (r < 0)
+		return kk_err_set(err, -r, NULL,
+				  "The kernel refused the BPF programs (--verbose says why): %s",
+				  strerror(-r));
+	return kk_tables_init(&dp->tables, dp->skel->obj, err);
+}
+
+/* Removes the tables of other versions, which no program uses any more. */
+static void remove_old_layouts(const struct kk_datapath *dp)
+{
+	for (int layout = 0; layout < KK_LAYOUT; layout++) {
+		struct kk_err err = {0};
+		char dir[PATH_MAX];
+
+		if (kk_bpffs_remove(layout_dir(dp, layout, dir), &err) < 0)
+			kk_warn("%s", err.msg);
+	}
+}
+
+/* Tables first: a process that dies between the two leaves what the next one adopts. */
+static int put_in_force(struct kk_datapath *dp, bool adopted, struct kk_err *err)
+{
+	const int prog_fd[N_LINKS] = {
+		[TUNNEL] = bpf_program__fd(dp->skel->progs.kk_tc_tunnel),
+		[PUBLIC] = bpf_program__fd(dp->skel->progs.kk_tc_public),
+	};
+	struct kk_attachment done[N_LINKS];
+	char dir[PATH_MAX];
+	int r = 0, n = 0;
+
+	layout_dir(dp, KK_LAYOUT, dir);
+	if (!adopted) {
+		r = kk_bpffs_mkdir(dir, err);
+		if (r == 0)
+			r = kk_tables_pin(dp->skel->obj, dir, err);
+	}
+	while (r == 0 && n < N_LINKS) {
+		r = kk_attach(dp->link[n].name, dp->link[n].ifindex, prog_fd[n], &done[n], err);
+		if (r == 0)
+			n++;
+	}
+	while (n-- > 0) {
+		if (r < 0)
+			kk_attach_undo(&done[n]);
+		else
+			kk_attach_done(&done[n]);
+	}
+	if (r == 0)
+		remove_old_layouts(dp);
+	else if (!adopted)
+		kk_bpffs_remove(dir, NULL);
+	return r;
+}
+
+static void datapath_freep(struct kk_datapath **dp)
+{
+	kk_datapath_close(*dp);
+}
+
+int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath **ret,
+		     struct kk_err *err)
+{
+	KK_CLEANUP(datapath_freep) struct kk_datapath *dp = calloc(1, sizeof(*dp));
+	bool adopted;
+	int r;
+
+	if (!dp)
+		return kk_err_set(err, ENOMEM, NULL, "Out of memory");
+	libbpf_set_print(log_libbpf);
+	r = check_config(config, err);
+	if (r < 0)
+		return r;
+	if (strlen(config->pin_dir) >= sizeof(dp->pin_dir))
+		return kk_err_set(err, ENAMETOOLONG, "pin-dir", "Path %s is too long",
+				  config->pin_dir);
+	strcpy(dp->pin_dir, config->pin_dir);
+	dp->address = config->address;
+	dp->pool = config->pool;
+	r = link_init(&dp->link[TUNNEL], config->tunnel_ifname, ARPHRD_NONE, err);
+	if (r == 0)
+		r = link_init(&dp->link[PUBLIC], config->public_ifname, ARPHRD_ETHER, err);
+	if (r == 0)
+		r = kk_bpffs_mkdir(dp->pin_dir, err);
+	if (r == 0)
+		r = load(dp, config, &adopted, err);
+	if (r < 0)
+		return r;
+	dp->pending = !adopted && (kk_attached(dp->link[PUBLIC].ifindex) ||
+				   kk_attached(dp->link[TUNNEL].ifindex));
+	if (!dp->pending)
+		r = put_in_force(dp, adopted, err);
+	if (r < 0)
+		return r;
+	*ret = KK_STEAL(dp);
+	return 0;
+}
+
+void kk_datapath_close(struct kk_datapath *dp)
+{
+	if (!dp)
+		return;
+	kk_tables_clean(&dp->tables);
+	kk_tc__destroy(dp->skel);
+	free(dp);
+}
+
+int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const char *tunnel_ifname,
+		       struct kk_err *err)
+{
+	const char *names[N_LINKS] = {[TUNNEL] = tunnel_ifname, [PUBLIC] = public_ifname};
+
+	libbpf_set_print(log_libbpf);
+	/* The way in closes before the wall behind it goes. */
+	for (int i = N_LINKS - 1; i >= 0; i--) {
+		int ifindex = (int)if_nametoindex(names[i]);
+		int r = ifindex ? kk_detach(names[i], ifindex, err) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return kk_bpffs_remove(pin_dir, err);
+}
+
+static int check_listener(const struct kk_datapath *dp, const struct kk_listener *l,
+			  struct kk_err *err)
+{
+	char text[INET_ADDRSTRLEN];
+
+	if (l->protocol != IPPROTO_TCP && l->protocol != IPPROTO_UDP)
+		return kk_err_set(err, EINVAL, "protocol", "Protocol %u cannot be published",
+				  l->protocol);
+	if (l->address.s_addr != dp->address.s_addr)
+		return kk_err_set(err, EINVAL, "address", "Address %s is not managed here",
+				  inet_ntop(AF_INET, &l->address, text, sizeof(text)));
+	if (l->port == 0 || l->agent_port == 0)
+		return kk_err_set(err, EINVAL, l->port ? "agent_port" : "port",
+				  "Port 0 cannot be published");
+	if ((l->agent_address.s_addr & prefix_mask(dp->pool.len)) != dp->pool.addr.s_addr)
+		return kk_err_set(err, EINVAL, "agent", "Agent address %s is not in the pool",
+				  inet_ntop(AF_INET, &l->agent_address, text, sizeof(text)));
+	return 0;
+}
+
+int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
+		     struct kk_err *err)
+{
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		r = check_listener(dp, &listeners[i], err);
+		if (r < 0)
+			return r;
+	}
+	r = kk_tables_sync(&dp->tables, listeners, n, err);
+	if (r < 0 || !dp->pending)
+		return r;
+	r = put_in_force(dp, false, err);
+	if (r == 0)
+		dp->pending = false;
+	return r;
+}
+
+int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err)
+{
+	return kk_tables_list(&dp->tables, dp->address, ret, err);
+}
+
+int kk_datapath_counters(struct kk_datapath *dp, struct kk_datapath_counter **ret,
+			 struct kk_err *err)
+{
+	return kk_tables_counters(&dp->tables, ret, err);
+}
+
+int kk_datapath_services(struct kk_datapath *dp, struct kk_datapath_service **ret,
+			 struct kk_err *err)
+{
+	return kk_tables_services(&dp->tables, ret, err);
+}
+
+const char *kk_datapath_kind(const struct kk_datapath *dp)
+{
+	(void)dp;
+	return "tc";
+}
+
+const char *kk_datapath_reason(const struct kk_datapath *dp)
+{
+	return dp->pending ? "programs of another version are in force until the first tables come"
+			   : "eBPF at tc: there is no kernel module";
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/*
+ * One change of the tables: planned in memory, then made. All that can fail comes before the first word of
+ * the mapped tables is written, and writing those cannot fail.
+ */
+#include "bpf/tables.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <bpf/bpf.h>
+
+#include "bpf/origins.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+struct plan {
+	union kk_destination *listeners; /* the whole table as it shall be */
+	struct kk_origin_entry *origins; /* all listeners by Agent port, then those that need an origin */
+	size_t n_origins;
+	uint32_t *ids; /* services, sorted, each once */
+	uint16_t *slots; /* of them */
+	size_t n_ids;
+	uint8_t *taken; /* by slot: wanted after the change */
+};
+
+static void plan_clean(struct plan *plan)
+{
+	free(plan->listeners);
+	free(plan->origins);
+	free(plan->ids);
+	free(plan->slots);
+	free(plan->taken);
+}
+
+static int plan_init(struct plan *plan, size_t n)
+{
+	plan->listeners = calloc(KK_LISTENERS_PER_ADDRESS, sizeof(*plan->listeners));
+	plan->origins = calloc(n ? n : 1, sizeof(*plan->origins));
+	plan->ids = calloc(n ? n : 1, sizeof(*plan->ids));
+	plan->slots = calloc(n ? n : 1, sizeof(*plan->slots));
+	plan->taken = calloc(KK_SERVICES_MAX, 1);
+	return plan->listeners && plan->origins && plan->ids && plan->slots && plan->taken
+		       ? 0
+		       : -ENOMEM;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static uint16_t *plan_slot(const struct plan *plan, uint32_t id)
+{
+	const uint32_t *found =
+		bsearch(&id, plan->ids, plan->n_ids, sizeof(id), compare_ids);
+
+	return found ? &plan->slots[found - plan->ids] : NULL;
+}
+
+static void plan_ids(struct plan *plan, const struct kk_listener *listeners, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		plan->ids[i] = listeners[i].service;
+	qsort(plan->ids, n, sizeof(*plan->ids), compare_ids);
+	for (size_t i = 0; i < n; i++)
+		if (i == 0 || plan->ids[i] != plan->ids[i - 1])
+			plan->ids[plan->n_ids++] = plan->ids[i];
+}
+
+/* Gives the services that have none a slot of @state. Slot 0 stands for no service. */
+static void plan_take(struct plan *plan, const union kk_service_slot *services,
+		      enum kk_slot_state state)
+{
+	size_t next = 1;
+
+	for (size_t i = 0; i < plan->n_ids; i++) {
+		if (plan->slots[i])
+			continue;
+		while (next < KK_SERVICES_MAX &&
+		       (plan->taken[next] || services[next].state != state))
+			next++;
+		if (next == KK_SERVICES_MAX)
+			return;
+		plan->slots[i] = (uint16_t)next;
+		plan->taken[next] = 1;
+	}
+}
+
+/* A service keeps its slot, and so its counters. New ones take over a slot in use only if need be. */
+static int plan_services(struct plan *plan, const union kk_service_slot *services,
+			 struct kk_err *err)
+{
+	for (size_t slot = 1; slot < KK_SERVICES_MAX; slot++) {
+		uint16_t *wanted = services[slot].state == KK_SLOT_USED
+					   ? plan_slot(plan, services[slot].id)
+					   : NULL;
+
+		if (!wanted || *wanted)
+			continue;
+		*wanted = (uint16_t)slot;
+		plan->taken[slot] = 1;
+	}
+	plan_take(plan, services, KK_SLOT_FRESH);
+	plan_take(plan, services, KK_SLOT_RETIRED);
+	plan_take(plan, services, KK_SLOT_USED);
+	for (size_t i = 0; i < plan->n_ids; i++)
+		if (!plan->slots[i])
+			return kk_err_set(err, ENOSPC, "services",
+					  "%zu services are more than the %d that a gateway carries",
+					  plan->n_ids, KK_SERVICES_MAX - 1);
+	return 0;
+}
+
+static int plan_listener(struct plan *plan, const struct kk_listener *l, struct kk_err *err)
+{
+	union kk_destination *to = &plan->listeners[kk_listener_index(l->protocol, l->port)];
+
+	if (to->service)
+		return kk_err_set(err, EEXIST, "port", "Port %u/%s is published twice", l->port,
+				  l->protocol == IPPROTO_TCP ? "tcp" : "udp");
+	to->address = l->agent_address.s_addr;
+	to->port = KK_BE16(l->agent_port);
+	to->service = *plan_slot(plan, l->service);
+	plan->origins[plan->n_origins++] = (struct kk_origin_entry){
+		.key = {.address = to->address, .port = to->port, .protocol = l->protocol},
+		.value = {.port = KK_BE16(l->port), .service = to->service},
+	};
+	return 0;
+}
+
+/* Sorts them, refuses twins, and keeps those that the array of listeners does not answer for. */
+static int plan_origins(struct plan *plan, struct kk_err *err)
+{
+	size_t kept = 0;
+
+	qsort(plan->origins, plan->n_origins, sizeof(*plan->origins), kk_origin_compare);
+	for (size_t i = 1; i < plan->n_origins; i++) {
+		const struct kk_origin_key *key = &plan->origins[i].key;
+		char text[INET_ADDRSTRLEN];
+
+		if (kk_origin_compare(&plan->origins[i - 1], &plan->origins[i]) != 0)
+			continue;
+		return kk_err_set(err, EEXIST, "agent_port",
+				  "Port %u/%s of Agent %s is published twice", KK_HOST16(key->port),
+				  key->protocol == IPPROTO_TCP ? "tcp" : "udp",
+				  inet_ntop(AF_INET, &key->address, text, sizeof(text)));
+	}
+	for (size_t i = 0; i < plan->n_origins; i++)
+		if (plan->origins[i].key.port != plan->origins[i].value.port)
+			plan->origins[kept++] = plan->origins[i];
+	plan->n_origins = kept;
+	return 0;
+}
+
+static int plan_make(struct plan *plan, const struct kk_tables *tables,
+		     const struct kk_listener *listeners, size_t n, struct kk_err *err)
+{
+	int r;
+
+	if (plan_init(plan, n) < 0)
+		return kk_err_set(err, ENOMEM, NULL, "Out of memory");
+	plan_ids(plan, listeners, n);
+	r = plan_services(plan, tables->services, err);
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = plan_listener(plan, &listeners[i], err);
+	return r < 0 ? r : plan_origins(plan, err);
+}
+
+/* Counters are no reason to refuse a change. */
+static void zero_traffic(const struct kk_tables *tables, uint32_t slot)
+{
+	KK_CLEANUP_FREE struct kk_traffic *zero = calloc((size_t)tables->n_cpus, sizeof(*zero));
+
+	if (!zero || bpf_map_update_elem(tables->traffic_fd, &slot, zero, BPF_ANY) < 0)
+		kk_warn("Cannot reset the counters of service slot %u: %s", slot, strerror(errno));
+}
+
+static void store(__u64 *word, __u64 value)
+{
+	if (*word != value)
+		__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+static void apply_services(struct kk_tables *tables, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n_ids; i++) {
+		union kk_service_slot *slot = &tables->services[plan->slots[i]];
+		union kk_service_slot new = {.id = plan->ids[i], .state = KK_SLOT_USED};
+
+		if (slot->state != KK_SLOT_FRESH && slot->word != new.word)
+			zero_traffic(tables, plan->slots[i]);
+		store(&slot->word, new.word);
+	}
+}
+
+static void retire_services(struct kk_tables *tables, const struct plan *plan)
+{
+	for (size_t i = 1; i < KK_SERVICES_MAX; i++) {
+		union kk_service_slot retired = {.state = KK_SLOT_RETIRED};
+
+		if (!plan->taken[i] && tables->services[i].state == KK_SLOT_USED)
+			store(&tables->services[i].word, retired.word);
+	}
+}
+
+int kk_tables_sync(struct kk_tables *tables, const struct kk_listener *listeners, size_t n,
+		   struct kk_err *err)
+{
+	KK_CLEANUP(plan_clean) struct plan plan = {0};
+	int r;
+
+	r = plan_make(&plan, tables, listeners, n, err);
+	if (r < 0)
+		return r;
+	r = kk_origins_sync(tables->origins_fd, plan.origins, plan.n_origins, err);
+	if (r < 0)
+		return r;
+	apply_services(tables, &plan);
+	for (size_t i = 0; i < KK_LISTENERS_PER_ADDRESS; i++)
+		store(&tables->listeners[i].word, plan.listeners[i].word);
+	retire_services(tables, &plan);
+	return 0;
+}

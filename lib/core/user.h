@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The forwarding core in user space: for tests, fuzzers and benchmarks. */
+#ifndef KK_CORE_USER_H
+#define KK_CORE_USER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kk/core/reasons.h>
+#include <kk/core/types.h>
+
+#define KK_USER_ORIGINS	 64
+#define KK_USER_SERVICES 64
+
+/* Settings, tables and counters in plain memory; zero-initialise it and fill in. */
+struct kk_user {
+	struct kk_settings settings;
+	union kk_destination listeners[KK_LISTENERS_PER_ADDRESS];
+	struct {
+		struct kk_origin_key key;
+		struct kk_origin value;
+	} origins[KK_USER_ORIGINS];
+	size_t n_origins;
+	struct kk_counter counters[KK_REASON_MAX];
+	struct kk_traffic traffic[KK_USER_SERVICES];
+};
+
+struct kk_user_packet {
+	uint8_t *data; /* from the network header on */
+	uint32_t len;
+	bool gso;
+	bool partial; /* its transport checksum covers the pseudo header only (CHECKSUM_PARTIAL) */
+};
+
+/* Publishes a port: as kk_datapath_sync() would enter it. Ports in host byte order; @service below KK_USER_SERVICES. */
+void kk_user_publish(struct kk_user *user, uint8_t protocol, uint16_t port, __be32 agent,
+		     uint16_t agent_port, uint16_t service);
+/* kk_forward(); the packet is changed in place and its length may shrink. */
+enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *packet,
+			       enum kk_direction direction);
+
+#endif
