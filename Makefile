@@ -4,6 +4,7 @@
 #   make            the programs and the BPF objects
 #   make unit       unit tests and packet cases that need no privileges
 #   make check      set-up, then every test (root)
+#   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
 #   make SAN=1      the same with AddressSanitizer and UBSan
 
@@ -56,7 +57,7 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
 
 .DELETE_ON_ERROR:
-.PHONY: all unit-build unit check check-bare demo fmt lint clean
+.PHONY: all unit-build vm-build unit check check-vm check-bare demo fmt lint clean
 .SECONDARY:
 
 all: $(BINS) $(BPF_OBJ)
@@ -100,6 +101,15 @@ $B/unit/%: $B/obj/tests/unit/%.o $(LIB) $(ARCHIVES)
 
 unit-build: $(UNIT)
 
+# tests/vm/test_x.c: the same, but run on the kernels of make check-vm.
+VM_TEST_SRC := $(wildcard tests/vm/test_*.c)
+VM_TEST := $(VM_TEST_SRC:tests/vm/%.c=$B/vm/%)
+$B/vm/%: $B/obj/tests/vm/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread
+
+vm-build: $(VM_TEST)
+
 unit: all unit-build
 	scripts/check unit
 
@@ -108,6 +118,12 @@ check:
 	$(MAKE) all unit-build
 	$(MAKE) SAN=1 all unit-build
 	scripts/check all
+
+# On other kernels, in virtual machines; KK_VM_KERNELS="6.1 6.12" says which.
+check-vm:
+	scripts/bootstrap --vm
+	$(MAKE) all unit-build vm-build
+	scripts/check vm
 
 check-bare:
 	scripts/check-bare

@@ -8,14 +8,19 @@
  *   {"op":"listen","service":ID,"name":"ssh","gateway":ID,"gateway_name":"gw1","protocol":"tcp"|"udp",
  *    "port":P,"target":"HOST:PORT","proxy_protocol":false}     + the socket (SCM_RIGHTS)
  *   {"op":"set","service":ID,"target":"HOST:PORT","proxy_protocol":false}   new connections only
- *   {"op":"unlisten","service":ID,"gateway":ID}   no new connections; those that run go on
- *   {"op":"list"}      -> {"listeners":[{as in listen}]}
+ *   {"op":"unlisten","service":ID,"gateway":ID}   closes the socket; TCP connections that run go on, UDP
+ *                      sessions answer from that socket and end with it
+ *   {"op":"list"}      -> {"listeners":[{as in listen, "error":"..." when the target is not well}]}, in order of
+ *                      service and gateway, as many as a message holds; "more":true says that there are others:
+ *                      {"op":"list","after_service":ID,"after_gateway":ID} goes on behind the last one
  *   {"op":"sessions"}  -> {"sessions":[{"service":"ssh","gateway":"gw1","protocol":"tcp","client":"203.0.113.9:40000",
  *                          "target":"127.0.0.1:22","state":"open"|"closed"|"failed","error":"...",
- *                          "started":UNIX_S,"rx_bytes":N,"tx_bytes":N}]}   newest first, KK_RELAY_SESSIONS_SHOWN at most
+ *                          "started":UNIX_S,"rx_bytes":N,"tx_bytes":N}],"open":N}
+ *                      newest first, KK_RELAY_SESSIONS_SHOWN at most and no more than a message holds; rx_bytes came
+ *                      from the client, tx_bytes went to it; "open" counts all that are open
  *   {"op":"quit"}      the relay closes everything and ends
- * Answers are {"ok":true,...} or {"ok":false,"error":"sentence"}. "list" and "sessions" are open to every caller that may
- * open the socket (mode 0660, owner of the daemon).
+ * Answers are {"ok":true,...} or {"ok":false,"error":"sentence"}. The socket has mode 0660 and belongs to who started
+ * the relay; "list" and "sessions" are open to every caller that may open it, the rest to root and the owner only.
  */
 #ifndef KK_AGENTD_RELAY_CONTROL_H
 #define KK_AGENTD_RELAY_CONTROL_H

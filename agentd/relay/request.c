@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+#include "agentd/relay/request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/json.h"
+#include "util/parse.h"
+
+#define ID_MAX INT64_C(0x7fffffffffffffff)
+
+struct request {
+	const char *op, *name, *gateway_name, *protocol, *target;
+	int64_t service, gateway, port;
+	bool proxy_protocol;
+};
+
+#define FIELD(name, type, flags, ...)                                                              \
+	KK_JSON_FIELD(#name, type, flags, struct request, name, ##__VA_ARGS__)
+#define OP	FIELD(op, KK_JSON_STRING, KK_JSON_REQUIRED, .max = 16)
+#define SERVICE FIELD(service, KK_JSON_INT, KK_JSON_REQUIRED, .min = 0, .max = ID_MAX)
+#define GATEWAY FIELD(gateway, KK_JSON_INT, KK_JSON_REQUIRED, .min = 0, .max = ID_MAX)
+#define TARGET	FIELD(target, KK_JSON_STRING, KK_JSON_REQUIRED, .min = 1, .max = KK_TARGET_MAX - 1)
+#define PROXY	FIELD(proxy_protocol, KK_JSON_BOOL, 0)
+
+static const struct kk_json_field listen_fields[] = {
+	OP,
+	SERVICE,
+	GATEWAY,
+	TARGET,
+	PROXY,
+	FIELD(name, KK_JSON_STRING, KK_JSON_REQUIRED, .min = 1, .max = KK_NAME_MAX),
+	FIELD(gateway_name, KK_JSON_STRING, KK_JSON_REQUIRED, .min = 1, .max = KK_NAME_MAX),
+	FIELD(protocol, KK_JSON_STRING, KK_JSON_REQUIRED, .max = 8),
+	FIELD(port, KK_JSON_INT, KK_JSON_REQUIRED, .min = 1, .max = 65535),
+};
+static const struct kk_json_field set_fields[] = {OP, SERVICE, TARGET, PROXY};
+static const struct kk_json_field unlisten_fields[] = {OP, SERVICE, GATEWAY};
+static const struct kk_json_field list_fields[] = {
+	OP,
+	KK_JSON_FIELD("after_service", KK_JSON_INT, 0, struct request, service, .min = -1,
+		      .max = ID_MAX),
+	KK_JSON_FIELD("after_gateway", KK_JSON_INT, 0, struct request, gateway, .min = -1,
+		      .max = ID_MAX),
+};
+static const struct kk_json_field plain_fields[] = {OP};
+
+/* Operations fill @answer and return 0, or a negative errno with @err. */
+struct operation {
+	const char *name;
+	bool trusted;
+	const struct kk_json_field *fields;
+	size_t n_fields;
+	int (*run)(struct relay *relay, const struct request *r, int *fd, json_t *answer,
+		   struct kk_err *err);
+};
+
+static int protocol_of(const char *text, uint8_t *ret, struct kk_err *err)
+{
+	if (strcmp(text, "tcp") == 0)
+		*ret = IPPROTO_TCP;
+	else if (strcmp(text, "udp") == 0)
+		*ret = IPPROTO_UDP;
+	else
+		return kk_err_set(err, EINVAL, "protocol",
+				  "protocol: \"%s\" is neither tcp nor udp", text);
+	return 0;
+}
+
+static int op_listen(struct relay *relay, const struct request *q, int *fd, json_t *answer,
+		     struct kk_err *err)
+{
+	struct target *target;
+	struct listener *l;
+	uint8_t protocol = 0;
+	int r = protocol_of(q->protocol, &protocol, err);
+
+	(void)answer;
+	if (r < 0)
+		return r;
+	if (*fd < 0)
+		return kk_err_set(err, EINVAL, "socket", "a socket must come with the message");
+	r = kk_parse_name("name", q->name, err);
+	if (r == 0)
+		r = kk_parse_name("gateway_name", q->gateway_name, err);
+	if (r < 0)
+		return r;
+	r = target_new(&relay->loop, relay->resolver, q->target, &target, err);
+	if (r < 0)
+		return r;
+	r = listener_new(relay, *fd, protocol, (uint16_t)q->port, &l, err);
+	if (r < 0) {
+		target_put(target);
+		return r;
+	}
+	l->service = q->service;
+	l->gateway = q->gateway;
+	l->target = target;
+	l->proxy_protocol = q->proxy_protocol;
+	snprintf(l->name, sizeof(l->name), "%s", q->name);
+	snprintf(l->gateway_name, sizeof(l->gateway_name), "%s", q->gateway_name);
+	r = listeners_add(&relay->listeners, l, err);
+	if (r < 0) {
+		l->fd = -1; /* the caller's again */
+		listener_put(l);
+		return r;
+	}
+	*fd = -1;
+	return 0;
+}
+
+static int op_set(struct relay *relay, const struct request *q, int *fd, json_t *answer,
+		  struct kk_err *err)
+{
+	struct listeners *ls = &relay->listeners;
+	size_t first = listeners_after(ls, q->service, -1), i;
+	struct target *target;
+	int r;
+
+	(void)fd;
+	(void)answer;
+	if (first >= ls->n || ls->items[first]->service != q->service)
+		return kk_err_set(err, ENOENT, "service", "service %" PRId64 " is not served here",
+				  q->service);
+	r = target_new(&relay->loop, relay->resolver, q->target, &target, err);
+	if (r < 0)
+		return r;
+	for (i = first; i < ls->n && ls->items[i]->service == q->service; i++) {
+		struct listener *l = ls->items[i];
+
+		target_put(l->target);
+		l->target = target_get(target);
+		l->proxy_protocol = q->proxy_protocol;
+		l->error[0] = '\0';
+	}
+	target_put(target);
+	return 0;
+}
+
+static int op_unlisten(struct relay *relay, const struct request *q, int *fd, json_t *answer,
+		       struct kk_err *err)
+{
+	struct listener *l = listeners_find(&relay->listeners, q->service, q->gateway);
+
+	(void)fd;
+	(void)answer;
+	if (!l)
+		return kk_err_set(err, ENOENT, "service",
+				  "service %" PRId64 " is not served for gateway %" PRId64,
+				  q->service, q->gateway);
+	listeners_del(&relay->listeners, l);
+	return 0;
+}
+
+static json_t *describe(const struct listener *l)
+{
+	const char *error = l->target->n_addrs ? l->error : l->target->error;
+	json_t *obj = json_pack(
+		"{s:I, s:s, s:I, s:s, s:s, s:i, s:s, s:b}", "service", (json_int_t)l->service,
+		"name", l->name, "gateway", (json_int_t)l->gateway, "gateway_name", l->gateway_name,
+		"protocol", l->protocol == IPPROTO_TCP ? "tcp" : "udp", "port", (int)l->port,
+		"target", l->target->text, "proxy_protocol", (int)l->proxy_protocol);
+
+	if (obj && error[0])
+		json_object_set_new(obj, "error", json_string(error));
+	return obj;
+}
+
+/* As many as a message holds; "more" says that there are others behind the last. */
+static int op_list(struct relay *relay, const struct request *q, int *fd, json_t *answer,
+		   struct kk_err *err)
+{
+	const size_t overhead = 256 + 2 * KK_NAME_MAX + sizeof(((struct listener *)0)->error);
+	const struct listeners *ls = &relay->listeners;
+	size_t i = listeners_after(ls, q->service, q->gateway), room = KK_RELAY_MESSAGE;
+	json_t *list = json_array();
+
+	(void)fd;
+	if (!list)
+		return kk_err_set(err, ENOMEM, NULL, "memory is short");
+	for (; i < ls->n; i++) {
+		size_t size = overhead + strlen(ls->items[i]->target->text);
+
+		if (size > room)
+			break;
+		room -= size;
+		json_array_append_new(list, describe(ls->items[i]));
+	}
+	json_object_set_new(answer, "listeners", list);
+	if (i < ls->n)
+		json_object_set_new(answer, "more", json_true());
+	return 0;
+}
+
+static int op_sessions(struct relay *relay, const struct request *q, int *fd, json_t *answer,
+		       struct kk_err *err)
+{
+	json_t *list = sessions_json(&relay->sessions);
+
+	(void)q;
+	(void)fd;
+	if (!list)
+		return kk_err_set(err, ENOMEM, NULL, "memory is short");
+	json_object_set_new(answer, "sessions", list);
+	json_object_set_new(answer, "open", json_integer(relay->sessions.n_open));
+	return 0;
+}
+
+static int op_quit(struct relay *relay, const struct request *q, int *fd, json_t *answer,
+		   struct kk_err *err)
+{
+	(void)q;
+	(void)fd;
+	(void)answer;
+	(void)err;
+	relay->loop.quit = true;
+	return 0;
+}
+
+#define OPERATION(name, trusted, fields)                                                           \
+	{                                                                                          \
+#name, trusted, fields, ARRAY_SIZE(fields), op_##name                              \
+	}
+static const struct operation operations[] = {
+	OPERATION(listen, true, listen_fields),	    OPERATION(set, true, set_fields),
+	OPERATION(unlisten, true, unlisten_fields), OPERATION(list, false, list_fields),
+	OPERATION(sessions, false, plain_fields),   OPERATION(quit, true, plain_fields),
+};
+
+static const struct operation *find_operation(const json_t *msg, struct kk_err *err)
+{
+	const char *op = json_string_value(json_object_get(msg, "op"));
+
+	for (size_t i = 0; op && i < ARRAY_SIZE(operations); i++)
+		if (strcmp(operations[i].name, op) == 0)
+			return &operations[i];
+	kk_err_set(err, EINVAL, "op", "op: %.40s is not an operation", op ? op : "what is given");
+	return NULL;
+}
+
+static int run(struct relay *relay, const char *text, size_t len, int *fd, bool trusted,
+	       json_t *answer, struct kk_err *err)
+{
+	KK_CLEANUP_JSON json_t *msg = kk_json_parse(text, len, err);
+	struct request q = {.service = -1, .gateway = -1};
+	const struct operation *op = msg ? find_operation(msg, err) : NULL;
+	int r;
+
+	if (!op)
+		return -EINVAL;
+	r = kk_json_read(msg, op->fields, op->n_fields, &q, err);
+	if (r < 0)
+		return r;
+	if (op->trusted && !trusted)
+		return kk_err_set(err, EPERM, "op", "%s is for root and the owner of the relay",
+				  q.op);
+	return op->run(relay, &q, fd, answer, err);
+}
+
+json_t *request_run(struct relay *relay, const char *text, size_t len, int *fd, bool trusted)
+{
+	json_t *answer = json_object();
+	struct kk_err err = {0};
+	int r;
+
+	if (!answer)
+		return NULL;
+	r = run(relay, text, len, fd, trusted, answer, &err);
+	json_object_set_new(answer, "ok", json_boolean(r == 0));
+	if (r < 0)
+		json_object_set_new(answer, "error",
+				    json_string(err.code ? err.msg : strerror(-r)));
+	return answer;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+#include "agentd/relay/session.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agentd/relay/listener.h"
+#include "util/log.h"
+
+#define LOG_LINES_PER_S 200
+#define JSON_OVERHEAD	256 /* of one entry, beside its texts */
+
+void sessions_init(struct sessions *sessions)
+{
+	*sessions = (struct sessions){0};
+	TAILQ_INIT(&sessions->open);
+}
+
+void session_begin(struct sessions *sessions, struct session *s, struct listener *listener,
+		   const struct sockaddr_in *client)
+{
+	s->listener = listener_get(listener);
+	s->target = target_get(listener->target);
+	s->client = *client;
+	s->started = time(NULL);
+	TAILQ_INSERT_HEAD(&sessions->open, s, link);
+	sessions->n_open++;
+}
+
+static const char *format_client(const struct sockaddr_in *client, char out[32])
+{
+	char addr[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &client->sin_addr, addr, sizeof(addr));
+	snprintf(out, 32, "%s:%u", addr, ntohs(client->sin_port));
+	return out;
+}
+
+/* One line a session, but a flood of them must not become a flood of the log. */
+static void log_end(struct sessions *all, const struct session_past *p)
+{
+	int64_t now = time(NULL);
+	char client[32];
+
+	if (all->log_second != now) {
+		if (all->unlogged)
+			kk_warn("%u sessions more ended within a second", all->unlogged);
+		all->log_second = now;
+		all->logged = all->unlogged = 0;
+	}
+	if (all->logged++ >= LOG_LINES_PER_S) {
+		all->unlogged++;
+		return;
+	}
+	kk_info("service %s via %s %s client %s target %s received %" PRIu64 " sent %" PRIu64
+		" bytes in %" PRId64 " s%s%s",
+		p->service, p->gateway, p->protocol == IPPROTO_TCP ? "tcp" : "udp",
+		format_client(&p->client, client), p->target, p->rx_bytes, p->tx_bytes,
+		now - p->started, p->error[0] ? ": " : "", p->error);
+}
+
+static void summarize(const struct session *s, struct session_past *p)
+{
+	const struct listener *l = s->listener;
+
+	snprintf(p->service, sizeof(p->service), "%s", l->name);
+	snprintf(p->gateway, sizeof(p->gateway), "%s", l->gateway_name);
+	snprintf(p->target, sizeof(p->target), "%s", s->target->text);
+	snprintf(p->error, sizeof(p->error), "%s", s->error);
+	p->protocol = l->protocol;
+	p->client = s->client;
+	p->started = s->started;
+	p->rx_bytes = s->rx_bytes;
+	p->tx_bytes = s->tx_bytes;
+}
+
+void session_end(struct sessions *sessions, struct session *s)
+{
+	struct session_past *p = &sessions->past[sessions->n_past++ % KK_RELAY_SESSIONS_SHOWN];
+
+	summarize(s, p);
+	log_end(sessions, p);
+	TAILQ_REMOVE(&sessions->open, s, link);
+	sessions->n_open--;
+	target_put(s->target);
+	listener_put(s->listener);
+	s->target = NULL;
+	s->listener = NULL;
+}
+
+static json_t *describe(const struct session_past *p, const char *state)
+{
+	char client[32];
+	json_t *obj = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "service",
+				p->service, "gateway", p->gateway, "protocol",
+				p->protocol == IPPROTO_TCP ? "tcp" : "udp", "client",
+				format_client(&p->client, client), "target", p->target, "state",
+				state, "started", (json_int_t)p->started, "rx_bytes",
+				(json_int_t)p->rx_bytes, "tx_bytes", (json_int_t)p->tx_bytes);
+
+	if (obj && p->error[0])
+		json_object_set_new(obj, "error", json_string(p->error));
+	return obj;
+}
+
+struct row {
+	const char *state;
+	struct session_past is;
+};
+
+static int newer_first(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+
+	return (x->is.started < y->is.started) - (x->is.started > y->is.started);
+}
+
+static size_t collect(const struct sessions *sessions, struct row *rows)
+{
+	unsigned int past = sessions->n_past;
+	const struct session *s;
+	size_t n = 0;
+
+	TAILQ_FOREACH(s, &sessions->open, link)
+	{
+		if (n == KK_RELAY_SESSIONS_SHOWN)
+			break;
+		rows[n].state = s->error[0] ? "failed" : "open";
+		summarize(s, &rows[n++].is);
+	}
+	for (unsigned int i = 0; i < KK_RELAY_SESSIONS_SHOWN && past; i++) {
+		const struct session_past *p = &sessions->past[--past % KK_RELAY_SESSIONS_SHOWN];
+
+		rows[n].state = p->error[0] ? "failed" : "closed";
+		rows[n++].is = *p;
+	}
+	return n;
+}
+
+json_t *sessions_json(const struct sessions *sessions)
+{
+	struct row *rows = calloc(2 * KK_RELAY_SESSIONS_SHOWN, sizeof(*rows));
+	json_t *list = json_array();
+	size_t room = KK_RELAY_MESSAGE - JSON_OVERHEAD, n;
+
+	if (!rows || !list)
+		goto out;
+	n = collect(sessions, rows);
+	qsort(rows, n, sizeof(*rows), newer_first);
+	for (size_t i = 0; i < n && i < KK_RELAY_SESSIONS_SHOWN; i++) {
+		size_t size = JSON_OVERHEAD + strlen(rows[i].is.service) +
+			      strlen(rows[i].is.gateway) + strlen(rows[i].is.target) +
+			      strlen(rows[i].is.error);
+
+		if (size > room)
+			break;
+		room -= size;
+		json_array_append_new(list, describe(&rows[i].is, rows[i].state));
+	}
+out:
+	free(rows);
+	return list;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* Who is connected: the record of a TCP connection or UDP session, its log line, and the list of them. */
+#ifndef KK_AGENTD_RELAY_SESSION_H
+#define KK_AGENTD_RELAY_SESSION_H
+
+#include <stdint.h>
+#include <netinet/in.h>
+#include <sys/queue.h>
+
+#include <jansson.h>
+
+#include "agentd/relay/control.h"
+#include "agentd/relay/target.h"
+
+struct listener;
+
+struct session {
+	struct listener *listener; /* a reference */
+	struct target
+		*target; /* a reference: where this one goes, whatever the service says later */
+	struct sockaddr_in client;
+	int64_t started;	     /* Unix seconds */
+	uint64_t rx_bytes, tx_bytes; /* from and to the client */
+	char error[112];		     /* why it failed, or "" */
+	TAILQ_ENTRY(session) link;
+};
+
+/* What is left of one that ended. */
+struct session_past {
+	char service[KK_NAME_MAX + 1], gateway[KK_NAME_MAX + 1];
+	char target[KK_TARGET_MAX + 1], error[112];
+	uint8_t protocol;
+	struct sockaddr_in client;
+	int64_t started;
+	uint64_t rx_bytes, tx_bytes;
+};
+
+struct sessions {
+	TAILQ_HEAD(, session) open; /* newest first */
+	unsigned int n_open;
+	struct session_past past[KK_RELAY_SESSIONS_SHOWN]; /* a ring */
+	unsigned int n_past;				   /* ended ever */
+	int64_t log_second;
+	unsigned int logged, unlogged;
+};
+
+void sessions_init(struct sessions *sessions);
+/* Takes references to the listener and its target of now. */
+void session_begin(struct sessions *sessions, struct session *session, struct listener *listener,
+		   const struct sockaddr_in *client);
+/* Logs the session, remembers it among the past ones and lets go of the references. */
+void session_end(struct sessions *sessions, struct session *session);
+/* A fresh array for the "sessions" operation, newest first, within what a message holds. */
+json_t *sessions_json(const struct sessions *sessions);
+
+#endif

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Tests that start virtual machines of other kernels (scripts/vm)."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+TREE = pathlib.Path(__file__).resolve().parent.parent.parent
+KERNELS = os.environ.get("KK_VM_KERNELS", "6.1 6.12").split()
+
+
+def pytest_generate_tests(metafunc):
+    if "on_kernel" in metafunc.fixturenames:
+        metafunc.parametrize("on_kernel", KERNELS, indirect=True)
+
+
+class Vm:
+    def __init__(self, kver):
+        self.kver = kver
+
+    def run(self, *argv, options=(), cwd=TREE):
+        """The finished process: status and both outputs, of bytes."""
+        return subprocess.run(["nice", TREE / "scripts/vm", self.kver, *options, "--", *argv], cwd=cwd,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+    def ok(self, *argv, timeout_s=120):
+        """What it writes to stdout, as text; the test fails unless it ends with 0."""
+        done = self.run(*argv, options=("--timeout", str(timeout_s)))
+        text = done.stdout.decode(errors="replace")
+        if done.returncode != 0:
+            pytest.fail(f"on {self.kver}: {argv[0]}: status {done.returncode}\n{text}\n"
+                        f"{done.stderr.decode(errors='replace')}", pytrace=False)
+        return text
+
+
+@pytest.fixture
+def on_kernel(request):
+    """A test that takes this runs once for each kernel."""
+    return Vm(request.param)
+
+
+@pytest.fixture
+def vm():
+    """Any kernel will do."""
+    return Vm(KERNELS[0])
