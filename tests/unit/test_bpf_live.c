@@ -206,7 +206,7 @@ static int open_socket(int machine, int type, uint16_t port)
 {
 	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
 	struct timeval patience = {.tv_sec = 5};
-	int fd;
+	int fd, on = 1;
 
 	enter(machine);
 	fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
@@ -214,6 +214,7 @@ static int open_socket(int machine, int type, uint16_t port)
 	assert_true(fd >= 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
 	if (type == SOCK_STREAM && port)
 		assert_int_equal(listen(fd, 8), 0);
