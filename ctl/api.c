@@ -126,8 +126,7 @@ int ctl_applied(const struct ctl *ctl, const json_t *answer, char *text, size_t 
 	json_int_t done = json_integer_value(json_object_get(applied, "acknowledged"));
 	size_t at;
 
-	at = (size_t)snprintf(text, size, "applied on %lld/%lld gateway%s", done, all,
-			      all == 1 ? "" : "s");
+	at = (size_t)snprintf(text, size, "applied on %lld/%lld gateways", done, all);
 	at = add_names(text, size, at, json_object_get(applied, "waiting"), "still waiting for");
 	add_names(text, size, at, json_object_get(applied, "disconnected"), "not connected");
 	return done < all && ctl->options.wait > 0 ? CTL_WAITING : CTL_DONE;

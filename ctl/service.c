@@ -116,7 +116,7 @@ static void print_entries(const json_t *gateways, const json_t *service)
 		printf(" and %zu more", n - GATEWAYS_SHOWN);
 }
 
-/* Prints "ssh: 198.51.100.1:2222 -> home 127.0.0.1:22, applied on 1/1 gateway". */
+/* Prints "ssh: 198.51.100.1:2222 -> home 127.0.0.1:22, applied on 1/1 gateways". */
 static int print_done(struct ctl *ctl, const json_t *service)
 {
 	KK_CLEANUP_JSON json_t *gateways = NULL;
