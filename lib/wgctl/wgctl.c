@@ -103,11 +103,10 @@ static int make(struct wgctl *wg, enum wgctl_kind wanted, const char *engine, st
 	return 0;
 }
 
-int wgctl_open(const char *ifname, enum wgctl_kind kind, const char *engine, struct wgctl **ret,
-	       bool *ret_adopted, struct kk_err *err)
+/* A struct for @ifname, with the back end of what is there already, or none. */
+static int look(const char *ifname, struct wgctl **ret, struct kk_err *err)
 {
 	KK_CLEANUP(wgctl_closep) struct wgctl *wg = NULL;
-	bool adopted;
 	int r;
 
 	r = check_ifname(ifname, err);
@@ -118,6 +117,19 @@ int wgctl_open(const char *ifname, enum wgctl_kind kind, const char *engine, str
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	strcpy(wg->ifname, ifname);
 	r = find_existing(ifname, &wg->ops, err);
+	if (r == 0)
+		*ret = KK_STEAL(wg);
+	return r;
+}
+
+int wgctl_open(const char *ifname, enum wgctl_kind kind, const char *engine, struct wgctl **ret,
+	       bool *ret_adopted, struct kk_err *err)
+{
+	KK_CLEANUP(wgctl_closep) struct wgctl *wg = NULL;
+	bool adopted;
+	int r;
+
+	r = look(ifname, &wg, err);
 	if (r < 0)
 		return r;
 	adopted = wg->ops != NULL;
@@ -127,6 +139,22 @@ int wgctl_open(const char *ifname, enum wgctl_kind kind, const char *engine, str
 	*ret_adopted = adopted;
 	*ret = KK_STEAL(wg);
 	return 0;
+}
+
+int wgctl_adopt(const char *ifname, struct wgctl **ret, struct kk_err *err)
+{
+	KK_CLEANUP(wgctl_closep) struct wgctl *wg = NULL;
+	int r;
+
+	r = look(ifname, &wg, err);
+	if (r < 0)
+		return r;
+	if (!wg->ops)
+		return kk_err_set(err, ENODEV, "interface", "there is no tunnel %s", ifname);
+	r = adopt(wg, WGCTL_AUTO, err);
+	if (r == 0)
+		*ret = KK_STEAL(wg);
+	return r;
 }
 
 void wgctl_close(struct wgctl *wg)

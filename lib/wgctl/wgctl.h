@@ -61,6 +61,8 @@ struct wgctl_device {
  */
 int wgctl_open(const char *ifname, enum wgctl_kind kind, const char *engine, struct wgctl **ret,
 	       bool *ret_adopted, struct kk_err *err);
+/* As wgctl_open, but makes nothing: -ENODEV where there is no such tunnel. */
+int wgctl_adopt(const char *ifname, struct wgctl **ret, struct kk_err *err);
 void wgctl_close(struct wgctl *wg);
 void wgctl_closep(struct wgctl **wg);
 

@@ -145,7 +145,7 @@ static void expected_line(const struct wgctl_peer *peer, char *out, size_t len)
 /* The same line with the comma-separated prefixes of its fourth field sorted as expected_line has them. */
 static void sort_allowed(char *line, char *out, size_t len)
 {
-	struct kk_prefix4 prefixes[WGCTL_ALLOWED_MAX];
+	struct kk_prefix4 prefixes[WGCTL_ALLOWED_MAX] = {0};
 	char *fields[8], *save = NULL, address[INET_ADDRSTRLEN];
 	struct kk_err err = {0};
 	size_t n = 0, at;

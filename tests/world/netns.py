@@ -62,8 +62,8 @@ def add_default_route(namespace, via):
     sh("ip", "-n", namespace, "route", "add", "default", "via", via)
 
 
-def set_forwarding(namespace):
-    sh(*within(namespace, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"))
+def set_forwarding(namespace, on=True):
+    sh(*within(namespace, "sh", "-c", f"echo {int(on)} >/proc/sys/net/ipv4/ip_forward"))
 
 
 @contextlib.contextmanager

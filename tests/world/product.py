@@ -39,6 +39,11 @@ class Product:
     def state(self, name):
         return self.record.directory / name
 
+    def run_program(self, where, program, *argv):
+        """A program that does something and ends, in one of the namespaces."""
+        return netns.sh(*netns.within(self.network[where], self.program(program), *argv),
+                        env={**os.environ, **self.environment})
+
     # Control and kkctl
 
     def start_control(self):
@@ -91,8 +96,7 @@ class Product:
         self._join(name, "kkagentd", token)
 
     def _join(self, name, program, token):
-        netns.sh(*netns.within(self.network[name], self.program(program), "join", token,
-                               "--state", str(self.state(name))), env={**os.environ, **self.environment})
+        self.run_program(name, program, "join", token, "--state", str(self.state(name)))
 
     def gateway_options(self, name):
         return ["--state", str(self.state(name)), "--tunnel-interface", self.tunnels[name],

@@ -83,6 +83,10 @@ class Record:
     def pin_dir(self, name):
         return PINS / f"demo-{self.id}-{name}"
 
+    def sockets(self):
+        """The control sockets of this run's userspace tunnels."""
+        return [socket for interface in self.data["interfaces"] for socket in UAPI_SOCKETS.glob(f"{interface}*.sock")]
+
     def process(self, pid):
         self._add("processes", {"pid": pid, "start_time": start_time(pid)})
 
@@ -98,9 +102,8 @@ class Record:
         for namespace in self.data["namespaces"]:
             if netns.exists(namespace):
                 netns.sh("ip", "netns", "del", namespace)
-        for interface in self.data["interfaces"]:
-            for socket in UAPI_SOCKETS.glob(f"{interface}*.sock"):
-                socket.unlink()
+        for socket in self.sockets():
+            socket.unlink()
         for pins in PINS.glob(f"demo-{self.id}-*"):
             shutil.rmtree(pins)
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+#include "ctl/api.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+#include "util/file.h"
+#include "util/json.h"
+
+#define ADMIN_FILE_DEFAULT "/var/lib/kakuremichi/control/admin.json"
+#define ADMIN_FILE_MAX	   8192
+#define NAMES_SHOWN	   4
+
+static const struct kk_json_field admin_fields[] = {
+	KK_JSON_FIELD("url", KK_JSON_STRING, KK_JSON_REQUIRED, struct kk_http_server, url,
+		      .max = 255),
+	KK_JSON_FIELD("pin", KK_JSON_STRING, KK_JSON_REQUIRED, struct kk_http_server, pin,
+		      .max = 63),
+	KK_JSON_FIELD("key", KK_JSON_STRING, KK_JSON_REQUIRED, struct kk_http_server, key,
+		      .max = 127),
+};
+
+/* Where Control is and our key, from the file that it wrote at its first start. */
+static int load_server(struct ctl *ctl)
+{
+	const char *path = ctl->options.config;
+	KK_CLEANUP_FREE char *text = NULL;
+	struct kk_err err = {0};
+	size_t len;
+	int r;
+
+	if (ctl->admin)
+		return CTL_DONE;
+	if (!path)
+		path = getenv("KKCTL_CONFIG");
+	if (!path || !*path)
+		path = ADMIN_FILE_DEFAULT;
+	r = kk_file_read(path, ADMIN_FILE_MAX, &text, &len);
+	if (r < 0)
+		return ctl_fail(CTL_REFUSED,
+				"%s: %s (Control's admin.json is wanted: --config FILE or "
+				"$KKCTL_CONFIG)",
+				path, strerror(-r));
+	ctl->admin = kk_json_parse(text, len, &err);
+	if (!ctl->admin || kk_json_read_lax(ctl->admin, admin_fields, ARRAY_SIZE(admin_fields),
+					    &ctl->server, &err) < 0)
+		return ctl_fail(CTL_REFUSED, "%s: is no admin.json of Control: %s", path, err.msg);
+	return CTL_DONE;
+}
+
+/* Everything but what is our own fault means that Control was not reached. */
+static int call_failed(int r, const struct kk_err *err)
+{
+	bool ours = r == -EINVAL || r == -ENOMEM || r == -EMSGSIZE;
+
+	return ctl_fail(ours ? CTL_REFUSED : CTL_UNREACHABLE, "%s", err->msg);
+}
+
+/* The field is named in front unless Control's sentence begins with it already. */
+static int refused(int status, const json_t *answer)
+{
+	struct kk_err err = {0};
+	size_t len;
+
+	kk_http_error(status, answer, &err);
+	len = strlen(err.field);
+	if (!len || strncmp(err.msg, err.field, len) == 0)
+		return ctl_fail(CTL_REFUSED, "%s", err.msg);
+	return ctl_fail(CTL_REFUSED, "%s: %s", err.field, err.msg);
+}
+
+int ctl_call(struct ctl *ctl, json_t **ret, json_t *body, const char *method, const char *path, ...)
+{
+	KK_CLEANUP_JSON json_t *owned = body, *answer = NULL;
+	struct kk_err err = {0};
+	char whole[512];
+	va_list ap;
+	int r;
+
+	r = load_server(ctl);
+	if (r != CTL_DONE)
+		return r;
+	va_start(ap, path);
+	vsnprintf(whole, sizeof(whole), path, ap);
+	va_end(ap);
+	r = kk_http_call(&ctl->server, method, whole, owned, &answer, &err);
+	if (r < 0)
+		return call_failed(r, &err);
+	if (r >= 400)
+		return refused(r, answer);
+	if (!json_is_object(answer))
+		return ctl_fail(CTL_REFUSED, "what answers at %s is not Control", ctl->server.url);
+	*ret = KK_STEAL(answer);
+	return CTL_DONE;
+}
+
+/* Appends " (@what a, b and 3 more)" for a list of names that is not empty. */
+static size_t add_names(char *text, size_t size, size_t at, const json_t *names, const char *what)
+{
+	size_t n = json_array_size(names);
+
+	if (!n || at >= size)
+		return at;
+	at += (size_t)snprintf(text + at, size - at, " (%s:", what);
+	for (size_t i = 0; i < n && i < NAMES_SHOWN && at < size; i++) {
+		const char *name = json_string_value(json_array_get(names, i));
+
+		at += (size_t)snprintf(text + at, size - at, "%s %s", i ? "," : "",
+				       name ? name : "?");
+	}
+	if (n > NAMES_SHOWN && at < size)
+		at += (size_t)snprintf(text + at, size - at, " and %zu more", n - NAMES_SHOWN);
+	if (at < size)
+		at += (size_t)snprintf(text + at, size - at, ")");
+	return at;
+}
+
+int ctl_applied(const struct ctl *ctl, const json_t *answer, char *text, size_t size)
+{
+	const json_t *applied = json_object_get(answer, "applied");
+	json_int_t all = json_integer_value(json_object_get(applied, "gateways"));
+	json_int_t done = json_integer_value(json_object_get(applied, "acknowledged"));
+	size_t at;
+
+	at = (size_t)snprintf(text, size, "applied on %lld/%lld gateways", done, all);
+	at = add_names(text, size, at, json_object_get(applied, "waiting"), "still waiting for");
+	add_names(text, size, at, json_object_get(applied, "disconnected"), "not connected");
+	return done < all && ctl->options.wait > 0 ? CTL_WAITING : CTL_DONE;
+}
+
+const char *ctl_text(const json_t *obj, const char *key)
+{
+	const char *text = json_string_value(json_object_get(obj, key));
+
+	return text ? text : "";
+}

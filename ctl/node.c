@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#include "ctl/node.h"
+
+#include <stdio.h>
+
+#include "ctl/api.h"
+#include "util/json.h"
+
+void ctl_format_connected(const json_t *obj, char *text, size_t size)
+{
+	bool connected = json_is_true(json_object_get(obj, "connected"));
+	bool joined = json_is_true(json_object_get(obj, "joined"));
+
+	snprintf(text, size, "%s", connected ? "yes" : joined ? "no" : "not joined yet");
+}
+
+int ctl_node_add(struct ctl *ctl, const struct ctl_node *node, json_t *body)
+{
+	KK_CLEANUP_JSON json_t *answer = NULL;
+	int r = ctl_call(ctl, &answer, body, "POST", "/api/v1/%s", node->collection);
+
+	if (r != CTL_DONE)
+		return r;
+	if (ctl->options.json) {
+		ctl_print_json(answer);
+		return CTL_DONE;
+	}
+	printf("%s %s is added. On its machine, as root:\n  %s join %s\n", node->role, ctl->name,
+	       node->daemon, ctl_text(answer, "join_token"));
+	return CTL_DONE;
+}
+
+int ctl_node_list(struct ctl *ctl, const struct ctl_node *node)
+{
+	KK_CLEANUP_JSON json_t *answer = NULL;
+	int r = ctl_call(ctl, &answer, NULL, "GET", "/api/v1/%s", node->collection);
+	char none[64];
+
+	if (r != CTL_DONE)
+		return r;
+	snprintf(none, sizeof(none), "There is no %s yet.", node->role);
+	if (ctl->options.json)
+		ctl_print_json(answer);
+	else
+		ctl_print_list(json_object_get(answer, "items"), node->columns, node->n_columns,
+			       none);
+	return CTL_DONE;
+}
+
+int ctl_node_show(struct ctl *ctl, const struct ctl_node *node)
+{
+	KK_CLEANUP_JSON json_t *answer = NULL;
+	int r = ctl_call(ctl, &answer, NULL, "GET", "/api/v1/%s/%s", node->collection, ctl->name);
+
+	if (r != CTL_DONE)
+		return r;
+	if (ctl->options.json)
+		ctl_print_json(answer);
+	else
+		ctl_print_object(answer, node->columns, node->n_columns);
+	return CTL_DONE;
+}
+
+int ctl_node_rm(struct ctl *ctl, const struct ctl_node *node)
+{
+	KK_CLEANUP_JSON json_t *answer = NULL;
+	char applied[256];
+	int r = ctl_call(ctl, &answer, NULL, "DELETE", "/api/v1/%s/%s?wait=%lld", node->collection,
+			 ctl->name, (long long)ctl->options.wait);
+
+	if (r != CTL_DONE)
+		return r;
+	r = ctl_applied(ctl, answer, applied, sizeof(applied));
+	if (ctl->options.json)
+		ctl_print_json(answer);
+	else
+		printf("%s %s is removed, %s\n", node->role, ctl->name, applied);
+	return r;
+}
+
+int ctl_node_revoke(struct ctl *ctl, const struct ctl_node *node)
+{
+	KK_CLEANUP_JSON json_t *answer = NULL;
+	int r = ctl_call(ctl, &answer, NULL, "POST", "/api/v1/%s/%s/revoke", node->collection,
+			 ctl->name);
+
+	if (r != CTL_DONE)
+		return r;
+	if (ctl->options.json)
+		ctl_print_json(answer);
+	else
+		printf("The key of %s %s is revoked. To let it join again: kkctl token add --%s %s\n",
+		       node->role, ctl->name, node->role, ctl->name);
+	return CTL_DONE;
+}

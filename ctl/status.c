@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+/* kkctl status: the whole system on one screen, from what Control knows and the nodes report. */
+#include "ctl/ctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/api.h"
+#include "ctl/node.h"
+#include "ctl/print.h"
+#include "util/cleanup.h"
+#include "util/json.h"
+
+static const json_t *report_of(const json_t *node, const char *part)
+{
+	return json_object_get(json_object_get(node, "report"), part);
+}
+
+static void format_dataplane(const json_t *node, char *text, size_t size)
+{
+	const char *kind = ctl_text(report_of(node, "dataplane"), "kind");
+
+	snprintf(text, size, "%s", *kind ? kind : "-");
+}
+
+static void format_tunnel(const json_t *node, char *text, size_t size)
+{
+	const json_t *tunnel = report_of(node, "tunnel");
+	const char *kind = ctl_text(tunnel, "kind");
+
+	snprintf(text, size, "%s %s", *kind ? kind : "-", ctl_text(tunnel, "interface"));
+}
+
+static const struct ctl_column gateway_columns[] = {
+	{"GATEWAY", "name", NULL},
+	{"ADDRESS", "address", NULL},
+	{"CONNECTED", NULL, ctl_format_connected},
+	{"GENERATION", "acked_generation", NULL},
+	{"DATA PLANE", NULL, format_dataplane},
+	{"TUNNEL", NULL, format_tunnel},
+};
+
+static const struct ctl_column agent_columns[] = {
+	{"AGENT", "name", NULL},
+	{"SUBNET", "subnet", NULL},
+	{"CONNECTED", NULL, ctl_format_connected},
+	{"GENERATION", "acked_generation", NULL},
+	{"TUNNEL", NULL, format_tunnel},
+};
+
+static void format_handshake(const json_t *peer, char *text, size_t size)
+{
+	ctl_format_ago(json_integer_value(json_object_get(peer, "last_handshake")), text, size);
+}
+
+static void format_rx(const json_t *peer, char *text, size_t size)
+{
+	ctl_format_bytes((uint64_t)json_integer_value(json_object_get(peer, "rx_bytes")), text,
+			 size);
+}
+
+static void format_tx(const json_t *peer, char *text, size_t size)
+{
+	ctl_format_bytes((uint64_t)json_integer_value(json_object_get(peer, "tx_bytes")), text,
+			 size);
+}
+
+static const struct ctl_column peer_columns[] = {
+	{"TUNNEL OF", "of", NULL},
+	{"TO", "to", NULL},
+	{"HANDSHAKE", NULL, format_handshake},
+	{"RECEIVED", NULL, format_rx},
+	{"SENT", NULL, format_tx},
+	{"ENDPOINT", "endpoint", NULL},
+};
+
+/* The name of the object with @id in @items; the id where it is gone. */
+static json_t *name_of(const json_t *items, json_int_t id)
+{
+	const json_t *obj;
+	size_t i;
+
+	json_array_foreach((json_t *)items, i,
+			   obj) if (json_integer_value(json_object_get(obj, "id")) ==
+				    id) return json_string(ctl_text(obj, "name"));
+	return json_sprintf("#%lld", id);
+}
+
+/* Appends to @peers what @nodes report of theirs, which are @others and named by @key. */
+static void add_peers(json_t *peers, const json_t *nodes, const json_t *others, const char *key)
+{
+	const json_t *node, *peer;
+	size_t i, j;
+
+	json_array_foreach((json_t *)nodes, i, node)
+	{
+		json_array_foreach((json_t *)report_of(node, "peers"), j, peer)
+		{
+			json_t *row = json_is_object(peer) ? json_copy((json_t *)peer) : NULL;
+
+			if (!row)
+				continue;
+			json_object_set_new(row, "of", json_string(ctl_text(node, "name")));
+			json_object_set_new(
+				row, "to",
+				name_of(others, json_integer_value(json_object_get(row, key))));
+			json_array_append_new(peers, row);
+		}
+	}
+}
+
+static void print_reason(const json_t *node, const char *part, const char *what)
+{
+	const json_t *obj = report_of(node, part);
+
+	if (!*ctl_text(obj, "reason"))
+		return;
+	printf("%s: %s %s: ", ctl_text(node, "name"), what, ctl_text(obj, "kind"));
+	ctl_print_text(ctl_text(obj, "reason"));
+	putchar('\n');
+}
+
+/* Why a data plane or tunnel is what it is, and what an Agent could not serve. */
+static void print_remarks(const json_t *nodes, const json_t *services)
+{
+	const json_t *node, *service;
+	size_t i, j;
+
+	json_array_foreach((json_t *)nodes, i, node)
+	{
+		print_reason(node, "dataplane", "data plane");
+		print_reason(node, "tunnel", "tunnel");
+		json_array_foreach((json_t *)report_of(node, "services"), j, service)
+		{
+			KK_CLEANUP_JSON json_t *name = NULL;
+
+			if (strcmp(ctl_text(service, "state"), "failed") != 0)
+				continue;
+			name = name_of(services,
+				       json_integer_value(json_object_get(service, "id")));
+			printf("%s: service %s failed: ", ctl_text(node, "name"),
+			       json_string_value(name));
+			ctl_print_text(ctl_text(service, "message"));
+			putchar('\n');
+		}
+	}
+}
+
+static size_t count_connected(const json_t *nodes)
+{
+	const json_t *node;
+	size_t i, n = 0;
+
+	json_array_foreach((json_t *)nodes, i, node) n +=
+		json_is_true(json_object_get(node, "connected"));
+	return n;
+}
+
+static void print_status(const struct ctl *ctl, const json_t *status, const json_t *services)
+{
+	const json_t *gateways = json_object_get(status, "gateways");
+	const json_t *agents = json_object_get(status, "agents");
+	KK_CLEANUP_JSON json_t *peers = json_array();
+	json_int_t n = json_integer_value(json_object_get(status, "services"));
+
+	printf("Control %s at %s, generation %lld, %lld service%s\n", ctl_text(status, "version"),
+	       ctl->server.url, json_integer_value(json_object_get(status, "generation")), n,
+	       n == 1 ? "" : "s");
+	printf("gateways %zu/%zu connected, agents %zu/%zu connected\n\n",
+	       count_connected(gateways), json_array_size(gateways), count_connected(agents),
+	       json_array_size(agents));
+	ctl_print_list(gateways, gateway_columns, ARRAY_SIZE(gateway_columns),
+		       "There is no gateway yet: kkctl gateway add");
+	putchar('\n');
+	ctl_print_list(agents, agent_columns, ARRAY_SIZE(agent_columns),
+		       "There is no agent yet: kkctl agent add");
+	add_peers(peers, gateways, agents, "agent");
+	add_peers(peers, agents, gateways, "gateway");
+	if (json_array_size(peers)) {
+		putchar('\n');
+		ctl_print_list(peers, peer_columns, ARRAY_SIZE(peer_columns), "");
+	}
+	putchar('\n');
+	print_remarks(gateways, services);
+	print_remarks(agents, services);
+}
+
+static int run(struct ctl *ctl)
+{
+	KK_CLEANUP_JSON json_t *status = NULL, *services = NULL;
+	int r = ctl_call(ctl, &status, NULL, "GET", "/api/v1/status");
+
+	if (r != CTL_DONE)
+		return r;
+	if (ctl->options.json) {
+		ctl_print_json(status);
+		return CTL_DONE;
+	}
+	r = ctl_call(ctl, &services, NULL, "GET", "/api/v1/services");
+	if (r == CTL_DONE)
+		print_status(ctl, status, json_object_get(services, "items"));
+	return r;
+}
+
+static const struct ctl_command commands[] = {
+	{NULL, NULL, "shows Control, the nodes and their tunnels", .run = run},
+};
+
+const struct ctl_noun ctl_status = {
+	"status",
+	"the system at a glance",
+	commands,
+	ARRAY_SIZE(commands),
+};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon while it runs: what all its parts share. */
+#ifndef KK_GATEWAYD_GATEWAY_H
+#define KK_GATEWAYD_GATEWAY_H
+
+#include <systemd/sd-event.h>
+
+#include "bpf/datapath.h"
+#include "gatewayd/options.h"
+#include "gatewayd/place.h"
+#include "gatewayd/ports.h"
+#include "gatewayd/tunnel.h"
+#include "httpd/httpd.h"
+#include "link/link.h"
+
+struct gateway {
+	const struct options *options;
+	struct kk_identity identity;
+	struct place place;
+	sd_event *event;
+	struct tunnel tunnel;
+	struct kk_datapath *datapath; /* NULL until the first configuration */
+	struct kk_prefix4 pool;	      /* what the data path was opened with */
+	uint8_t index;
+	struct kk_link *link;
+	struct kk_httpd *httpd;
+	struct ports ports; /* as they were told to Control last */
+	bool connected;	    /* as it was when last looked at */
+};
+
+/* Runs until it is told to end. Returns 0 or a negative errno with @err. */
+int gateway_run(const struct options *o, struct kk_err *err);
+
+/* Removes tunnel, programs and tables from this machine. */
+int gateway_down(const struct options *o, struct kk_err *err);
+
+/* Of struct kk_link_config: brings tunnel and tables from @old to @next. @userdata is the struct gateway. */
+int gateway_apply(const struct kk_config *old, const struct kk_config *next, void *userdata,
+		  struct kk_err *err);
+
+/* Of struct kk_link_config: the fields of a report, or NULL when memory is short. */
+json_t *gateway_report(void *userdata);
+
+/* The ports that the host itself serves on the managed address, and its WireGuard port. */
+int gateway_ports(const struct gateway *gw, struct ports *ret, struct kk_err *err);
+
+/* Of struct kk_httpd_config: /healthz and /metrics. */
+void gateway_http(struct kk_httpd_request *req, void *userdata);
+
+#endif

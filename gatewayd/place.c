@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#include "gatewayd/place.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include "net/net.h"
+#include "util/cleanup.h"
+
+int place_find_interface(const struct options *o, char ifname[IFNAMSIZ], struct kk_err *err)
+{
+	struct kk_err inner = {0};
+	int r;
+
+	if (o->public_interface) {
+		strcpy(ifname, o->public_interface);
+		return 0;
+	}
+	r = kk_net_default_ifname(ifname, &inner);
+	if (r < 0)
+		return kk_err_set(err, -r, "public-interface",
+				  "%s: name the interface by --public-interface", inner.msg);
+	return 0;
+}
+
+static int choose_address(const struct options *o, const struct kk_prefix4 *list, int n,
+			  struct place *place, struct kk_err *err)
+{
+	if (n == 0)
+		return kk_err_set(err, EADDRNOTAVAIL, "address", "interface %s has no IPv4 address",
+				  place->public_ifname);
+	if (!o->address) {
+		place->address = list[0].addr;
+		return 0;
+	}
+	for (int i = 0; i < n; i++) {
+		if (list[i].addr.s_addr == o->managed.s_addr) {
+			place->address = o->managed;
+			return 0;
+		}
+	}
+	return kk_err_set(err, EADDRNOTAVAIL, "address",
+			  "interface %s does not have the address %s", place->public_ifname,
+			  o->address);
+}
+
+int place_find(const struct options *o, struct place *ret, struct kk_err *err)
+{
+	KK_CLEANUP_FREE struct kk_prefix4 *list = NULL;
+	struct place place = {0};
+	int n, r;
+
+	r = place_find_interface(o, place.public_ifname, err);
+	if (r < 0)
+		return r;
+	if (strcmp(place.public_ifname, o->tunnel_interface) == 0)
+		return kk_err_set(err, EINVAL, "tunnel-interface",
+				  "%s cannot be public and tunnel interface at once",
+				  place.public_ifname);
+	n = kk_net_addr_list(place.public_ifname, &list, err);
+	if (n < 0)
+		return n;
+	r = choose_address(o, list, n, &place, err);
+	if (r == 0)
+		*ret = place;
+	return r;
+}

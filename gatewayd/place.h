@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Where on the machine the gateway stands: its public interface and the address that is managed. */
+#ifndef KK_GATEWAYD_PLACE_H
+#define KK_GATEWAYD_PLACE_H
+
+#include <net/if.h>
+
+#include "gatewayd/options.h"
+
+struct place {
+	char public_ifname[IFNAMSIZ];
+	struct in_addr address; /* local to that interface */
+};
+
+/* The interface: as asked for, else that of the default route. */
+int place_find_interface(const struct options *o, char ifname[IFNAMSIZ], struct kk_err *err);
+/* Interface and address, both checked to be there. */
+int place_find(const struct options *o, struct place *ret, struct kk_err *err);
+
+#endif

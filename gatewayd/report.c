@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "gatewayd/gateway.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+#include "util/json.h"
+#include "util/log.h"
+
+/* A report has 1 MiB at most (doc/protocol.md), a peer about 150 bytes. */
+#define PEERS_MAX 5000
+
+static json_t *report_dataplane(const struct gateway *gw)
+{
+	return gw->datapath ? json_pack("{s:s, s:s}", "kind", kk_datapath_kind(gw->datapath),
+					"reason", kk_datapath_reason(gw->datapath))
+			    : json_pack("{s:s, s:s}", "kind", "none", "reason",
+					"there was no configuration yet");
+}
+
+static json_t *report_tunnel(const struct gateway *gw)
+{
+	return json_pack("{s:s, s:s, s:s}", "kind", tunnel_kind(&gw->tunnel), "reason",
+			 wgctl_reason(gw->tunnel.wg), "interface", gw->tunnel.ifname);
+}
+
+static json_t *report_ports(struct gateway *gw)
+{
+	struct kk_err err = {0};
+	struct ports now;
+	json_t *list = json_array();
+
+	if (gateway_ports(gw, &now, &err) < 0) {
+		kk_warn("%s", err.msg);
+	} else {
+		ports_clean(&gw->ports);
+		gw->ports = now;
+	}
+	for (size_t i = 0; i < gw->ports.n; i++)
+		json_array_append_new(list, json_pack("{s:s, s:i}", "protocol",
+						      protocol_name(gw->ports.items[i].protocol),
+						      "port", (int)gw->ports.items[i].number));
+	return list;
+}
+
+static const struct wgctl_peer *find_peer(const struct wgctl_device *device, const uint8_t *key)
+{
+	for (size_t i = 0; i < device->n_peers; i++)
+		if (memcmp(device->peers[i].public_key, key, KK_KEY_LEN) == 0)
+			return &device->peers[i];
+	return NULL;
+}
+
+static json_t *report_peer(const struct kk_agent *agent, const struct wgctl_peer *peer)
+{
+	char address[INET_ADDRSTRLEN], endpoint[INET_ADDRSTRLEN + 6];
+	json_t *obj = json_pack("{s:I, s:I, s:I, s:I}", "agent", (json_int_t)agent->id,
+				"last_handshake", (json_int_t)peer->last_handshake, "rx_bytes",
+				(json_int_t)peer->rx_bytes, "tx_bytes", (json_int_t)peer->tx_bytes);
+
+	if (!obj || peer->endpoint.sin_family != AF_INET)
+		return obj;
+	inet_ntop(AF_INET, &peer->endpoint.sin_addr, address, sizeof(address));
+	snprintf(endpoint, sizeof(endpoint), "%s:%u", address, ntohs(peer->endpoint.sin_port));
+	json_object_set_new(obj, "endpoint", json_string(endpoint));
+	return obj;
+}
+
+static json_t *report_peers(struct gateway *gw)
+{
+	const struct kk_config *config = kk_link_config(gw->link);
+	struct wgctl_device device = {0};
+	struct kk_err err = {0};
+	json_t *list = json_array();
+
+	if (wgctl_get(gw->tunnel.wg, &device, &err) < 0) {
+		kk_warn("%s", err.msg);
+		return list;
+	}
+	for (size_t i = 0; i < config->n_agents && json_array_size(list) < PEERS_MAX; i++) {
+		const struct kk_agent *agent = &config->agents[i];
+		const struct wgctl_peer *peer =
+			agent->has_key ? find_peer(&device, agent->public_key) : NULL;
+
+		if (peer)
+			json_array_append_new(list, report_peer(agent, peer));
+	}
+	wgctl_device_free(&device);
+	return list;
+}
+
+json_t *gateway_report(void *userdata)
+{
+	struct gateway *gw = userdata;
+
+	return json_pack("{s:o, s:o, s:o, s:o}", "dataplane", report_dataplane(gw), "tunnel",
+			 report_tunnel(gw), "ports_in_use", report_ports(gw), "peers",
+			 report_peers(gw));
+}

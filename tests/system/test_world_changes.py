@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Services are added, changed and removed while others run: K9, and section 6 of the design."""
+
+import signal
+
+import pytest
+
+from world import topology
+from world.processes import wait_until
+from world.traffic import DatagramStream, Echo, Stream, connect, receive_exactly
+
+QUIET_S = 1.5
+
+
+def greeting(world, gateway, port):
+    """Who answers on a published port."""
+    with connect(world.network["user"], topology.GATEWAYS[gateway], port) as client:
+        return receive_exactly(client, 8).decode().strip()
+
+
+def refused(world, gateway, port):
+    """Whether nothing is published on a port (any more)."""
+    try:
+        connect(world.network["user"], topology.GATEWAYS[gateway], port, timeout_s=1).close()
+    except OSError:
+        return True
+    return False
+
+
+@pytest.fixture(name="other")
+def make_other(world):
+    """A second target on the Agent's machine."""
+    server = Echo(world.network["agent"], "127.0.0.1", 7001, "other")
+    yield server
+    server.close()
+
+
+def test_changes_disturb_nobody(world, product, echo, other):
+    """Every kind of change, twenty times over, while streams run through both gateways: no pause, no loss."""
+    user = world.network["user"]
+    streams = [Stream(user, address, 7000) for address in topology.GATEWAYS.values()]
+    datagrams = [DatagramStream(user, address, 7000) for address in topology.GATEWAYS.values()]
+    for number in range(20):
+        kind = ("--tcp", "--udp")[number % 2]
+        product.kkctl("service", "add", "guest", "--agent", "agent", kind, "7100", "--target", "127.0.0.1:7001")
+        product.kkctl("service", "set", "guest", "--target", "127.0.0.1:7000")
+        product.kkctl("service", "set", "guest", "--port", "7101")
+        product.kkctl("service", "rm", "guest")
+    for stream in streams:
+        assert stream.stop() < QUIET_S
+    assert [stream.stop() for stream in datagrams] == [0, 0]
+
+
+def test_service_of_its_life(world, product, echo, other, gateway):
+    """Added: it answers at once. Changed: so does the change. Removed: nothing answers."""
+    assert refused(world, gateway, 7200)
+    added = product.kkctl("service", "add", "guest", "--agent", "agent", "--tcp", "7200", "--target", "127.0.0.1:7001")
+    assert added["applied"] == {"gateways": 2, "acknowledged": 2, "waiting": [], "disconnected": []}
+    wait_until("the Agent serves it", lambda: not refused(world, gateway, 7200))
+    assert greeting(world, gateway, 7200) == "other"
+    product.kkctl("service", "set", "guest", "--target", "127.0.0.1:7000")
+    wait_until("the target is changed", lambda: greeting(world, gateway, 7200) == "agent")
+    product.kkctl("service", "set", "guest", "--port", "7201")
+    assert refused(world, gateway, 7200)
+    wait_until("the Agent serves it", lambda: not refused(world, gateway, 7201))
+    assert greeting(world, gateway, 7201) == "agent"
+    removed = product.kkctl("service", "rm", "guest")
+    assert removed["applied"]["acknowledged"] == 2
+    assert refused(world, gateway, 7201)
+
+
+def test_change_of_target_leaves_open_connections(world, product, echo, other):
+    product.kkctl("service", "add", "guest", "--agent", "agent", "--tcp", "7210", "--target", "127.0.0.1:7001")
+    try:
+        wait_until("the Agent serves it", lambda: not refused(world, "gw1", 7210))
+        stream = Stream(world.network["user"], topology.GATEWAYS["gw1"], 7210)
+        assert stream.greeting.decode().strip() == "other"
+        product.kkctl("service", "set", "guest", "--target", "127.0.0.1:7000")
+        wait_until("the target is changed", lambda: greeting(world, "gw1", 7210) == "agent")
+        assert stream.stop() < QUIET_S
+    finally:
+        product.kkctl("service", "rm", "guest")
+
+
+def test_add_says_who_has_acknowledged(world, product):
+    done = product.run_kkctl("service", "add", "guest", "--agent", "agent", "--tcp", "7220",
+                             "--target", "127.0.0.1:7000")
+    product.kkctl("service", "rm", "guest")
+    assert done.returncode == 0, done.stderr
+    assert "2/2 gateways" in done.stdout or "2 of 2 gateways" in done.stdout
+
+
+def test_add_waits_for_a_slow_gateway_and_names_it(world, product, echo):
+    """A gateway that hangs: kkctl says so by its exit status, and the gateway catches up later."""
+    product.daemons["gw2"].send(signal.SIGSTOP)
+    try:
+        done = product.run_kkctl("--wait", "1", "service", "add", "guest", "--agent", "agent", "--tcp", "7230",
+                                 "--target", "127.0.0.1:7000")
+        assert done.returncode == 4
+        assert "gw2" in done.stdout + done.stderr and "gw1" not in done.stderr
+        wait_until("gw1 serves it", lambda: not refused(world, "gw1", 7230))
+        assert refused(world, "gw2", 7230)
+    finally:
+        product.daemons["gw2"].send(signal.SIGCONT)
+    wait_until("gw2 serves it", lambda: not refused(world, "gw2", 7230))
+    assert product.kkctl("service", "rm", "guest")["applied"]["acknowledged"] == 2
+
+
+def test_two_agents_with_the_same_target_port(world, product, gateway):
+    """Both targets are 127.0.0.1:7300, each on its own Agent's machine, published on two ports."""
+    servers = [Echo(world.network[agent], "127.0.0.1", 7300, agent) for agent in world.agents]
+    ports = dict(zip(world.agents, (7300, 7301)))
+    try:
+        for agent, port in ports.items():
+            product.kkctl("service", "add", f"same-{agent}", "--agent", agent, "--tcp", str(port),
+                          "--target", "127.0.0.1:7300")
+        for agent, port in ports.items():
+            wait_until(f"{agent} serves it", lambda port=port: not refused(world, gateway, port))
+        streams = {agent: Stream(world.network["user"], topology.GATEWAYS[gateway], port)
+                   for agent, port in ports.items()}
+        for agent, stream in streams.items():
+            assert stream.greeting.decode().strip() == agent
+        product.kkctl("service", "rm", "same-agent")
+        assert greeting(world, gateway, ports["agent2"]) == "agent2"
+        assert streams["agent2"].stop() < QUIET_S
+    finally:
+        for service in product.items("service"):
+            if service["name"].startswith("same-"):
+                product.kkctl("service", "rm", service["name"])
+        for server in servers:
+            server.close()

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""What goes on while a part of the product is gone: K2, K5, X7."""
+
+import hashlib
+import os
+import signal
+import subprocess
+
+import pytest
+
+from world import netns, topology
+from world.processes import wait_until
+from world.published import DEMO, ssh_command
+from world.record import end
+from world.traffic import Stream, connect, receive_exactly
+
+QUIET_S = 1.5  # the longest that a stream may stand still where nothing should be noticed, on a busy machine
+
+
+def try_all(world, echo, gateways=topology.GATEWAYS):
+    """New connections of every kind."""
+    for gateway in gateways:
+        for service in DEMO:
+            world.attempt(service, gateway)
+        with connect(world.network["user"], topology.GATEWAYS[gateway], 7000) as client:
+            assert receive_exactly(client, 8) == echo.greeting
+
+
+@pytest.fixture(name="streams")
+def make_streams(world, echo):
+    """Connections through both gateways that have to go on without a pause."""
+    streams = [Stream(world.network["user"], address, 7000) for address in topology.GATEWAYS.values()]
+    yield streams
+    for stream in streams:
+        assert stream.stop() < QUIET_S
+
+
+def test_control_hangs(world, product, echo, streams):
+    control = product.daemons["control"]
+    control.send(signal.SIGSTOP)
+    try:
+        done = product.run_kkctl("status")
+        assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
+        try_all(world, echo)
+    finally:
+        control.send(signal.SIGCONT)
+    product.wait_connected(*topology.GATEWAYS, *world.agents)
+
+
+def test_control_killed(world, product, echo, streams):
+    before = product.kkctl("service", "list")
+    product.daemons["control"].stop(signal.SIGKILL)
+    try:
+        done = product.run_kkctl("status")
+        assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
+        try_all(world, echo)
+    finally:
+        product.start_control()
+    product.wait_connected(*topology.GATEWAYS, *world.agents)
+    assert product.kkctl("service", "list") == before
+    try_all(world, echo)
+
+
+@pytest.mark.parametrize("name", ["gw1", "gw2", "agent"])
+def test_daemon_killed_and_restarted_during_scp(world, product, echo, streams, tmp_path, name):
+    """The tunnel, the tables and the relay are not the daemon's: they go on without it and it takes them up again."""
+    gateway = name if name in topology.GATEWAYS else "gw1"
+    with Scp(world, topology.GATEWAYS[gateway], tmp_path) as scp:
+        scp.wait_under_way()
+        product.daemons[name].stop(signal.SIGKILL)
+        try_all(world, echo)
+        product.start_node(name)
+        product.wait_connected(name)
+        assert scp.running(), "scp was too quick to show anything"
+        assert scp.finish() == scp.digest
+    try_all(world, echo)
+
+
+class Scp:
+    """Copies a file to the Agent's machine, at a pace that leaves time to do harm."""
+
+    LENGTH = 48 << 20
+    KBIT_S = 48000
+
+    def __init__(self, world, address, directory):
+        self.source, self.copy = directory / "source", directory / "copy"
+        content = os.urandom(1 << 20) * (self.LENGTH >> 20)
+        self.source.write_bytes(content)
+        self.digest = hashlib.sha256(content).hexdigest()
+        argv = ssh_command(world, address)
+        options = argv[argv.index("ssh") + 1:-1]
+        options[options.index("-p")] = "-P"
+        self.process = subprocess.Popen(
+            netns.within(world.network["user"], "scp", "-q", "-l", str(self.KBIT_S), *options,
+                         str(self.source), f"{argv[-1]}:{self.copy}"),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def running(self):
+        return self.process.poll() is None
+
+    def wait_under_way(self):
+        wait_until("scp under way", lambda: not self.running() or
+                   self.copy.exists() and self.copy.stat().st_size > 0)
+
+    def finish(self):
+        output, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, output
+        return hashlib.sha256(self.copy.read_bytes()).hexdigest()
+
+
+def test_daemon_ends_and_comes_back(world, product, echo, streams):
+    """SIGTERM likewise leaves everything that carries traffic."""
+    for name in ("gw1", "agent"):
+        assert product.daemons[name].stop() == 0
+    try_all(world, echo)
+    for name in ("gw1", "agent"):
+        product.start_node(name)
+    product.wait_connected("gw1", "agent")
+    try_all(world, echo)
+
+
+def test_gateway_dies(world, product, echo):
+    """The whole machine is gone: the other gateway does not notice, and takes new connections; then it comes back."""
+    survivor = Stream(world.network["user"], topology.GATEWAYS["gw2"], 7000)
+    namespace = world.network["gw1"]
+    netns.sh("ip", "-n", namespace, "link", "set", "eth0", "down")
+    end_at_once(namespace)
+    try:
+        with pytest.raises(OSError):
+            connect(world.network["user"], topology.GATEWAYS["gw1"], 7000, timeout_s=1)
+        try_all(world, echo, ["gw2"])
+        wait_until("Control sees that gw1 is gone",
+                   lambda: not product.kkctl("gateway", "show", "gw1")["connected"], timeout_s=60)
+        assert product.kkctl("gateway", "show", "gw2")["connected"]
+    finally:
+        netns.sh("ip", "-n", namespace, "link", "set", "eth0", "up")
+        netns.add_default_route(namespace, "198.51.100.254")
+        product.start_node("gw1")
+    product.wait_connected("gw1")
+    assert survivor.stop() < QUIET_S
+    wait_until("gw1 carries traffic again", lambda: reachable(world, "gw1"), timeout_s=30)
+    try_all(world, echo)
+
+
+def end_at_once(namespace):
+    for pid in netns.pids(namespace):
+        os.kill(pid, signal.SIGKILL)
+    end(netns.pids(namespace))
+
+
+def reachable(world, gateway):
+    try:
+        with connect(world.network["user"], topology.GATEWAYS[gateway], 7000, timeout_s=1) as client:
+            return receive_exactly(client, 8)
+    except OSError:
+        return False

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""Every published service through each gateway, with the client's address, and how fast."""
+
+import select
+import socket
+
+import pytest
+
+from world import topology
+from world.published import DEMO
+from world.traffic import Iperf, Stream, connect, receive_exactly, udp_socket
+
+
+@pytest.mark.parametrize("service", DEMO, ids=lambda service: service.name)
+def test_service_through_each_gateway(world, product, service, gateway):
+    assert world.attempt(service, gateway) == topology.USER
+
+
+def test_throughput(world, product, say):
+    iperf = Iperf(world.record, world.network["agent"], "127.0.0.1")
+    product.kkctl("service", "add", "iperf", "--agent", "agent", "--tcp", "5201", "--target", "127.0.0.1:5201")
+    try:
+        for gateway, address in topology.GATEWAYS.items():
+            up = iperf.measure(world.network["user"], address, 5201)
+            down = iperf.measure(world.network["user"], address, 5201, "--reverse")
+            say(f"throughput of a published TCP port through {gateway}, delivered: "
+                f"{up / 1e6:.0f} Mb/s to the service, {down / 1e6:.0f} Mb/s from it")
+            assert up > 10e6 and down > 10e6
+    finally:
+        product.kkctl("service", "rm", "iperf")
+        iperf.stop()
+
+
+def test_same_udp_client_through_both_gateways(world, product, echo):
+    """One socket of the user, both gateways in turn: each answer comes from the gateway that was asked."""
+    with udp_socket(world.network["user"], timeout_s=3) as client:
+        for number in range(20):
+            for address in topology.GATEWAYS.values():
+                word = f"{number} {address}".encode()
+                client.sendto(word, (address, 7000))
+                assert client.recvfrom(2048) == (echo.greeting + word, (address, 7000))
+
+
+def test_same_tcp_port_through_both_gateways(world, product, echo):
+    """Two connections that differ in nothing but the gateway."""
+    first = connect(world.network["user"], topology.GATEWAYS["gw1"], 7000, source_port=40777)
+    second = connect(world.network["user"], topology.GATEWAYS["gw2"], 7000, source_port=40777)
+    with first, second:
+        for client in (first, second):
+            assert receive_exactly(client, 8) == echo.greeting
+        for number in range(50):
+            for client in (first, second):
+                word = f"{id(client):20} {number:5}".encode()
+                client.sendall(word)
+                assert receive_exactly(client, len(word)) == word
+
+
+def test_sessions_tell_both_gateways_apart(world, product, echo):
+    streams = {gateway: Stream(world.network["user"], address, 7000)
+               for gateway, address in topology.GATEWAYS.items()}
+    seen = {(session["gateway"], session["client"]): session for session in product.sessions()
+            if session["service"] == "echo" and session["state"] == "open"}
+    for gateway, stream in streams.items():
+        client = f"{topology.USER}:{stream.client.getsockname()[1]}"
+        assert seen[gateway, client]["protocol"] == "tcp"
+    for stream in streams.values():
+        stream.stop()
+
+
+def test_bulk_both_ways_is_whole(world, product, echo, gateway):
+    """Segments of every size and GSO on the way, nothing changed in them."""
+    block = bytes(range(256)) * 16384
+    with connect(world.network["user"], topology.GATEWAYS[gateway], 7000, timeout_s=20) as client:
+        assert receive_exactly(client, 8) == echo.greeting
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        back = bytearray()
+        client.setblocking(False)
+        _pump(client, block, back)
+    assert bytes(back) == block
+
+
+def _pump(client, block, back):
+    sent = 0
+    while len(back) < len(block):
+        readable, writable, _ = select.select([client], [client] if sent < len(block) else [], [], 20)
+        assert readable or writable, f"stands still at {sent} sent, {len(back)} back"
+        if writable:
+            sent += client.send(block[sent:sent + 65536])
+        if readable:
+            more = client.recv(1 << 20)
+            assert more, f"closed after {len(back)} bytes"
+            back += more
+
+
+def test_refused_target_is_refused(world, product):
+    """Nobody listens at the target: the client's connection ends, and the session says why."""
+    product.kkctl("service", "add", "nobody", "--agent", "agent", "--tcp", "7099", "--target", "127.0.0.1:7099")
+    try:
+        with connect(world.network["user"], topology.GATEWAYS["gw1"], 7099) as client:
+            try:
+                assert client.recv(1) == b""
+            except ConnectionResetError:
+                pass
+        session = next(s for s in product.sessions() if s["service"] == "nobody")
+        assert session["state"] == "failed" and "refused" in session["error"].lower()
+    finally:
+        product.kkctl("service", "rm", "nobody")
