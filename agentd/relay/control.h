@@ -10,7 +10,8 @@
  *   {"op":"set","service":ID,"target":"HOST:PORT","proxy_protocol":false}   new connections only
  *   {"op":"unlisten","service":ID,"gateway":ID}   closes the socket; TCP connections that run go on, UDP
  *                      sessions answer from that socket and end with it
- *   {"op":"list"}      -> {"listeners":[{as in listen, "error":"..." when the target is not well}]}, in order of
+ *   {"op":"list"}      -> {"listeners":[{as in listen, "agent_port":P of the socket, "device":"IF" that it is bound
+ *                      to, if to any that is still there, "error":"..." when the target is not well}]}, in order of
  *                      service and gateway, as many as a message holds; "more":true says that there are others:
  *                      {"op":"list","after_service":ID,"after_gateway":ID} goes on behind the last one
  *   {"op":"sessions"}  -> {"sessions":[{"service":"ssh","gateway":"gw1","protocol":"tcp","client":"203.0.113.9:40000",

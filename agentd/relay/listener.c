@@ -49,6 +49,7 @@ int listener_new(struct relay *relay, int fd, uint8_t protocol, uint16_t port,
 	struct sockaddr_in local = {0};
 	socklen_t len = sizeof(local);
 	struct listener *l;
+	uint16_t bound_port;
 	int flags, r = check_socket(fd, protocol, err);
 
 	if (r < 0)
@@ -61,12 +62,14 @@ int listener_new(struct relay *relay, int fd, uint8_t protocol, uint16_t port,
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return kk_err_set(err, ENOMEM, NULL, "memory is short");
+	bound_port = ntohs(local.sin_port);
 	local.sin_port = htons(port);
 	*l = (struct listener){.refs = 1,
 			       .relay = relay,
 			       .fd = fd,
 			       .protocol = protocol,
 			       .port = port,
+			       .bound_port = bound_port,
 			       .local = local,
 			       .io.ready = protocol == IPPROTO_TCP ? tcp_accept : udp_receive};
 	if (protocol == IPPROTO_UDP)

@@ -22,6 +22,7 @@ struct listener {
 	char name[KK_NAME_MAX + 1], gateway_name[KK_NAME_MAX + 1];
 	uint8_t protocol;
 	uint16_t port;		  /* the public one, host byte order */
+	uint16_t bound_port;	  /* that of the socket */
 	struct sockaddr_in local; /* where the client's packets arrive, with the public port */
 	bool proxy_protocol;
 	struct target *target;

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <net/if.h>
+#include <sys/socket.h>
 
 #include "util/json.h"
 #include "util/parse.h"
@@ -153,15 +155,30 @@ static int op_unlisten(struct relay *relay, const struct request *q, int *fd, js
 	return 0;
 }
 
+/* The interface that the socket is bound to; "" also when it was and that is gone. */
+static void device_of(const struct listener *l, char out[IFNAMSIZ])
+{
+	socklen_t len = IFNAMSIZ;
+
+	memset(out, 0, IFNAMSIZ);
+	if (getsockopt(l->fd, SOL_SOCKET, SO_BINDTODEVICE, out, &len) < 0)
+		out[0] = '\0';
+}
+
 static json_t *describe(const struct listener *l)
 {
 	const char *error = l->target->n_addrs ? l->error : l->target->error;
-	json_t *obj = json_pack(
-		"{s:I, s:s, s:I, s:s, s:s, s:i, s:s, s:b}", "service", (json_int_t)l->service,
-		"name", l->name, "gateway", (json_int_t)l->gateway, "gateway_name", l->gateway_name,
-		"protocol", l->protocol == IPPROTO_TCP ? "tcp" : "udp", "port", (int)l->port,
-		"target", l->target->text, "proxy_protocol", (int)l->proxy_protocol);
+	char device[IFNAMSIZ];
+	json_t *obj = json_pack("{s:I, s:s, s:I, s:s, s:s, s:i, s:i, s:s, s:b}", "service",
+				(json_int_t)l->service, "name", l->name, "gateway",
+				(json_int_t)l->gateway, "gateway_name", l->gateway_name, "protocol",
+				l->protocol == IPPROTO_TCP ? "tcp" : "udp", "port", (int)l->port,
+				"agent_port", (int)l->bound_port, "target", l->target->text,
+				"proxy_protocol", (int)l->proxy_protocol);
 
+	device_of(l, device);
+	if (obj && device[0])
+		json_object_set_new(obj, "device", json_string(device));
 	if (obj && error[0])
 		json_object_set_new(obj, "error", json_string(error));
 	return obj;
@@ -171,7 +188,7 @@ static json_t *describe(const struct listener *l)
 static int op_list(struct relay *relay, const struct request *q, int *fd, json_t *answer,
 		   struct kk_err *err)
 {
-	const size_t overhead = 256 + 2 * KK_NAME_MAX + sizeof(((struct listener *)0)->error);
+	const size_t overhead = 320 + 2 * KK_NAME_MAX + sizeof(((struct listener *)0)->error);
 	const struct listeners *ls = &relay->listeners;
 	size_t i = listeners_after(ls, q->service, q->gateway), room = KK_RELAY_MESSAGE;
 	json_t *list = json_array();

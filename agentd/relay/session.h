@@ -21,7 +21,7 @@ struct session {
 	struct sockaddr_in client;
 	int64_t started;	     /* Unix seconds */
 	uint64_t rx_bytes, tx_bytes; /* from and to the client */
-	char error[112];		     /* why it failed, or "" */
+	char error[112];	     /* why it failed, or "" */
 	TAILQ_ENTRY(session) link;
 };
 

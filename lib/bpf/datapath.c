@@ -37,6 +37,7 @@ struct kk_datapath {
 	struct link link[N_LINKS]; /* in the order of attaching: Agents are shut in first */
 	struct kk_tc *skel;
 	struct kk_tables tables;
+	bool readonly; /* from kk_datapath_open_readonly() */
 	bool pending; /* programs of another version are in force until the new tables are filled */
 };
 
@@ -219,6 +220,34 @@ int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath
 	return 0;
 }
 
+int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, struct kk_err *err)
+{
+	KK_CLEANUP(datapath_freep) struct kk_datapath *dp = calloc(1, sizeof(*dp));
+	char dir[PATH_MAX];
+	int r;
+
+	if (!dp)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	libbpf_set_print(log_libbpf);
+	if (strlen(pin_dir) >= sizeof(dp->pin_dir))
+		return kk_err_set(err, ENAMETOOLONG, "pin-dir", "path %s is too long", pin_dir);
+	strcpy(dp->pin_dir, pin_dir);
+	dp->readonly = true;
+	/* An object that is opened but never loaded only says which maps to look for. */
+	dp->skel = kk_tc__open();
+	if (!dp->skel)
+		return kk_err_set(err, errno, NULL, "cannot open the BPF programs: %s",
+				  strerror(errno));
+	if (!kk_tables_adopt(dp->skel->obj, layout_dir(dp, KK_LAYOUT, dir)))
+		return kk_err_set(err, ENOENT, "pin-dir", "there are no tables of this version in %s",
+				  pin_dir);
+	r = kk_tables_init(&dp->tables, dp->skel->obj, err);
+	if (r < 0)
+		return r;
+	*ret = KK_STEAL(dp);
+	return 0;
+}
+
 void kk_datapath_close(struct kk_datapath *dp)
 {
 	if (!dp)
@@ -270,6 +299,8 @@ int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners
 {
 	int r;
 
+	if (dp->readonly)
+		return kk_err_set(err, EROFS, NULL, "these tables were opened to be read only");
 	for (size_t i = 0; i < n; i++) {
 		r = check_listener(dp, &listeners[i], err);
 		if (r < 0)

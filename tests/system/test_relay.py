@@ -521,7 +521,7 @@ def test_udp_target_down_and_up_again(relay):
     with udp_client(address) as client:
         for _ in range(5):
             client.send(b"nobody")
-        wait_for(lambda: relay.sessions()[0].get("error") == "target: Connection refused")
+        wait_for(lambda: [s.get("error") for s in relay.sessions()] == ["target: Connection refused"])
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
             server.bind(("127.0.0.1", port))
             server.settimeout(5)
@@ -530,7 +530,7 @@ def test_udp_target_down_and_up_again(relay):
             assert data == b"somebody"
             server.sendto(b"hello", peer)
             assert client.recv(100) == b"hello"
-        wait_for(lambda: relay.sessions()[0]["state"] == "open")
+        wait_for(lambda: [s["state"] for s in relay.sessions()] == ["open"])
 
 
 def test_udp_name(relay):

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon's line to the relay (relay/control.h), and the starting of it. */
+#ifndef KK_AGENTD_RELAYCTL_H
+#define KK_AGENTD_RELAYCTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/model.h"
+#include "util/err.h"
+
+struct relayctl {
+	int fd;
+	char path[108]; /* of the control socket */
+};
+
+/* What the relay serves, as it says. */
+struct relay_listener {
+	int64_t service, gateway;
+	uint8_t protocol;
+	uint16_t port, agent_port;
+	bool proxy_protocol;
+	char target[KK_TARGET_MAX];
+	char device[16]; /* the interface that the socket is bound to, "" when that is gone */
+	char error[192]; /* "" while the target is well */
+};
+
+/* The socket's place in a daemon's run directory. */
+int relayctl_init(struct relayctl *ctl, const char *run_dir, struct kk_err *err);
+/* Connects to the relay that is there; -ENOENT or -ECONNREFUSED when there is none. */
+int relayctl_connect(struct relayctl *ctl, struct kk_err *err);
+/* As above, but starts one where there is none. */
+int relayctl_open(struct relayctl *ctl, const char *run_dir, struct kk_err *err);
+void relayctl_close(struct relayctl *ctl);
+
+/* All below: 0, or a negative errno with the relay's sentence in @err. */
+
+/* @fd stays the caller's. */
+int relayctl_listen(struct relayctl *ctl, const struct kk_service *service,
+		    const struct kk_gateway *gateway, int fd, struct kk_err *err);
+int relayctl_set(struct relayctl *ctl, const struct kk_service *service, struct kk_err *err);
+int relayctl_unlisten(struct relayctl *ctl, int64_t service, int64_t gateway, struct kk_err *err);
+/* Everything that is served, in order of service and gateway; *@ret is freed by the caller. */
+int relayctl_list(struct relayctl *ctl, struct relay_listener **ret, size_t *ret_n,
+		  struct kk_err *err);
+/* Ends the relay and waits until it is gone. */
+int relayctl_quit(struct relayctl *ctl, struct kk_err *err);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The network namespace of the Agent's end of the tunnel: nothing in it but tunnels and listeners. */
+#ifndef KK_AGENTD_SPACE_H
+#define KK_AGENTD_SPACE_H
+
+#include "util/err.h"
+
+/*
+ * Opens namespace @name, made if need be, and sees to it that nothing passes through it: no forwarding
+ * (a gateway must not reach another one through us), no way to loopback addresses from outside, no
+ * IPv6. Reverse-path filters are off, since the same client may come by any gateway.
+ * Returns a descriptor that the caller closes, or a negative errno.
+ */
+int space_open(const char *name, struct kk_err *err);
+
+#endif
