@@ -10,7 +10,8 @@
 #define OPTIONS_MAX 24
 
 static const struct ctl_noun *const nouns[] = {
-	&ctl_gateway, &ctl_agent, &ctl_service, &ctl_token, &ctl_key, &ctl_status, &ctl_sessions,
+	&ctl_gateway, &ctl_agent,  &ctl_service,  &ctl_token,
+	&ctl_key,     &ctl_status, &ctl_sessions, &ctl_datapath,
 };
 
 static const struct kk_option global_options[] = {

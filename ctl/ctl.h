@@ -63,7 +63,7 @@ struct ctl_noun {
 };
 
 extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_service, ctl_token, ctl_key, ctl_status,
-	ctl_sessions;
+	ctl_sessions, ctl_datapath;
 
 #define CTL_OPTION(name_, value_, type_, member_, help_, ...)                                      \
 	KK_OPTION(name_, 0, value_, type_, struct ctl_options, member_, help_, ##__VA_ARGS__)

@@ -44,6 +44,12 @@ struct kk_datapath_config {
  */
 int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath **ret,
 		     struct kk_err *err);
+/*
+ * Opens the tables that are pinned in @pin_dir, to be read only: nothing is loaded, attached or changed, and
+ * kk_datapath_sync() answers -EROFS. The public address is known to the programs alone: listeners are listed
+ * with 0.0.0.0. -ENOENT: no tables of this version are there.
+ */
+int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, struct kk_err *err);
 /* Lets go; maps stay pinned and programs attached. */
 void kk_datapath_close(struct kk_datapath *dp);
 /* Detaches the programs and removes the pins of @pin_dir: the end of a gateway on this machine. */
