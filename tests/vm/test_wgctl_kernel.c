@@ -6,8 +6,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +22,7 @@
 #define IFNAME	"kkvm0"
 #define OTHER	"kkvm1"
 #define N_MANY	1000
+#define N_READS 100
 #define WAIT_MS 20000
 
 /* Fails the test with what @err says. */
@@ -415,6 +418,64 @@ static void test_session(void **state)
 	end(wgs[1]);
 }
 
+/* Another process changes the tunnel for as long as it lives. */
+static pid_t keep_changing(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	for (unsigned int i = 0; !pid; i++) {
+		struct wgctl_peer peer = peer_number(N_MANY / 2);
+		struct wgctl *wg = NULL;
+		struct kk_err err = {0};
+		bool adopted;
+
+		peer.keepalive = (uint16_t)(1 + i % 9);
+		if (wgctl_open(IFNAME, WGCTL_KERNEL, NULL, &wg, &adopted, &err) < 0 ||
+		    wgctl_set_peers(wg, &peer, 1, &err) < 0)
+			_exit(1);
+		wgctl_close(wg);
+		usleep(20000);
+	}
+	return pid;
+}
+
+/* A dump that another's change overtook is started again: never half of one, nor the same peer twice. */
+static void test_read_while_written(void **state)
+{
+	KK_CLEANUP_FREE struct wgctl_peer *peers = calloc(N_MANY, sizeof(*peers));
+	struct wgctl *wg = open_tunnel(IFNAME, false);
+	struct kk_err err = {0};
+	int done = 0, busy = 0, status;
+	pid_t pid;
+
+	(void)state;
+	assert_non_null(peers);
+	for (unsigned int i = 0; i < N_MANY; i++)
+		peers[i] = peer_number(i);
+	assert_ok(wgctl_set_peers(wg, peers, N_MANY, &err), &err);
+	pid = keep_changing();
+	for (int i = 0; i < N_READS; i++) {
+		struct wgctl_device device;
+
+		if (wgctl_get(wg, &device, &err) < 0) {
+			assert_int_equal(err.code, EAGAIN);
+			kk_err_reset(&err);
+			busy++;
+			continue;
+		}
+		assert_int_equal(device.n_peers, N_MANY);
+		wgctl_device_free(&device);
+		done++;
+	}
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	print_message("read %d times, %d times overtaken by changes\n", done, busy);
+	assert_true(done > 0);
+	end(wg);
+}
+
 static void test_errors(void **state)
 {
 	struct wgctl *wg = open_tunnel(IFNAME, false), *other = open_tunnel(OTHER, false),
@@ -480,6 +541,7 @@ int main(void)
 		cmocka_unit_test_setup(test_many_peers, enter_fresh_netns),
 		cmocka_unit_test_setup(test_adopt, enter_fresh_netns),
 		cmocka_unit_test_setup(test_session, enter_fresh_netns),
+		cmocka_unit_test_setup(test_read_while_written, enter_fresh_netns),
 		cmocka_unit_test_setup(test_errors, enter_fresh_netns),
 		cmocka_unit_test_setup(test_auto, enter_fresh_netns),
 	};
