@@ -17,6 +17,7 @@
  *   {"op":"sessions"}  -> {"sessions":[{"service":"ssh","gateway":"gw1","protocol":"tcp","client":"203.0.113.9:40000",
  *                          "target":"127.0.0.1:22","state":"open"|"closed"|"failed","error":"...",
  *                          "started":UNIX_S,"rx_bytes":N,"tx_bytes":N}],"open":N}
+ *                      "failed" is for want of the target; "closed" with an "error" was the client's doing;
  *                      newest first, KK_RELAY_SESSIONS_SHOWN at most and no more than a message holds; rx_bytes came
  *                      from the client, tx_bytes went to it; "open" counts all that are open
  *   {"op":"quit"}      the relay closes everything and ends
