@@ -12,6 +12,7 @@
 #include "util/log.h"
 
 #define LOG_LINES_PER_S 200
+#define ANSWER_OVERHEAD 128 /* of what else is in the message */
 #define JSON_OVERHEAD	256 /* of one entry, beside its texts */
 
 void sessions_init(struct sessions *sessions)
@@ -146,7 +147,7 @@ json_t *sessions_json(const struct sessions *sessions)
 {
 	struct row *rows = calloc(2 * KK_RELAY_SESSIONS_SHOWN, sizeof(*rows));
 	json_t *list = json_array();
-	size_t room = KK_RELAY_MESSAGE - JSON_OVERHEAD, n;
+	size_t room = KK_RELAY_MESSAGE - ANSWER_OVERHEAD, n;
 
 	if (!rows || !list)
 		goto out;
