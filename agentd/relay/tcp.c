@@ -92,9 +92,17 @@ static void end(struct connection *c)
 	loop_later(&relay->loop, &c->work);
 }
 
-static void fail(struct connection *c, const char *where, const char *why)
+enum side {
+	CLIENT,
+	TARGET,
+};
+
+/* @by: whose doing it is. */
+static void fail(struct connection *c, enum side by, const char *why)
 {
-	snprintf(c->session.error, sizeof(c->session.error), "%s: %.95s", where, why);
+	c->session.failed = by == TARGET;
+	snprintf(c->session.error, sizeof(c->session.error), "%s: %.95s",
+		 by == TARGET ? "target" : "client", why);
 	reset(c->client);
 	reset(c->target);
 	end(c);
@@ -105,7 +113,7 @@ static void fail_target(struct connection *c, const char *why)
 	struct listener *l = c->session.listener;
 
 	snprintf(l->error, sizeof(l->error), "target %.64s: %.95s", c->session.target->text, why);
-	fail(c, "target", why);
+	fail(c, TARGET, why);
 }
 
 /* After the pumps ran: end what has ended, come back for what was too much at once. */
@@ -114,9 +122,9 @@ static void settle(struct connection *c)
 	c->session.rx_bytes = c->up.bytes;
 	c->session.tx_bytes = c->down.bytes;
 	if (c->up.state == PUMP_BROKEN)
-		fail(c, "client", strerror(c->up.error));
+		fail(c, CLIENT, strerror(c->up.error));
 	else if (c->down.state == PUMP_BROKEN)
-		fail(c, "target", strerror(c->down.error));
+		fail(c, TARGET, strerror(c->down.error));
 	else if (pump_ended(&c->up) && pump_ended(&c->down))
 		end(c);
 	else if (c->up.state == PUMP_MORE || c->down.state == PUMP_MORE)
@@ -229,7 +237,7 @@ static void on_client(struct loop_io *io, uint32_t happened)
 	if (c->open)
 		events(c, &c->up, &c->down, happened);
 	else if (happened & (EPOLLERR | EPOLLHUP))
-		fail(c, "client", "gone before the target answered");
+		fail(c, CLIENT, "gone before the target answered");
 }
 
 static void on_target(struct loop_io *io, uint32_t happened)

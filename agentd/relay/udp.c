@@ -88,6 +88,7 @@ static void note_error(struct udp_session *s, const char *why)
 {
 	struct listener *l = s->session.listener;
 
+	s->session.failed = true;
 	snprintf(s->session.error, sizeof(s->session.error), "target: %.95s", why);
 	snprintf(l->error, sizeof(l->error), "target %.64s: %.95s", s->session.target->text, why);
 }
@@ -183,6 +184,7 @@ static void heard(struct udp_session *s)
 {
 	struct target *t = s->session.target;
 
+	s->session.failed = false;
 	s->session.error[0] = s->session.listener->error[0] = '\0';
 	if (s->tried && t->n_addrs)
 		t->prefer = (t->prefer + s->tried) % t->n_addrs;

@@ -40,8 +40,9 @@ class Relay:
         self.log = open(str(directory / "relay.log"), "w+")
         self.services = 0
         self.process = subprocess.Popen([RELAY, "--socket", self.path], stderr=self.log)
-        wait_for(self.connect)
-        self.control = self.connect()
+        self.control = wait_for(self.connect)
+        self.control.settimeout(20)
+        assert self.ask(op="list")["ok"]
 
     def connect(self):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -310,6 +311,28 @@ def test_reset_is_passed_on(relay):
     assert session["error"] == "target: Connection reset by peer"
 
 
+def test_client_that_resets(relay):
+    seen = []
+
+    def note_end(connection):
+        try:
+            seen.append(connection.recv(1))
+            seen.append(connection.recv(1))
+        except ConnectionResetError:
+            seen.append("reset")
+
+    with tcp_target(note_end) as target:
+        _, address = relay.listen(target)
+        with socket.create_connection(address, 5) as client:
+            client.sendall(b"x")
+            wait_for(lambda: seen)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert wait_for(lambda: seen[1:]) == ["reset"]
+        session = wait_for(lambda: [s for s in relay.sessions() if s["state"] == "closed"])[0]
+    assert session["error"] == "client: Connection reset by peer"
+    assert "error" not in relay.ask(op="list")["listeners"][0], "that is no fault of the target"
+
+
 def test_target_down(relay):
     target = "127.0.0.1:%d" % unused_port()
     service, address = relay.listen(target)
@@ -434,8 +457,7 @@ def test_out_of_files_is_survived(tmp_path):
     relay.path, relay.services = str(tmp_path / "relay.sock"), 0
     relay.log = open(str(tmp_path / "relay.log"), "w+")
     relay.process = subprocess.Popen(["sh", "-c", script], stderr=relay.log)
-    wait_for(relay.connect)
-    relay.control = relay.connect()
+    relay.control = wait_for(relay.connect)
     with tcp_target(echo) as target:
         _, address = relay.listen(target)
         clients = [socket.create_connection(address, 10) for _ in range(60)]
