@@ -11,9 +11,6 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-/* Our place in the chain of filters. Others may stand before and behind: what we pass goes on to them. */
-#define KK_TC_PRIORITY 100
-#define KK_TC_HANDLE   1
 #define KK_PROG_PREFIX "kk_tc_"
 
 #define HOOK(ifindex_)                                                                         \

@@ -7,6 +7,10 @@
 
 #include "util/err.h"
 
+/* Our place in the chain of filters. Others may stand before and behind: what we pass goes on to them. */
+#define KK_TC_PRIORITY 100
+#define KK_TC_HANDLE   1
+
 /* What was there before, for kk_attach_undo(); .old_fd is closed by one of _undo and _done. */
 struct kk_attachment {
 	const char *ifname;

@@ -170,13 +170,39 @@ static int plan_make(struct plan *plan, const struct kk_tables *tables,
 	return r < 0 ? r : plan_origins(plan, err);
 }
 
-/* Counters are no reason to refuse a change. */
-static void zero_traffic(const struct kk_tables *tables, uint32_t slot)
-{
-	KK_CLEANUP_FREE struct kk_traffic *zero = calloc((size_t)tables->n_cpus, sizeof(*zero));
+#define RESET_BATCH 256
 
-	if (!zero || bpf_map_update_elem(tables->traffic_fd, &slot, zero, BPF_ANY) < 0)
-		kk_warn("cannot reset the counters of service slot %u: %s", slot, strerror(errno));
+/* Counters are no reason to refuse a change. */
+static void reset_traffic(const struct kk_tables *tables, uint32_t *slots, size_t n)
+{
+	KK_CLEANUP_FREE struct kk_traffic *zero =
+		calloc((size_t)tables->n_cpus * RESET_BATCH, sizeof(*zero));
+
+	for (size_t i = 0; i < n; i += RESET_BATCH) {
+		__u32 count = (__u32)(n - i < RESET_BATCH ? n - i : RESET_BATCH);
+
+		if (zero && bpf_map_update_batch(tables->traffic_fd, slots + i, zero, &count, NULL) == 0)
+			continue;
+		kk_warn("counters of services begin with those of earlier ones: %s",
+			strerror(errno));
+		return;
+	}
+}
+
+/* Slots that had another service before begin to count anew. */
+static void reset_services(const struct kk_tables *tables, const struct plan *plan)
+{
+	KK_CLEANUP_FREE uint32_t *slots = calloc(plan->n_ids ? plan->n_ids : 1, sizeof(*slots));
+	size_t n = 0;
+
+	for (size_t i = 0; i < plan->n_ids && slots; i++) {
+		const union kk_service_slot *slot = &tables->services[plan->slots[i]];
+
+		if (slot->state == KK_SLOT_RETIRED ||
+		    (slot->state == KK_SLOT_USED && slot->id != plan->ids[i]))
+			slots[n++] = plan->slots[i];
+	}
+	reset_traffic(tables, slots, n);
 }
 
 static void store(__u64 *word, __u64 value)
@@ -188,12 +214,9 @@ static void store(__u64 *word, __u64 value)
 static void apply_services(struct kk_tables *tables, const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->n_ids; i++) {
-		union kk_service_slot *slot = &tables->services[plan->slots[i]];
-		union kk_service_slot new = {.id = plan->ids[i], .state = KK_SLOT_USED};
+		union kk_service_slot used = {.id = plan->ids[i], .state = KK_SLOT_USED};
 
-		if (slot->state != KK_SLOT_FRESH && slot->word != new.word)
-			zero_traffic(tables, plan->slots[i]);
-		store(&slot->word, new.word);
+		store(&tables->services[plan->slots[i]].word, used.word);
 	}
 }
 
@@ -219,6 +242,7 @@ int kk_tables_sync(struct kk_tables *tables, const struct kk_listener *listeners
 	r = kk_origins_sync(tables->origins_fd, plan.origins, plan.n_origins, err);
 	if (r < 0)
 		return r;
+	reset_services(tables, &plan);
 	apply_services(tables, &plan);
 	for (size_t i = 0; i < KK_LISTENERS_PER_ADDRESS; i++)
 		store(&tables->listeners[i].word, plan.listeners[i].word);
