@@ -199,8 +199,18 @@ def test_service_with_brackets(control):
 
 def test_no_gateway_yet(control):
     control.json("agent", "add", "home")
+    control.json("gateway", "add", "gw1", "--address", "198.51.100.1")
     assert control.human("service", "add", "ssh", "--agent", "home", "--tcp", "22", "--target", "22") == \
-        "ssh: no gateway yet -> home 127.0.0.1:22, applied on 0/0 gateways\n"
+        "ssh: no gateway has joined yet -> home 127.0.0.1:22, applied on 0/0 gateways\n"
+
+
+def test_many_gateways(control, nodes):
+    for number in range(1, 7):
+        add_gateway(control, nodes, f"gw{number}", f"198.51.100.{number}")
+    control.json("agent", "add", "home")
+    text = control.human("service", "add", "ssh", "--agent", "home", "--tcp", "22", "--target", "22")
+    assert text == ("ssh: 198.51.100.1:22, 198.51.100.2:22, 198.51.100.3:22, 198.51.100.4:22 and 2 more"
+                    " -> home 127.0.0.1:22, applied on 6/6 gateways\n")
 
 
 def test_gateway_that_does_not_acknowledge(control, nodes):
@@ -309,7 +319,7 @@ def test_status(control, nodes):
     assert ["gw1", "#4711", "never", "0 B", "0 B", "-"] in rows
     assert "gw1: data plane tc: there is no kernel module" in lines
     assert "gw1: tunnel userspace: the kernel has no WireGuard" in lines
-    assert "home: service ssh failed: bad?[31m name" in lines
+    assert "home: failed service ssh: bad?[31m name" in lines
     status = control.json("status")
     assert status["services"] == 1 and status["gateways"][0]["report"]["dataplane"]["kind"] == "tc"
 
@@ -317,6 +327,7 @@ def test_status(control, nodes):
 def test_status_of_nothing(control):
     text = control.human("status")
     assert "gateways 0/0 connected, agents 0/0 connected" in text
+    assert not text.endswith("\n\n")
     assert "kkctl gateway add" in text and "kkctl agent add" in text
 
 
