@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * One change of the tables: planned in memory, then made. All that can fail comes before the first word of
- * the mapped tables is written, and writing those cannot fail.
+ * One change of the tables: planned in memory, then made. All that can fail comes before the first
+ * word of the mapped tables is written, and writing those cannot fail.
  */
 #include "bpf/tables.h"
 
@@ -17,9 +17,10 @@
 
 struct plan {
 	union kk_destination *listeners; /* the whole table as it shall be */
-	struct kk_origin_entry *origins; /* all listeners by Agent port, then those that need an origin */
+	/* all listeners by Agent port, then those that need an origin */
+	struct kk_origin_entry *origins;
 	size_t n_origins;
-	uint32_t *ids; /* services, sorted, each once */
+	uint32_t *ids;	 /* services, sorted, each once */
 	uint16_t *slots; /* of them */
 	size_t n_ids;
 	uint8_t *taken; /* by slot: wanted after the change */
@@ -55,8 +56,7 @@ static int compare_ids(const void *a, const void *b)
 
 static uint16_t *plan_slot(const struct plan *plan, uint32_t id)
 {
-	const uint32_t *found =
-		bsearch(&id, plan->ids, plan->n_ids, sizeof(id), compare_ids);
+	const uint32_t *found = bsearch(&id, plan->ids, plan->n_ids, sizeof(id), compare_ids);
 
 	return found ? &plan->slots[found - plan->ids] : NULL;
 }
@@ -90,7 +90,9 @@ static void plan_take(struct plan *plan, const union kk_service_slot *services,
 	}
 }
 
-/* A service keeps its slot, and so its counters. New ones take over a slot in use only if need be. */
+/*
+ * A service keeps its slot, and so its counters. New ones take over a slot in use only if need be.
+ */
 static int plan_services(struct plan *plan, const union kk_service_slot *services,
 			 struct kk_err *err)
 {
@@ -109,9 +111,10 @@ static int plan_services(struct plan *plan, const union kk_service_slot *service
 	plan_take(plan, services, KK_SLOT_USED);
 	for (size_t i = 0; i < plan->n_ids; i++)
 		if (!plan->slots[i])
-			return kk_err_set(err, ENOSPC, "services",
-					  "%zu services are more than the %d that a gateway carries",
-					  plan->n_ids, KK_SERVICES_MAX - 1);
+			return kk_err_set(
+				err, ENOSPC, "services",
+				"%zu services are more than the %d that a gateway carries",
+				plan->n_ids, KK_SERVICES_MAX - 1);
 	return 0;
 }
 
@@ -181,7 +184,8 @@ static void reset_traffic(const struct kk_tables *tables, uint32_t *slots, size_
 	for (size_t i = 0; i < n; i += RESET_BATCH) {
 		__u32 count = (__u32)(n - i < RESET_BATCH ? n - i : RESET_BATCH);
 
-		if (zero && bpf_map_update_batch(tables->traffic_fd, slots + i, zero, &count, NULL) == 0)
+		if (zero &&
+		    bpf_map_update_batch(tables->traffic_fd, slots + i, zero, &count, NULL) == 0)
 			continue;
 		kk_warn("counters of services begin with those of earlier ones: %s",
 			strerror(errno));

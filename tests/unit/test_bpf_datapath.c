@@ -101,11 +101,20 @@ static uint16_t origin_of(const char *agent, uint8_t protocol, uint16_t port)
 	return bpf_map_lookup_elem(fd, &key, &value) < 0 ? 0 : ntohs(value.port);
 }
 
+static struct bpf_tc_hook hook_of(const char *ifname)
+{
+	return (struct bpf_tc_hook){
+		.sz = sizeof(struct bpf_tc_hook),
+		.ifindex = kk_net_ifindex(ifname),
+		.attach_point = BPF_TC_INGRESS,
+	};
+}
+
 static __u32 program_id(const char *ifname)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = kk_net_ifindex(ifname),
-		    .attach_point = BPF_TC_INGRESS, );
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = KK_TC_HANDLE, .priority = KK_TC_PRIORITY, );
+	struct bpf_tc_hook hook = hook_of(ifname);
+	struct bpf_tc_opts opts = {
+		.sz = sizeof(opts), .handle = KK_TC_HANDLE, .priority = KK_TC_PRIORITY};
 
 	return bpf_tc_query(&hook, &opts) < 0 ? 0 : opts.prog_id;
 }
@@ -177,9 +186,14 @@ static void test_bad_listeners(void **state)
 		{listener(IPPROTO_TCP, 0, "10.1.0.100", 23, 2), -EINVAL, "port", "port 0"},
 		{listener(IPPROTO_TCP, 2223, "10.1.0.100", 0, 2), -EINVAL, "agent_port", "port 0"},
 		{listener(IPPROTO_TCP, 2223, "11.1.0.100", 23, 2), -EINVAL, "agent", "11.1.0.100"},
-		{{.protocol = IPPROTO_TCP, .address = ip4("198.51.100.9"), .port = 1,
-		  .agent_port = 1, .agent_address = ip4("10.1.0.100")},
-		 -EINVAL, "address", "198.51.100.9"},
+		{{.protocol = IPPROTO_TCP,
+		  .address = ip4("198.51.100.9"),
+		  .port = 1,
+		  .agent_port = 1,
+		  .agent_address = ip4("10.1.0.100")},
+		 -EINVAL,
+		 "address",
+		 "198.51.100.9"},
 	};
 	struct kk_datapath *dp = open_datapath();
 
@@ -196,7 +210,10 @@ static void test_bad_listeners(void **state)
 	kk_datapath_close(dp);
 }
 
-/* Fills all ports of both protocols, each with another one inside: more than the table of origins takes. */
+/*
+ * Fills all ports of both protocols, each with another one inside: more than the table of origins
+ * takes.
+ */
 static struct kk_listener *too_many_origins(size_t *ret_n)
 {
 	struct kk_listener *all = calloc(2 * 65535, sizeof(*all));
@@ -211,7 +228,10 @@ static struct kk_listener *too_many_origins(size_t *ret_n)
 	return all;
 }
 
-/* The kernel refuses in the middle of a change: what it had taken of it goes again, what it lost comes back. */
+/*
+ * The kernel refuses in the middle of a change: what it had taken of it goes again, what it lost
+ * comes back.
+ */
 static void test_failure_in_the_middle(void **state)
 {
 	const struct kk_listener good[] = {
@@ -276,8 +296,9 @@ static void test_many_services(void **state)
 /* An answer of UDP port 53 of the Agent, out of the tunnel; 29 bytes. */
 static void send_answer(void)
 {
-	uint8_t packet[29] = {0x45, 0, 0, 29, 0, 0, 0, 0, 64, IPPROTO_UDP, 0x57, 0x4b,
-			      10, 1, 0, 100, 203, 0, 113, 7, 0, 53, 0, 99, 0, 9, 0, 0, 'x'};
+	uint8_t packet[29] = {0x45, 0,	  0,  29, 0, 0,	  0,   0, 64,  IPPROTO_UDP,
+			      0x57, 0x4b, 10, 1,  0, 100, 203, 0, 113, 7,
+			      0,    53,	  0,  99, 0, 9,	  0,   0, 'x'};
 
 	assert_int_equal(write(world.tun_fd, packet, sizeof(packet)), sizeof(packet));
 }
@@ -436,10 +457,10 @@ static int load_foreign(void)
 /* Somebody else's program at @priority of the public interface's ingress. */
 static void attach_foreign(__u32 priority)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = kk_net_ifindex(WORLD_PUBLIC),
-		    .attach_point = BPF_TC_INGRESS, );
+	struct bpf_tc_hook hook = hook_of(WORLD_PUBLIC);
 	KK_CLEANUP_CLOSE int fd = load_foreign();
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = KK_TC_HANDLE, .priority = priority, .prog_fd = fd, );
+	struct bpf_tc_opts opts = {
+		.sz = sizeof(opts), .handle = KK_TC_HANDLE, .priority = priority, .prog_fd = fd};
 	int r = bpf_tc_hook_create(&hook);
 
 	assert_true(r == 0 || r == -EEXIST);
@@ -448,9 +469,9 @@ static void attach_foreign(__u32 priority)
 
 static void detach_foreign(__u32 priority)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = kk_net_ifindex(WORLD_PUBLIC),
-		    .attach_point = BPF_TC_INGRESS, );
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = KK_TC_HANDLE, .priority = priority, );
+	struct bpf_tc_hook hook = hook_of(WORLD_PUBLIC);
+	struct bpf_tc_opts opts = {
+		.sz = sizeof(opts), .handle = KK_TC_HANDLE, .priority = priority};
 
 	assert_int_equal(bpf_tc_detach(&hook, &opts), 0);
 }
@@ -505,10 +526,9 @@ static void test_failure_keeps_what_is_there(void **state)
 
 static bool has_clsact(const char *ifname)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = kk_net_ifindex(ifname),
-		    .attach_point = BPF_TC_INGRESS, );
+	struct bpf_tc_hook hook = hook_of(ifname);
 	KK_CLEANUP_CLOSE int fd = load_foreign();
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 7, .priority = 7, .prog_fd = fd, );
+	struct bpf_tc_opts opts = {.sz = sizeof(opts), .handle = 7, .priority = 7, .prog_fd = fd};
 	bool there = bpf_tc_attach(&hook, &opts) == 0;
 
 	opts.prog_fd = opts.prog_id = opts.flags = 0;
@@ -556,9 +576,11 @@ static void test_bad_config(void **state)
 		{WITH(.pin_dir = "/tmp/kk-no-bpffs", IFS(WORLD_PUBLIC, WORLD_TUNNEL), REST),
 		 -EINVAL, "pin-dir", "bpffs"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_PUBLIC, WORLD_TUNNEL),
-		      .address = world.config.address), -EINVAL, "pool", "0"},
+		      .address = world.config.address),
+		 -EINVAL, "pool", "0"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_PUBLIC, WORLD_TUNNEL),
-		      .pool = world.config.pool), -EINVAL, "address", "address"},
+		      .pool = world.config.pool),
+		 -EINVAL, "address", "address"},
 	};
 
 	(void)state;
