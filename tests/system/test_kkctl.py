@@ -132,8 +132,8 @@ def test_gateway(control):
     assert (added["name"], added["wg_port"], added["index"]) == ("gw2", 4000, 2)
     assert columns(control.human("gateway", "list")) == [
         ["NAME", "ADDRESS", "WG PORT", "INDEX", "CONNECTED", "GENERATION", "PUBLIC KEY"],
-        ["gw1", "198.51.100.1", "51820", "1", "not joined yet", "-", "-"],
-        ["gw2", "198.51.100.2", "4000", "2", "not joined yet", "-", "-"],
+        ["gw1", "198.51.100.1", "51820", "1", "not joined", "-", "-"],
+        ["gw2", "198.51.100.2", "4000", "2", "not joined", "-", "-"],
     ]
     assert ["NAME", "gw2"] in columns(control.human("gateway", "show", "gw2"))
     assert control.json("gateway", "show", "gw2")["id"] == added["id"]
@@ -146,8 +146,8 @@ def test_agent(control):
     assert re.search(r"\n  kkagentd join kkj1\.\S+\n$", control.human("agent", "add", "home"))
     added = control.json("agent", "add", "lab")
     assert added["subnet"] == "10.2.0.0/24"
-    assert columns(control.human("agent", "list"))[1:] == [["home", "10.1.0.0/24", "not joined yet", "-", "-"],
-                                                           ["lab", "10.2.0.0/24", "not joined yet", "-", "-"]]
+    assert columns(control.human("agent", "list"))[1:] == [["home", "10.1.0.0/24", "not joined", "-", "-"],
+                                                           ["lab", "10.2.0.0/24", "not joined", "-", "-"]]
     assert ["SUBNET", "10.2.0.0/24"] in columns(control.human("agent", "show", "lab"))
     control.human("agent", "rm", "home")
     assert control.names("agent") == ["lab"]
