@@ -63,12 +63,17 @@ class Place:
             netns.add(namespace)
         netns.set_forwarding(self.out)
         netns.sh("ip", "-n", self.out, "addr", "add", f"{USER}/32", "dev", "lo")
-        for name, namespace, near, far in (("gw", self.gw, CONTROL, GATEWAY), ("ag", self.ag, "192.0.2.1", AGENT)):
-            netns.add_cable(self.out, name, namespace, "eth0", peer_address=f"{far}/24")
-            netns.sh("ip", "-n", self.out, "addr", "add", f"{near}/24", "dev", name)
-        netns.add_default_route(self.gw, CONTROL)
-        netns.sh("ip", "-n", self.ag, "route", "add", "198.51.100.0/24", "via", "192.0.2.1")
+        self.plug_in("gw")
+        self.plug_in("ag")
         self.control = ScriptedControl(self.out, CONTROL, 8443, self.directory)
+
+    def plug_in(self, name):
+        """The cable of a namespace, and its route."""
+        namespace, near, far, route = {"gw": (self.gw, CONTROL, GATEWAY, "default"),
+                                       "ag": (self.ag, "192.0.2.1", AGENT, "198.51.100.0/24")}[name]
+        netns.add_cable(self.out, name, namespace, "eth0", peer_address=f"{far}/24")
+        netns.sh("ip", "-n", self.out, "addr", "add", f"{near}/24", "dev", name)
+        netns.sh("ip", "-n", namespace, "route", "add", route, "via", near)
 
     def run(self, *argv, namespace=None, check=True):
         done = subprocess.run(netns.within(namespace or self.gw, *argv), stdin=subprocess.DEVNULL,
@@ -141,11 +146,11 @@ class Agent:
                       f"route add 203.0.113.0/24 dev {self.interface}"):
             netns.sh("ip", "-n", place.ag, *words.split())
 
-    def connect(self, gateway_key):
+    def connect(self, gateway_key, address=GATEWAY):
         key = self.place.directory / "agent.key"
         key.write_text(self.private, encoding="ascii")
         self.place.run("wg", "set", self.interface, "private-key", str(key), "peer", gateway_key, "endpoint",
-                       f"{GATEWAY}:{WG_PORT}", "allowed-ips", "0.0.0.0/0", "persistent-keepalive", "5",
+                       f"{address}:{WG_PORT}", "allowed-ips", "0.0.0.0/0", "persistent-keepalive", "5",
                        namespace=self.place.ag)
 
     def serve(self, port):
@@ -233,19 +238,19 @@ def rejected(place, message):
     return nack
 
 
-def open_service(place, port, timeout_s=3):
+def open_service(place, port, timeout_s=3, address=GATEWAY):
     with netns.entered(place.out):
         client = socket.socket()
         client.settimeout(timeout_s)
         client.bind((USER, 0))
-        client.connect((GATEWAY, port))
+        client.connect((address, port))
     return client
 
 
-def answers(place, port):
+def answers(place, port, address=GATEWAY):
     """Who the Agent thinks is there; None if nobody answers."""
     try:
-        with open_service(place, port, 1) as client:
+        with open_service(place, port, 1, address) as client:
             return client.makefile().readline().strip()
     except OSError:
         return None
@@ -320,18 +325,22 @@ def test_tunnel_name_taken(joined):
 
 def test_second_daemon_refused(joined):
     joined.start()
-    done = joined.kkgatewayd("run", *joined.options, check=False)
-    assert done.returncode == 1 and "another kkgatewayd" in done.stderr
+    for command in ("run", "down"):
+        done = joined.kkgatewayd(command, *joined.options, check=False)
+        assert done.returncode == 1 and "another kkgatewayd" in done.stderr
+    assert joined.wg("public-key") and joined.pins.parent.exists()
+    joined.daemon.check()
 
 
 def test_engine_of_another_namespace_is_not_taken(joined):
     joined.start()
-    for command in ("run", "down"):
-        done = joined.kkgatewayd(command, *joined.options, "--state", str(joined.directory / "gateway"),
-                                 namespace=joined.ag, check=False)
-        assert command == "down" or done.returncode == 1
-    assert joined.wg("public-key")
-    joined.daemon.check()
+    joined.stop()
+    key = joined.wg("public-key")
+    options = [*joined.options, "--public-interface", "eth0", "--pin-dir", f"{joined.pins}-2"]
+    done = joined.kkgatewayd("run", *options, namespace=joined.ag, check=False)
+    assert done.returncode == 1 and "another network namespace" in done.stderr
+    joined.kkgatewayd("down", *options, namespace=joined.ag)
+    assert joined.wg("public-key") == key
 
 
 # Configuration
@@ -485,6 +494,36 @@ def test_engine_dies(joined):
     accepted(joined, world)
     assert joined.wg("allowed-ips") == f"{key}\t{SUBNET}"
     assert joined.wg("public-key") == again["public_key"]
+
+
+def test_public_interface_made_anew(joined):
+    """As a hot-plugged NIC or a restarted network: the data plane comes onto the new one, without Control."""
+    agent = Agent(joined)
+    hello = joined.start()
+    accepted(joined, snapshot(1, [agent_entry(agent.public)], [service_entry(2222)]))
+    agent.connect(hello["public_key"])
+    joined.control.close()
+    netns.sh("ip", "-n", joined.out, "link", "del", "gw")
+    joined.plug_in("gw")
+    with agent.serve(2222):
+        assert wait_until("the service", lambda: answers(joined, 2222)) == USER
+    assert "kk_tc_public" in joined.programs()
+
+
+def test_address_changes(joined):
+    agent = Agent(joined)
+    hello = joined.start()
+    accepted(joined, snapshot(1, [agent_entry(agent.public)], [service_entry(2222)]))
+    agent.connect(hello["public_key"])
+    with agent.serve(2222):
+        wait_until("the service", lambda: answers(joined, 2222))
+        for change in (("add", "198.51.100.12/24"), ("del", f"{GATEWAY}/24")):
+            netns.sh("ip", "-n", joined.gw, "addr", change[0], change[1], "dev", "eth0")
+        # Without its first address the interface has lost the second, too, unless told otherwise.
+        netns.sh("ip", "-n", joined.gw, "addr", "replace", "198.51.100.12/24", "dev", "eth0")
+        netns.sh("ip", "-n", joined.gw, "route", "replace", "default", "via", CONTROL)
+        agent.connect(hello["public_key"], "198.51.100.12")
+        assert wait_until("the service", lambda: answers(joined, 2222, "198.51.100.12")) == USER
 
 
 def test_control_gone_and_back(joined):
