@@ -60,13 +60,19 @@ static int call_failed(int r, const struct kk_err *err)
 	return ctl_fail(ours ? CTL_REFUSED : CTL_UNREACHABLE, "%s", err->msg);
 }
 
-/* The field is named in front unless Control's sentence begins with it already. */
+/*
+ * Control's sentence as kkctl's own are: without the full stop, and with the field in front unless it begins
+ * with it already.
+ */
 static int refused(int status, const json_t *answer)
 {
 	struct kk_err err = {0};
 	size_t len;
 
 	kk_http_error(status, answer, &err);
+	len = strlen(err.msg);
+	if (len && err.msg[len - 1] == '.')
+		err.msg[len - 1] = '\0';
 	len = strlen(err.field);
 	if (!len || strncmp(err.msg, err.field, len) == 0)
 		return ctl_fail(CTL_REFUSED, "%s", err.msg);
@@ -92,6 +98,8 @@ int ctl_call(struct ctl *ctl, json_t **ret, json_t *body, const char *method, co
 		return call_failed(r, &err);
 	if (r >= 400)
 		return refused(r, answer);
+	if (r == 204 && !answer)
+		answer = json_object();
 	if (!json_is_object(answer))
 		return ctl_fail(CTL_REFUSED, "what answers at %s is not Control", ctl->server.url);
 	*ret = KK_STEAL(answer);

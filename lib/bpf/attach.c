@@ -71,19 +71,19 @@ int kk_attach(const char *ifname, int ifindex, int prog_fd, struct kk_attachment
 
 	r = bpf_tc_hook_create(&hook);
 	if (r < 0 && r != -EEXIST)
-		return kk_err_set(err, -r, NULL, "Cannot make a clsact qdisc on %s: %s", ifname,
+		return kk_err_set(err, -r, NULL, "cannot make a clsact qdisc on %s: %s", ifname,
 				  strerror(-r));
 	old_fd = find_program(ifindex, name);
 	if (old_fd == -EEXIST)
 		return kk_err_set(err, EEXIST, NULL,
-				  "Priority %d of the tc ingress of %s is taken by program %s",
+				  "priority %d of the tc ingress of %s is taken by program %s",
 				  KK_TC_PRIORITY, ifname, name);
 	if (old_fd < 0 && old_fd != -ENOENT)
-		return kk_err_set(err, -old_fd, NULL, "Cannot query the tc ingress of %s: %s",
+		return kk_err_set(err, -old_fd, NULL, "cannot query the tc ingress of %s: %s",
 				  ifname, strerror(-old_fd));
 	r = bpf_tc_attach(&hook, &opts);
 	if (r < 0)
-		return kk_err_set(err, -r, NULL, "Cannot attach to the tc ingress of %s: %s",
+		return kk_err_set(err, -r, NULL, "cannot attach to the tc ingress of %s: %s",
 				  ifname, strerror(-r));
 	*ret = (struct kk_attachment){
 		.ifname = ifname,
@@ -106,7 +106,7 @@ void kk_attach_undo(struct kk_attachment *attachment)
 	else
 		r = bpf_tc_attach(&hook, &opts);
 	if (r < 0)
-		kk_error("Cannot put back the program at %s: %s", attachment->ifname, strerror(-r));
+		kk_error("cannot put back the program at %s: %s", attachment->ifname, strerror(-r));
 	kk_attach_done(attachment);
 }
 
@@ -153,17 +153,17 @@ int kk_detach(const char *ifname, int ifindex, struct kk_err *err)
 	if (fd == -ENOENT || fd == -EEXIST)
 		return 0;
 	if (fd < 0)
-		return kk_err_set(err, -fd, NULL, "Cannot query the tc ingress of %s: %s", ifname,
+		return kk_err_set(err, -fd, NULL, "cannot query the tc ingress of %s: %s", ifname,
 				  strerror(-fd));
 	r = bpf_tc_detach(&hook, &opts);
 	if (r < 0 && r != -ENOENT)
-		return kk_err_set(err, -r, NULL, "Cannot detach from the tc ingress of %s: %s",
+		return kk_err_set(err, -r, NULL, "cannot detach from the tc ingress of %s: %s",
 				  ifname, strerror(-r));
 	if (clsact_is_empty(ifindex)) {
 		hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
 		r = bpf_tc_hook_destroy(&hook);
 		if (r < 0)
-			kk_warn("Cannot remove the clsact qdisc of %s: %s", ifname, strerror(-r));
+			kk_warn("cannot remove the clsact qdisc of %s: %s", ifname, strerror(-r));
 	}
 	return 0;
 }

@@ -35,13 +35,13 @@ static int mount_bpffs(struct kk_err *err)
 		return 0;
 	fd = open(BPFFS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return kk_err_set(err, errno, NULL, "Cannot open %s: %s", BPFFS, strerror(errno));
+		return kk_err_set(err, errno, NULL, "cannot open %s: %s", BPFFS, strerror(errno));
 	if (flock(fd, LOCK_EX) < 0)
-		return kk_err_set(err, errno, NULL, "Cannot lock %s: %s", BPFFS, strerror(errno));
+		return kk_err_set(err, errno, NULL, "cannot lock %s: %s", BPFFS, strerror(errno));
 	if (is_bpffs(BPFFS))
 		return 0;
 	if (mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
-		return kk_err_set(err, errno, NULL, "Cannot mount a bpffs at %s: %s", BPFFS,
+		return kk_err_set(err, errno, NULL, "cannot mount a bpffs at %s: %s", BPFFS,
 				  strerror(errno));
 	return 0;
 }
@@ -64,7 +64,7 @@ int kk_bpffs_mkdir(const char *path, struct kk_err *err)
 	}
 	r = kk_mkdir_p(path, 0700);
 	if (r < 0)
-		return kk_err_set(err, -r, "pin-dir", "Cannot make directory %s: %s", path,
+		return kk_err_set(err, -r, "pin-dir", "cannot make directory %s: %s", path,
 				  strerror(-r));
 	if (!is_bpffs(path)) {
 		rmdir(path);
@@ -80,7 +80,7 @@ static int remove_entry(const char *path, struct kk_err *err)
 	if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		return kk_bpffs_remove(path, err);
 	if (unlink(path) < 0 && errno != ENOENT)
-		return kk_err_set(err, errno, NULL, "Cannot remove %s: %s", path, strerror(errno));
+		return kk_err_set(err, errno, NULL, "cannot remove %s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -96,7 +96,7 @@ static int remove_entries(const char *path, DIR *dir, struct kk_err *err)
 			continue;
 		if (snprintf(child, sizeof(child), "%s/%s", path, entry->d_name) >=
 		    (int)sizeof(child))
-			return kk_err_set(err, ENAMETOOLONG, NULL, "Path %s is too long", path);
+			return kk_err_set(err, ENAMETOOLONG, NULL, "path %s is too long", path);
 		r = remove_entry(child, err);
 		if (r < 0)
 			return r;
@@ -113,7 +113,7 @@ int kk_bpffs_remove(const char *path, struct kk_err *err)
 	if (!dir) {
 		if (errno == ENOENT)
 			return 0;
-		return kk_err_set(err, errno, NULL, "Cannot read %s: %s", path, strerror(errno));
+		return kk_err_set(err, errno, NULL, "cannot read %s: %s", path, strerror(errno));
 	}
 	if (!is_bpffs(path))
 		r = kk_err_set(err, EINVAL, NULL, "%s is not in a bpffs, nothing in it is removed",
@@ -124,6 +124,6 @@ int kk_bpffs_remove(const char *path, struct kk_err *err)
 	if (r < 0)
 		return r;
 	if (rmdir(path) < 0 && errno != ENOENT)
-		return kk_err_set(err, errno, NULL, "Cannot remove %s: %s", path, strerror(errno));
+		return kk_err_set(err, errno, NULL, "cannot remove %s: %s", path, strerror(errno));
 	return 0;
 }

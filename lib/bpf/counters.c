@@ -19,7 +19,7 @@ static void add(struct kk_counter *sum, const struct kk_counter *counter)
 static int lookup(int fd, uint32_t index, void *values, struct kk_err *err)
 {
 	if (bpf_map_lookup_elem(fd, &index, values) < 0)
-		return kk_err_set(err, errno, NULL, "Cannot read counter %u: %s", index,
+		return kk_err_set(err, errno, NULL, "cannot read counter %u: %s", index,
 				  strerror(errno));
 	return 0;
 }
@@ -31,7 +31,7 @@ int kk_tables_counters(const struct kk_tables *tables, struct kk_datapath_counte
 	KK_CLEANUP_FREE struct kk_datapath_counter *list = calloc(KK_REASON_MAX, sizeof(*list));
 
 	if (!values || !list)
-		return kk_err_set(err, ENOMEM, NULL, "Out of memory");
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	for (uint32_t i = 0; i < KK_REASON_MAX; i++) {
 		struct kk_counter sum = {0};
 		int r = lookup(tables->counters_fd, i, values, err);
@@ -74,7 +74,7 @@ int kk_tables_services(const struct kk_tables *tables, struct kk_datapath_servic
 		n += tables->services[slot].state == KK_SLOT_USED;
 	list = calloc(n ? n : 1, sizeof(*list));
 	if (!values || !list)
-		return kk_err_set(err, ENOMEM, NULL, "Out of memory");
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	n = 0;
 	for (uint32_t slot = 1; slot < KK_SERVICES_MAX; slot++) {
 		struct kk_traffic sum = {0};

@@ -59,19 +59,19 @@ static int link_init(struct link *link, const char *ifname, int type, struct kk_
 	struct ifreq req = {0};
 
 	if (fd < 0)
-		return kk_err_set(err, errno, NULL, "Cannot open a socket: %s", strerror(errno));
+		return kk_err_set(err, errno, NULL, "cannot open a socket: %s", strerror(errno));
 	if (strlen(ifname) >= sizeof(req.ifr_name))
-		return kk_err_set(err, ENODEV, "interface", "No interface %s", ifname);
+		return kk_err_set(err, ENODEV, "interface", "no interface %s", ifname);
 	strcpy(req.ifr_name, ifname);
 	if (ioctl(fd, SIOCGIFHWADDR, &req) < 0)
-		return kk_err_set(err, errno, "interface", "Interface %s: %s", ifname,
+		return kk_err_set(err, errno, "interface", "interface %s: %s", ifname,
 				  strerror(errno));
 	if (req.ifr_hwaddr.sa_family != type)
-		return kk_err_set(err, EINVAL, "interface", "Interface %s is no %s", ifname,
+		return kk_err_set(err, EINVAL, "interface", "interface %s is no %s", ifname,
 				  type == ARPHRD_ETHER ? "Ethernet device"
 						       : "layer 3 tunnel (WireGuard or TUN)");
 	if (ioctl(fd, SIOCGIFINDEX, &req) < 0)
-		return kk_err_set(err, errno, "interface", "Interface %s: %s", ifname,
+		return kk_err_set(err, errno, "interface", "interface %s: %s", ifname,
 				  strerror(errno));
 	strcpy(link->name, ifname);
 	link->ifindex = req.ifr_ifindex;
@@ -86,13 +86,13 @@ static __be32 prefix_mask(uint8_t len)
 static int check_config(const struct kk_datapath_config *config, struct kk_err *err)
 {
 	if (config->pool.len == 0 || config->pool.len > 24)
-		return kk_err_set(err, EINVAL, "pool", "Pool of prefix length %u cannot hold Agents",
+		return kk_err_set(err, EINVAL, "pool", "pool of prefix length %u cannot hold Agents",
 				  config->pool.len);
 	if (config->pool.addr.s_addr & ~prefix_mask(config->pool.len))
-		return kk_err_set(err, EINVAL, "pool", "Pool %s has host bits",
+		return kk_err_set(err, EINVAL, "pool", "pool %s has host bits",
 				  inet_ntoa(config->pool.addr));
 	if (config->address.s_addr == 0)
-		return kk_err_set(err, EINVAL, "address", "There is no public address");
+		return kk_err_set(err, EINVAL, "address", "there is no public address");
 	return 0;
 }
 
@@ -111,7 +111,7 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 
 	dp->skel = kk_tc__open();
 	if (!dp->skel)
-		return kk_err_set(err, errno, NULL, "Cannot open the BPF programs: %s",
+		return kk_err_set(err, errno, NULL, "cannot open the BPF programs: %s",
 				  strerror(errno));
 	dp->skel->rodata->kk_settings = (struct kk_settings){
 		.address = config->address.s_addr,
@@ -125,7 +125,7 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 	r = kk_tc__load(dp->skel);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL,
-				  "The kernel refused the BPF programs (--verbose says why): %s",
+				  "the kernel refused the BPF programs (--verbose says why): %s",
 				  strerror(-r));
 	return kk_tables_init(&dp->tables, dp->skel->obj, err);
 }
@@ -190,13 +190,13 @@ int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath
 	int r;
 
 	if (!dp)
-		return kk_err_set(err, ENOMEM, NULL, "Out of memory");
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	libbpf_set_print(log_libbpf);
 	r = check_config(config, err);
 	if (r < 0)
 		return r;
 	if (strlen(config->pin_dir) >= sizeof(dp->pin_dir))
-		return kk_err_set(err, ENAMETOOLONG, "pin-dir", "Path %s is too long",
+		return kk_err_set(err, ENAMETOOLONG, "pin-dir", "path %s is too long",
 				  config->pin_dir);
 	strcpy(dp->pin_dir, config->pin_dir);
 	dp->address = config->address;
@@ -280,14 +280,14 @@ static int check_listener(const struct kk_datapath *dp, const struct kk_listener
 	char text[INET_ADDRSTRLEN];
 
 	if (l->protocol != IPPROTO_TCP && l->protocol != IPPROTO_UDP)
-		return kk_err_set(err, EINVAL, "protocol", "Protocol %u cannot be published",
+		return kk_err_set(err, EINVAL, "protocol", "protocol %u cannot be published",
 				  l->protocol);
 	if (l->address.s_addr != dp->address.s_addr)
-		return kk_err_set(err, EINVAL, "address", "Address %s is not managed here",
+		return kk_err_set(err, EINVAL, "address", "address %s is not managed here",
 				  inet_ntop(AF_INET, &l->address, text, sizeof(text)));
 	if (l->port == 0 || l->agent_port == 0)
 		return kk_err_set(err, EINVAL, l->port ? "agent_port" : "port",
-				  "Port 0 cannot be published");
+				  "port 0 cannot be published");
 	if ((l->agent_address.s_addr & prefix_mask(dp->pool.len)) != dp->pool.addr.s_addr)
 		return kk_err_set(err, EINVAL, "agent", "Agent address %s is not in the pool",
 				  inet_ntop(AF_INET, &l->agent_address, text, sizeof(text)));

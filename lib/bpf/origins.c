@@ -143,12 +143,12 @@ static int change_apply(int fd, const struct change *change, struct kk_err *err)
 	if (undone == 0)
 		undone = batch_put(fd, &change->undo);
 	if (undone < 0)
-		kk_error("Cannot put the table of origins back: %s", strerror(-undone));
+		kk_error("cannot put the table of origins back: %s", strerror(-undone));
 	if (r == -E2BIG)
 		return kk_err_set(err, ENOSPC, "services",
-				  "More than %d ports differ from the Agent's port they lead to",
+				  "more than %d ports differ from the Agent's port they lead to",
 				  KK_ORIGINS_MAX);
-	return kk_err_set(err, -r, NULL, "Cannot change the table of origins: %s", strerror(-r));
+	return kk_err_set(err, -r, NULL, "cannot change the table of origins: %s", strerror(-r));
 }
 
 int kk_origins_sync(int fd, const struct kk_origin_entry *wanted, size_t n, struct kk_err *err)
@@ -160,9 +160,9 @@ int kk_origins_sync(int fd, const struct kk_origin_entry *wanted, size_t n, stru
 
 	r = dump(fd, &old, &n_old);
 	if (r < 0)
-		return kk_err_set(err, -r, NULL, "Cannot read the table of origins: %s",
+		return kk_err_set(err, -r, NULL, "cannot read the table of origins: %s",
 				  strerror(-r));
 	if (change_make(&change, old, n_old, wanted, n) < 0)
-		return kk_err_set(err, ENOMEM, NULL, "Out of memory");
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	return change_apply(fd, &change, err);
 }

@@ -120,7 +120,7 @@ static int plan_listener(struct plan *plan, const struct kk_listener *l, struct 
 	union kk_destination *to = &plan->listeners[kk_listener_index(l->protocol, l->port)];
 
 	if (to->service)
-		return kk_err_set(err, EEXIST, "port", "Port %u/%s is published twice", l->port,
+		return kk_err_set(err, EEXIST, "port", "port %u/%s is published twice", l->port,
 				  l->protocol == IPPROTO_TCP ? "tcp" : "udp");
 	to->address = l->agent_address.s_addr;
 	to->port = KK_BE16(l->agent_port);
@@ -145,7 +145,7 @@ static int plan_origins(struct plan *plan, struct kk_err *err)
 		if (kk_origin_compare(&plan->origins[i - 1], &plan->origins[i]) != 0)
 			continue;
 		return kk_err_set(err, EEXIST, "agent_port",
-				  "Port %u/%s of Agent %s is published twice", KK_HOST16(key->port),
+				  "port %u/%s of Agent %s is published twice", KK_HOST16(key->port),
 				  key->protocol == IPPROTO_TCP ? "tcp" : "udp",
 				  inet_ntop(AF_INET, &key->address, text, sizeof(text)));
 	}
@@ -162,7 +162,7 @@ static int plan_make(struct plan *plan, const struct kk_tables *tables,
 	int r;
 
 	if (plan_init(plan, n) < 0)
-		return kk_err_set(err, ENOMEM, NULL, "Out of memory");
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	plan_ids(plan, listeners, n);
 	r = plan_services(plan, tables->services, err);
 	for (size_t i = 0; i < n && r == 0; i++)
@@ -176,7 +176,7 @@ static void zero_traffic(const struct kk_tables *tables, uint32_t slot)
 	KK_CLEANUP_FREE struct kk_traffic *zero = calloc((size_t)tables->n_cpus, sizeof(*zero));
 
 	if (!zero || bpf_map_update_elem(tables->traffic_fd, &slot, zero, BPF_ANY) < 0)
-		kk_warn("Cannot reset the counters of service slot %u: %s", slot, strerror(errno));
+		kk_warn("cannot reset the counters of service slot %u: %s", slot, strerror(errno));
 }
 
 static void store(__u64 *word, __u64 value)

@@ -92,12 +92,12 @@ int kk_tables_pin(struct bpf_object *obj, const char *dir, struct kk_err *err)
 		if (!is_table(map))
 			continue;
 		if (pin_path(path, dir, map) < 0)
-			return kk_err_set(err, ENAMETOOLONG, "pin-dir", "Path %s is too long", dir);
+			return kk_err_set(err, ENAMETOOLONG, "pin-dir", "path %s is too long", dir);
 		if (unlink(path) < 0 && errno != ENOENT)
-			return kk_err_set(err, errno, "pin-dir", "Cannot replace %s: %s", path,
+			return kk_err_set(err, errno, "pin-dir", "cannot replace %s: %s", path,
 					  strerror(errno));
 		if (bpf_obj_pin(bpf_map__fd(map), path) < 0)
-			return kk_err_set(err, errno, "pin-dir", "Cannot pin %s: %s", path,
+			return kk_err_set(err, errno, "pin-dir", "cannot pin %s: %s", path,
 					  strerror(errno));
 	}
 	return 0;
@@ -107,7 +107,7 @@ static int map_fd(struct bpf_object *obj, const char *name, struct kk_err *err)
 {
 	int fd = bpf_object__find_map_fd_by_name(obj, name);
 
-	return fd < 0 ? kk_err_set(err, -fd, NULL, "The BPF object has no map %s", name) : fd;
+	return fd < 0 ? kk_err_set(err, -fd, NULL, "the BPF object has no map %s", name) : fd;
 }
 
 static void *map_memory(struct bpf_object *obj, const char *name, size_t size, struct kk_err *err)
@@ -119,7 +119,7 @@ static void *map_memory(struct bpf_object *obj, const char *name, size_t size, s
 		return NULL;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED) {
-		kk_err_set(err, errno, NULL, "Cannot map table %s: %s", name, strerror(errno));
+		kk_err_set(err, errno, NULL, "cannot map table %s: %s", name, strerror(errno));
 		return NULL;
 	}
 	return memory;
@@ -140,7 +140,7 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 	if (tables.origins_fd < 0 || tables.traffic_fd < 0 || tables.counters_fd < 0)
 		return -ENOENT;
 	if (tables.n_cpus < 0)
-		return kk_err_set(err, -tables.n_cpus, NULL, "Cannot count the CPUs: %s",
+		return kk_err_set(err, -tables.n_cpus, NULL, "cannot count the CPUs: %s",
 				  strerror(-tables.n_cpus));
 	tables.listeners = map_memory(obj, "kk_listeners", LISTENERS_SIZE, err);
 	tables.services = map_memory(obj, "kk_services", SERVICES_SIZE, err);
@@ -172,7 +172,7 @@ int kk_tables_list(const struct kk_tables *tables, struct in_addr address, struc
 		n += tables->listeners[i].word != 0;
 	list = calloc(n ? n : 1, sizeof(*list));
 	if (!list)
-		return kk_err_set(err, ENOMEM, NULL, "Out of memory");
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	n = 0;
 	for (size_t i = 0; i < KK_LISTENERS_PER_ADDRESS; i++) {
 		union kk_destination to = tables->listeners[i];

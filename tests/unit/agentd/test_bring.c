@@ -60,7 +60,8 @@ static int set_up(void **state)
 	snprintf(netns, sizeof(netns), "kk-test-%d", (int)getpid());
 	snprintf(prefix, sizeof(prefix), "kt%xx", (unsigned int)getpid() & 0xfffff);
 	/* The "host" is a namespace of our own, too. */
-	if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0) {
+	if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 ||
+	    unshare(CLONE_NEWNET) < 0) {
 		print_message("skipped: needs root and /dev/net/tun\n");
 		return 0;
 	}
@@ -105,9 +106,10 @@ static void world_init(struct world *w)
 	w->config.self.subnet = (struct kk_prefix4){{htonl(0x0a070000)}, 24};
 	for (unsigned int i = 0; i < 2; i++) {
 		w->gateways[i] = (struct kk_gateway){.id = 11 + i, .index = (uint8_t)(1 + i)};
-		w->gateways[i].endpoint = (struct sockaddr_in){
-			.sin_family = AF_INET, .sin_port = htons(51820),
-			.sin_addr.s_addr = htonl(0xc6336401 + i)};
+		w->gateways[i].endpoint =
+			(struct sockaddr_in){.sin_family = AF_INET,
+					     .sin_port = htons(51820),
+					     .sin_addr.s_addr = htonl(0xc6336401 + i)};
 		snprintf(w->gateways[i].name, sizeof(w->gateways[i].name), "gw%u", i + 1);
 		memset(w->gateways[i].public_key, 0x40 + (int)i, KK_KEY_LEN);
 		w->services[i] = (struct kk_service){.id = 21 + i,
@@ -338,7 +340,8 @@ static void test_namespace_passes_nothing_on(void **state)
 	bring(&a, &w);
 	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv4/ip_forward"), 0);
 	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv4/conf/all/rp_filter"), 0);
-	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv4/conf/all/route_localnet"), 0);
+	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv4/conf/all/route_localnet"),
+			 0);
 	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/all/disable_ipv6"), 1);
 	agent_finish(&a);
 }

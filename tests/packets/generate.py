@@ -1,0 +1,332 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Makes cases.json: packets, tables, and what has to become of the packets.
+
+Expected packets are put together by scapy from the wanted fields, with checksums counted over the whole packet: nothing
+here knows how the forwarding core rewrites. `generate.py` prints the file, `generate.py --check` compares it with the one
+beside it.
+
+A world is settings, listeners and cases. A case is a packet from its IP header on, the direction it comes from, the
+verdict and reason, and the packet that goes out where one does (an untouched one where it is left out).
+"""
+
+import json
+import pathlib
+import sys
+
+from scapy.all import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPv6, Padding, Raw, raw
+
+PUBLIC = "198.51.100.1"
+CLIENT = "203.0.113.7"
+SSH, WEB = "10.1.0.100", "10.2.0.100"
+LISTENERS = [
+    # protocol, port, Agent, its port, service
+    ("tcp", 2222, SSH, 2222, 1),
+    ("tcp", 8080, WEB, 80, 2),
+    ("tcp", 80, SSH, 80, 3),          # the Agent port that the other Agent has behind 8080
+    ("tcp", 65535, WEB, 1, 4),
+    ("udp", 27015, SSH, 27015, 5),
+    ("udp", 2222, WEB, 53, 6),
+    ("udp", 1, WEB, 65535, 7),
+    ("tcp", 3000, WEB, 2222, 8),      # Agent port 2222 of another Agent than that of port 2222
+]
+
+
+class World:
+    def __init__(self, name, listeners, **settings):
+        self.name, self.listeners, self.cases = name, listeners, []
+        self.settings = {"address": PUBLIC, "pool": "10.0.0.0/8", "host": 1, **settings}
+
+    def add(self, name, direction, packet, verdict, reason, out=None, **more):
+        case = {"name": name, "direction": direction, "in": as_bytes(packet).hex(), "verdict": verdict,
+                "reason": reason, **more}
+        if out is not None:
+            case["out"] = as_bytes(out).hex()
+        if (name, direction) in ((other["name"], other["direction"]) for other in self.cases):
+            raise ValueError(f"two cases are called {name}")
+        self.cases.append(case)
+
+    def inbound(self, name, packet, verdict="pass", reason="not_ours", **more):
+        self.add(name, "inbound", packet, verdict, reason, **more)
+
+    def outbound(self, name, packet, verdict="drop", reason="not_published", **more):
+        self.add(name, "outbound", packet, verdict, reason, **more)
+
+    def to_agent(self, name, packet, agent, port, out=None, **more):
+        """packet goes to the Agent: scapy counts the checksums of a copy with other fields."""
+        self.inbound(name, packet, "tunnel", "inbound", out=out or moved(packet, "dst", agent, "dport", port), **more)
+
+    def to_client(self, name, packet, port, out=None, **more):
+        self.outbound(name, packet, "nic", "outbound", out=out or moved(packet, "src", PUBLIC, "sport", port), **more)
+
+    def as_json(self):
+        keys = ("protocol", "port", "agent", "agent_port", "service")
+        return {"name": self.name, "settings": self.settings,
+                "listeners": [dict(zip(keys, listener)) for listener in self.listeners], "cases": self.cases}
+
+
+def as_bytes(packet):
+    return packet if isinstance(packet, bytes) else raw(packet)
+
+
+def moved(packet, address_field, address, port_field, port):
+    out = packet.copy()
+    out[IP].setfieldval(address_field, address)
+    out[IP].ttl -= 1
+    transport = out[TCP] if TCP in out else out[UDP]
+    transport.setfieldval(port_field, port)
+    unpad(out)
+    return out
+
+
+def unpad(packet):
+    """Takes link padding off: it does not belong to the IP packet."""
+    if Padding in packet:
+        packet[Padding].underlayer.remove_payload()
+
+
+def from_client(transport, payload=b"", **ip):
+    return IP(**{"src": CLIENT, "dst": PUBLIC, "ttl": 57, "id": 4711, "flags": "DF", **ip}) / transport / Raw(payload)
+
+
+def from_agent(transport, payload=b"", **ip):
+    return IP(**{"src": SSH, "dst": CLIENT, "ttl": 64, "id": 815, "flags": "DF", **ip}) / transport / Raw(payload)
+
+
+def syn(port=2222):
+    return TCP(sport=40000, dport=port, flags="S", seq=1000,
+               options=[("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)])
+
+
+def patched(packet, offset, new):
+    """Bytes of the packet replaced after scapy has counted the checksums."""
+    data = bytearray(as_bytes(packet))
+    data[offset:offset + len(new)] = new
+    return bytes(data)
+
+
+def with_sum_error(before, after, offset):
+    """Both packets with the same error in the checksum at offset: a wrong checksum has to stay wrong by the same amount."""
+    def wrong(packet):
+        data = as_bytes(packet)
+        value = (int.from_bytes(data[offset:offset + 2], "big") + 0x0101 - 1) % 0xffff + 1
+        return patched(data, offset, value.to_bytes(2, "big"))
+    return wrong(before), wrong(after)
+
+
+def add_inbound(world):
+    world.to_agent("tcp syn", from_client(syn()), SSH, 2222)
+    world.to_agent("tcp to another port of the Agent", from_client(syn(8080)), WEB, 80)
+    world.to_agent("tcp to the port that another service has inside", from_client(syn(80)), SSH, 80)
+    world.to_agent("tcp highest port", from_client(syn(65535)), WEB, 1)
+    world.to_agent("tcp with payload", from_client(TCP(sport=1, dport=8080, flags="PA", ack=9), b"x" * 1400), WEB, 80)
+    world.to_agent("tcp with odd payload", from_client(TCP(sport=1, dport=8080, flags="PA", ack=9), b"xyz"), WEB, 80)
+    world.to_agent("tcp fin and urgent", from_client(TCP(sport=1, dport=3000, flags="FAU", urgptr=3)), WEB, 2222)
+    world.to_agent("tcp keeps tos and id", from_client(syn(), tos=0xb9, id=0xffff, flags=0), SSH, 2222)
+    world.to_agent("tcp ttl 2", from_client(syn(), ttl=2), SSH, 2222)
+    world.to_agent("tcp ttl 255", from_client(syn(), ttl=255), SSH, 2222)
+    world.to_agent("udp", from_client(UDP(sport=5000, dport=27015), b"ping"), SSH, 27015)
+    world.to_agent("udp to another port", from_client(UDP(sport=5000, dport=2222), b"ping!"), WEB, 53)
+    world.to_agent("udp empty", from_client(UDP(sport=5000, dport=1)), WEB, 65535)
+    zero = from_client(UDP(sport=5000, dport=2222, chksum=0), b"no checksum")
+    world.to_agent("udp without a checksum", zero, WEB, 53)
+    world.to_agent("udp shorter than its IP packet", from_client(UDP(sport=5, dport=27015, len=12), b"ping" + b"rest"),
+                   SSH, 27015)
+    options = [IPOption_NOP(), IPOption_RR(pointer=4, routers=["0.0.0.0"])]
+    world.to_agent("ip options", from_client(syn(), options=options), SSH, 2222)
+    world.to_agent("forty bytes of ip options", from_client(UDP(sport=5, dport=2222), b"data", options=[IPOption_NOP()] * 40),
+                   WEB, 53)
+    ack = from_client(TCP(sport=1, dport=8080, flags="A", ack=9))
+    padded = IP(raw(ack) + bytes(6))
+    world.to_agent("padding of a short frame is cut off", padded, WEB, 80,
+                   out=moved(ack, "dst", WEB, "dport", 80))
+    before = from_client(syn(8080))
+    broken, still = with_sum_error(before, moved(before, "dst", WEB, "dport", 80), 36)
+    world.to_agent("wrong tcp checksum stays wrong", broken, WEB, 80, out=still)
+    broken, still = with_sum_error(before, moved(before, "dst", WEB, "dport", 80), 10)
+    world.to_agent("wrong header checksum stays wrong", broken, WEB, 80, out=still)
+    big = from_client(TCP(sport=1, dport=8080, flags="A", ack=9), b"y" * 3000)
+    world.to_agent("gso", big, WEB, 80, gso_size=1380)
+    beyond = patched(big, 2, b"\0\0")
+    # A total length of 0 stays 0: 64 KiB and more. The checksums cover what the fields say.
+    moved_beyond = moved(big, "dst", WEB, "dport", 80)
+    moved_beyond[IP].len = 0
+    moved_beyond[TCP].chksum = int.from_bytes(as_bytes(moved(big, "dst", WEB, "dport", 80))[36:38], "big")
+    before_beyond = big.copy()
+    before_beyond[IP].len = 0
+    beyond = patched(beyond, 10, as_bytes(before_beyond)[10:12])
+    world.to_agent("gso beyond 64 KiB has no total length", beyond, WEB, 80, out=moved_beyond, gso_size=1380)
+    add_zero_checksums(world)
+
+
+def add_zero_checksums(world):
+    """UDP payloads chosen so that the checksum comes out as 0, which is written 0xffff (RFC 768); and TCP's, which stays 0."""
+    for name, transport, agent, port, offset in (
+            ("udp", UDP(sport=5000, dport=27015), SSH, 27015, 26),
+            ("tcp", TCP(sport=5000, dport=2222, flags="PA", ack=1), SSH, 2222, 36)):
+        after = moved(from_client(transport, b"\0\0"), "dst", agent, "dport", port)
+        # The payload that is the checksum of the rest makes the sum all ones.
+        payload = as_bytes(after)[offset:offset + 2]
+        packet = from_client(transport.copy(), payload)
+        out = moved(packet, "dst", agent, "dport", port)
+        wanted = b"\xff\xff" if name == "udp" else b"\0\0"
+        if as_bytes(out)[offset:offset + 2] != wanted:
+            raise ValueError(f"{name}: the payload does not give checksum {wanted.hex()}")
+        world.to_agent(f"{name} whose new checksum is zero", packet, agent, port)
+
+
+def add_inbound_others(world):
+    world.inbound("tcp to a port that is not published", from_client(syn(22)))
+    world.inbound("udp to a port published for tcp only", from_client(UDP(sport=1, dport=8080), b"x"))
+    world.inbound("tcp to port 0", from_client(syn(0)))
+    world.inbound("another address of the host", from_client(syn(), dst="198.51.100.2"))
+    world.inbound("broadcast", from_client(UDP(sport=68, dport=67), dst="255.255.255.255"))
+    world.inbound("icmp echo to the public address", from_client(ICMP()))
+    world.inbound("sctp number", from_client(Raw(bytes(12)), proto=132))
+    world.inbound("ipv6", IPv6(src="2001:db8::1", dst="2001:db8::2") / syn())
+    world.inbound("first fragment", from_client(UDP(sport=1, dport=27015, len=3000), b"z" * 1400, flags="MF"),
+                  reason="fragment")
+    world.inbound("later fragment", from_client(Raw(b"z" * 64), proto=17, flags=0, frag=175), reason="fragment")
+    world.inbound("fragment for another address", from_client(Raw(b"z" * 64), dst="198.51.100.2", proto=17, frag=175))
+    world.inbound("header longer than the packet", patched(from_client(syn()), 0, b"\x4f")[:50])
+    world.inbound("header shorter than 20", patched(from_client(syn()), 0, b"\x44"))
+    world.inbound("total length beyond the packet", patched(from_client(syn()), 2, b"\xff\xff"))
+    world.inbound("total length of the header alone", patched(from_client(syn()), 2, b"\x00\x14"))
+    world.inbound("total length 0 without gso", patched(from_client(syn()), 2, b"\x00\x00"))
+    world.inbound("cut within the header", as_bytes(from_client(syn()))[:19])
+    world.inbound("cut within the ports", patched(from_client(syn()), 2, b"\x00\x17")[:23])
+    world.inbound("length that is not the gso packet's", as_bytes(from_client(syn())) + b"more", gso_size=20)
+    for name, packet in (
+            ("tcp cut behind its ports", patched(from_client(syn()), 2, b"\x00\x18")[:24]),
+            ("tcp header shorter than 20", patched(from_client(syn()), 32, b"\x40")),
+            ("tcp header longer than the packet", patched(from_client(syn()), 32, b"\xf0")),
+            ("udp cut behind its ports", patched(from_client(UDP(sport=1, dport=27015)), 2, b"\x00\x18")[:24]),
+            ("udp length below 8", from_client(UDP(sport=1, dport=27015, len=7), b"x")),
+            ("udp length 0", from_client(UDP(sport=1, dport=27015, len=0), b"x")),
+            ("udp length beyond the packet", from_client(UDP(sport=1, dport=27015, len=10), b"x"))):
+        world.inbound(name, packet, "drop", "malformed")
+    world.inbound("ttl 1", from_client(syn(), ttl=1), "drop", "ttl")
+    world.inbound("ttl 0", from_client(syn(), ttl=0), "drop", "ttl")
+    world.inbound("ttl 1 for the host itself", from_client(syn(22), ttl=1))
+    for source in ("0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255", PUBLIC):
+        world.inbound(f"source {source}", from_client(syn(), src=source), "drop", "martian")
+    world.inbound("source of an Agent", from_client(syn(), src="10.9.0.100"), "drop", "pool_source")
+    world.inbound("to an Agent", from_client(syn(), dst=SSH), "drop", "pool_destination")
+    world.inbound("icmp to an Agent", from_client(ICMP(), dst="10.254.255.1"), "drop", "pool_destination")
+    world.inbound("fragment to an Agent", from_client(Raw(b"z" * 64), dst=SSH, proto=17, frag=175), "drop",
+                  "pool_destination")
+
+
+def add_outbound(world):
+    def synack(port):
+        return TCP(sport=port, dport=40000, flags="SA", seq=5, ack=1001, options=[("MSS", 1380)])
+
+    world.to_client("tcp syn ack", from_agent(synack(2222)), 2222)
+    world.to_client("tcp from another port of the Agent", from_agent(synack(80), src=WEB), 8080)
+    world.to_client("tcp from the port that another service has outside", from_agent(synack(80)), 80)
+    world.to_client("tcp lowest port", from_agent(synack(1), src=WEB), 65535)
+    world.to_client("tcp port of another Agent's listener", from_agent(synack(2222), src=WEB), 3000)
+    world.to_client("tcp rst", from_agent(TCP(sport=2222, dport=4, flags="R")), 2222)
+    world.to_client("tcp fin ack", from_agent(TCP(sport=2222, dport=4, flags="FA", ack=1), b"bye"), 2222)
+    world.to_client("udp", from_agent(UDP(sport=27015, dport=5000), b"pong"), 27015)
+    world.to_client("udp from another port", from_agent(UDP(sport=53, dport=5000), b"pong!", src=WEB), 2222)
+    world.to_client("udp highest port", from_agent(UDP(sport=65535, dport=5000), src=WEB), 1)
+    world.to_client("udp without a checksum", from_agent(UDP(sport=53, dport=5, chksum=0), b"none", src=WEB), 2222)
+    world.to_client("ip options", from_agent(synack(2222), options=[IPOption_NOP()] * 4), 2222)
+    world.to_client("gso", from_agent(TCP(sport=80, dport=1, flags="A", ack=9), b"y" * 3000, src=WEB), 8080,
+                    gso_size=1380)
+
+
+def add_outbound_others(world):
+    answer = TCP(sport=2222, dport=40000, flags="SA", seq=5, ack=1)
+    for name, packet, reason in (
+            ("tcp from no published port", from_agent(TCP(sport=22, dport=4, flags="A")), "not_published"),
+            ("udp from a port published for tcp only", from_agent(UDP(sport=2222, dport=4)), "not_published"),
+            ("published port of another Agent", from_agent(UDP(sport=27015, dport=4), src=WEB), "not_published"),
+            ("from an Agent of which nothing is published", from_agent(answer, src="10.3.0.100"), "not_published"),
+            ("icmp to the internet", from_agent(ICMP()), "not_published"),
+            ("gre to the internet", from_agent(Raw(bytes(8)), proto=47), "not_published"),
+            ("syn from a published port", from_agent(TCP(sport=2222, dport=25, flags="S")), "unsolicited"),
+            ("syn rst from a published port", from_agent(TCP(sport=2222, dport=25, flags="SR")), "unsolicited"),
+            ("tcp without flags", from_agent(TCP(sport=2222, dport=25, flags="")), "unsolicited"),
+            ("tcp fin alone", from_agent(TCP(sport=2222, dport=25, flags="F")), "unsolicited"),
+            ("syn to another Agent", from_agent(TCP(sport=4, dport=22, flags="S"), dst=WEB), "isolated"),
+            ("answer to another Agent", from_agent(answer, dst=WEB), "isolated"),
+            ("answer to the gateway's address in another Agent's /24", from_agent(answer, dst="10.2.0.1"), "isolated"),
+            ("answer to another gateway", from_agent(answer, dst="10.1.0.2"), "isolated"),
+            ("answer to the Agent itself", from_agent(answer, dst=SSH), "isolated"),
+            ("answer to the public address", from_agent(answer, dst=PUBLIC), "isolated"),
+            ("gateway's address as source and destination", from_agent(ICMP(type=0), src="10.1.0.1", dst="10.1.0.1"),
+             "isolated"),
+            ("icmp to another Agent", from_agent(ICMP(), dst=WEB), "isolated"),
+            ("syn to the gateway", from_agent(TCP(sport=4, dport=22, flags="S"), dst="10.1.0.1"), "unsolicited"),
+            ("udp to the gateway", from_agent(UDP(sport=4, dport=53), dst="10.1.0.1"), "unsolicited"),
+            ("published udp to the gateway", from_agent(UDP(sport=27015, dport=53), dst="10.1.0.1"), "unsolicited"),
+            ("echo request to the gateway", from_agent(ICMP(type=8), dst="10.1.0.1"), "unsolicited"),
+            ("redirect to the gateway", from_agent(ICMP(type=5), dst="10.1.0.1"), "unsolicited"),
+            ("gre to the gateway", from_agent(Raw(bytes(8)), dst="10.1.0.1", proto=47), "unsolicited"),
+            ("icmp cut short to the gateway", from_agent(Raw(bytes(7)), dst="10.1.0.1", proto=1), "unsolicited"),
+            ("tcp cut short to the gateway", from_agent(Raw(bytes(13)), dst="10.1.0.1", proto=6), "malformed"),
+            ("in a client's name", from_agent(answer, src=CLIENT), "spoofed"),
+            ("in the public address's name", from_agent(answer, src=PUBLIC), "spoofed"),
+            ("first fragment", from_agent(UDP(sport=27015, dport=4, len=3000), b"z" * 1400, flags="MF"), "agent_fragment"),
+            ("later fragment", from_agent(Raw(b"z" * 64), proto=17, frag=175), "agent_fragment"),
+            ("fragment to the gateway", from_agent(Raw(b"z" * 64), dst="10.1.0.1", proto=1, frag=175), "agent_fragment"),
+            ("fragment to another Agent", from_agent(Raw(b"z" * 64), dst=WEB, proto=17, frag=175), "agent_fragment"),
+            ("ttl 1", from_agent(answer.copy(), ttl=1), "ttl"),
+            ("ipv6", IPv6(src="2001:db8::1", dst="2001:db8::2") / answer, "not_ip4"),
+            ("cut within the header", as_bytes(from_agent(answer))[:19], "not_ip4"),
+            ("header shorter than 20", patched(from_agent(answer), 0, b"\x43"), "malformed"),
+            ("total length beyond the packet", patched(from_agent(answer), 2, b"\x7f\xff"), "malformed"),
+            ("cut within the ports", patched(from_agent(answer), 2, b"\x00\x17")[:23], "malformed"),
+            ("tcp header longer than the packet", patched(from_agent(answer), 32, b"\xf0"), "malformed"),
+            ("udp length beyond the packet", from_agent(UDP(sport=27015, dport=4, len=9)), "malformed")):
+        world.outbound(name, packet, "drop", reason)
+    for dst in ("0.0.0.0", "127.0.0.1", "169.254.169.254", "224.0.0.251", "255.255.255.255"):
+        world.outbound(f"to {dst}", from_agent(UDP(sport=27015, dport=53), dst=dst), "drop", "martian")
+    for name, transport in (
+            ("echo reply", ICMP(type=0)), ("destination unreachable", ICMP(type=3, code=4)),
+            ("time exceeded", ICMP(type=11)), ("syn ack", answer), ("rst", TCP(sport=8080, dport=4, flags="R")),
+            ("segment", TCP(sport=8080, dport=4, flags="PA", ack=1))):
+        world.outbound(f"{name} to the gateway", from_agent(transport, dst="10.1.0.1"), "pass", "answer")
+
+
+def worlds():
+    main = World("published", LISTENERS)
+    add_inbound(main)
+    add_inbound_others(main)
+    add_outbound(main)
+    add_outbound_others(main)
+    yield main
+
+    empty = World("nothing published", [])
+    empty.inbound("tcp", from_client(syn()))
+    empty.inbound("udp", from_client(UDP(sport=1, dport=27015), b"x"))
+    empty.outbound("tcp", from_agent(TCP(sport=2222, dport=4, flags="SA", ack=1)))
+    yield empty
+
+    other = World("public address within another pool's neighbourhood", [("tcp", 443, "172.20.7.100", 8443, 1)],
+                  address="172.31.0.9", pool="172.16.0.0/12", host=0)
+    packet = from_client(syn(443), dst="172.31.0.9")
+    other.to_agent("the public address counts before the pool", packet, "172.20.7.100", 8443)
+    other.inbound("but its neighbours are the pool's", from_client(syn(443), dst="172.31.0.8"), "drop", "pool_destination")
+    other.inbound("outside of the pool", from_client(syn(443), dst="172.32.0.1"))
+    other.outbound("no address of the gateway, no answer", from_agent(ICMP(type=0), src="172.20.7.100", dst="172.20.7.0"),
+                   "drop", "isolated")
+    yield other
+
+
+def text():
+    return json.dumps({"licence": "SPDX-License-Identifier: MIT",
+                       "worlds": [world.as_json() for world in worlds()]}, indent=1) + "\n"
+
+
+def main():
+    if sys.argv[1:] == ["--check"]:
+        return 0 if pathlib.Path(__file__).with_name("cases.json").read_text() == text() else 1
+    sys.stdout.write(text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+/* Control messages without the socket: good, bad and hostile ones, and what they leave behind. */
+#include "agentd/relay/request.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/unit/kk_test.h"
+#include "util/cleanup.h"
+#include "util/json.h"
+
+static int set_up(void **state)
+{
+	struct relay *relay = malloc(sizeof(*relay));
+
+	*state = relay;
+	return relay ? relay_init(relay, 1024) : -1;
+}
+
+static int tear_down(void **state)
+{
+	relay_clean(*state);
+	free(*state);
+	return 0;
+}
+
+static int bound(int kind)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, kind | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	if (kind == SOCK_STREAM)
+		assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static int count_files(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* Runs @text with socket @fd, which it closes where the relay did not take it. */
+static bool run(struct relay *relay, const char *text, int fd, bool trusted, const char *wanted)
+{
+	KK_CLEANUP_JSON json_t *answer = request_run(relay, text, strlen(text), &fd, trusted);
+	const char *error = json_string_value(json_object_get(answer, "error"));
+	bool ok = json_is_true(json_object_get(answer, "ok"));
+
+	kk_close(fd);
+	assert_true(ok == !error);
+	if (wanted && (!error || !strstr(error, wanted)))
+		fail_msg("%s: \"%s\" lacks \"%s\"", text, error ? error : "ok", wanted);
+	return ok;
+}
+
+#define LISTEN(changes)                                                                             \
+	"{\"op\":\"listen\",\"service\":5,\"name\":\"ssh\",\"gateway\":7,\"gateway_name\":\"gw1\"," \
+	"\"protocol\":\"tcp\",\"port\":2222,\"target\":\"127.0.0.1:22\"" changes "}"
+
+static void test_listen_list_set_unlisten(void **state)
+{
+	KK_CLEANUP_JSON json_t *answer = NULL;
+	struct relay *relay = *state;
+	int none = -1;
+	json_t *row;
+
+	assert_true(run(relay, LISTEN(",\"proxy_protocol\":true"), bound(SOCK_STREAM), true, NULL));
+	assert_int_equal(relay->listeners.n, 1);
+	answer = request_run(relay, "{\"op\":\"list\"}", 13, &none, false);
+	row = json_array_get(json_object_get(answer, "listeners"), 0);
+	assert_int_equal(json_integer_value(json_object_get(row, "service")), 5);
+	assert_int_equal(json_integer_value(json_object_get(row, "port")), 2222);
+	assert_true(json_integer_value(json_object_get(row, "agent_port")) > 0);
+	assert_true(json_is_true(json_object_get(row, "proxy_protocol")));
+	assert_true(run(relay, "{\"op\":\"set\",\"service\":5,\"target\":\"[::1]:80\"}", -1, true,
+			NULL));
+	assert_string_equal(relay->listeners.items[0]->target->text, "[::1]:80");
+	assert_false(relay->listeners.items[0]->proxy_protocol);
+	assert_true(
+		run(relay, "{\"op\":\"unlisten\",\"service\":5,\"gateway\":7}", -1, true, NULL));
+	assert_int_equal(relay->listeners.n, 0);
+}
+
+static void test_refused_messages_change_nothing(void **state)
+{
+	static const struct {
+		const char *text, *wanted;
+		int kind; /* of the socket that comes with it; 0: none */
+	} cases[] = {
+		{"", "not JSON", 0},
+		{"{\"op\":\"listen\"", "not JSON", 0},
+		{"{\"op\":\"list\",\"op\":\"quit\"}", "not JSON", 0},
+		{"[]", "op", 0},
+		{"{}", "op", 0},
+		{"{\"op\":[]}", "op", 0},
+		{"{\"op\":\"explode\"}", "explode is not an operation", 0},
+		{"{\"op\":\"list\",\"x\":1}", "x: there is no such field", 0},
+		{"{\"op\":\"listen\"}", "is missing", SOCK_STREAM},
+		{LISTEN(""), "socket must come", 0},
+		{LISTEN(""), "not one of the protocol", SOCK_DGRAM},
+		{LISTEN(",\"proxy_protocol\":1"), "proxy_protocol", SOCK_STREAM},
+		{LISTEN(",\"extra\":null"), "extra", SOCK_STREAM},
+		{"{\"op\":\"set\",\"service\":5,\"target\":\"a:1\"}", "service 5 is not served", 0},
+		{"{\"op\":\"set\",\"service\":-1,\"target\":\"a:1\"}", "out of range", 0},
+		{"{\"op\":\"set\",\"service\":99999999999999999999,\"target\":\"a:1\"}", "JSON", 0},
+		{"{\"op\":\"unlisten\",\"service\":5,\"gateway\":8}", "not served for gateway 8",
+		 0},
+	};
+	int files = count_files();
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int fd = cases[i].kind ? bound(cases[i].kind) : -1;
+
+		assert_false(run(*state, cases[i].text, fd, true, cases[i].wanted));
+	}
+	assert_int_equal(((struct relay *)*state)->listeners.n, 0);
+	assert_int_equal(count_files(), files);
+}
+
+static void test_bad_values_of_listen(void **state)
+{
+	static const struct {
+		const char *from, *to, *wanted;
+	} cases[] = {
+		{"\"tcp\"", "\"icmp\"", "neither tcp nor udp"},
+		{"2222", "0", "out of range"},
+		{"2222", "65536", "out of range"},
+		{"2222", "\"2222\"", "not a whole number"},
+		{"127.0.0.1:22", "127.0.0.1", "not HOST:PORT"},
+		{"127.0.0.1:22", "::1:22", "not HOST:PORT"},
+		{"127.0.0.1:22", ":22", "not HOST:PORT"},
+		{"127.0.0.1:22", "a b:22", "not HOST:PORT"},
+		{"\"ssh\"", "\"../ssh\"", "name"},
+		{"\"ssh\"", "\"\"", "name"},
+		{"\"gw1\"", "\"-gw1\"", "gateway_name"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *good = LISTEN(""), *at = strstr(good, cases[i].from);
+		char text[512];
+
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - good), good, cases[i].to,
+			 at + strlen(cases[i].from));
+		assert_false(run(*state, text, bound(SOCK_STREAM), true, cases[i].wanted));
+	}
+	assert_int_equal(((struct relay *)*state)->listeners.n, 0);
+}
+
+static void test_same_listener_twice(void **state)
+{
+	struct relay *relay = *state;
+	int files;
+
+	assert_true(run(relay, LISTEN(""), bound(SOCK_STREAM), true, NULL));
+	files = count_files();
+	assert_false(run(relay, LISTEN(""), bound(SOCK_STREAM), true, "already served"));
+	assert_int_equal(relay->listeners.n, 1);
+	assert_int_equal(count_files(), files);
+}
+
+static void test_strangers_only_look(void **state)
+{
+	struct relay *relay = *state;
+
+	assert_true(run(relay, "{\"op\":\"list\"}", -1, false, NULL));
+	assert_true(run(relay, "{\"op\":\"sessions\"}", -1, false, NULL));
+	assert_false(run(relay, LISTEN(""), bound(SOCK_STREAM), false, "for root and the owner"));
+	assert_false(run(relay, "{\"op\":\"quit\"}", -1, false, "for root and the owner"));
+	assert_false(relay->loop.quit);
+	assert_true(run(relay, "{\"op\":\"quit\"}", -1, true, NULL));
+	assert_true(relay->loop.quit);
+}
+
+/* Random bytes in place of those of a good message: never a crash, and a sentence for each. */
+static void test_mutations(void **state)
+{
+	const char *good = LISTEN(",\"proxy_protocol\":false");
+	char text[512];
+
+	srand(1);
+	for (int round = 0; round < 20000; round++) {
+		int fd = -1;
+		KK_CLEANUP_JSON json_t *answer = NULL;
+
+		snprintf(text, sizeof(text), "%s", good);
+		for (int i = rand() % 4; i >= 0; i--)
+			text[(size_t)rand() % strlen(good)] = (char)rand();
+		answer = request_run(*state, text, strlen(good), &fd, true);
+		assert_true(json_is_false(json_object_get(answer, "ok")));
+		assert_true(json_is_string(json_object_get(answer, "error")));
+	}
+	assert_int_equal(((struct relay *)*state)->listeners.n, 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(test_listen_list_set_unlisten), T(test_refused_messages_change_nothing),
+		T(test_bad_values_of_listen),	  T(test_same_listener_twice),
+		T(test_strangers_only_look),	  T(test_mutations),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

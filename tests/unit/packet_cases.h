@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* The packet cases of tests/packets, and running a packet through the core in user space. */
+#ifndef KK_TEST_PACKET_CASES_H
+#define KK_TEST_PACKET_CASES_H
+
+#include <arpa/inet.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "kk_test.h"
+
+#include "bpf/datapath.h"
+#include "core/names.h"
+#include "core/user.h"
+#include "util/cleanup.h"
+#include "util/encode.h"
+
+#define PACKET_MAX    4096
+#define LISTENERS_MAX 32
+
+struct packet {
+	uint8_t data[PACKET_MAX]; /* from the IP header on */
+	uint32_t len;
+	uint32_t gso_size; /* 0: no GSO packet */
+};
+
+struct packet_case {
+	const char *world, *name;
+	enum kk_direction direction;
+	struct packet in, out;
+	const char *verdict, *reason;
+};
+
+/* Settings and tables that a list of cases goes through. */
+struct packet_world {
+	struct kk_settings settings;
+	struct kk_listener listeners[LISTENERS_MAX];
+	size_t n_listeners;
+};
+
+/* What became of a packet in one of the hosts. */
+struct outcome {
+	enum kk_verdict verdict;
+	enum kk_reason reason;
+	struct packet packet;
+};
+
+/* Path of @name in tests/packets, looked for upwards from the program that runs. */
+static inline void packets_path(const char *name, char path[PATH_MAX])
+{
+	char dir[PATH_MAX / 2] = "";
+	struct stat st;
+
+	assert_true(readlink("/proc/self/exe", dir, sizeof(dir) - 1) > 0);
+	do {
+		*strrchr(dir, '/') = '\0';
+		snprintf(path, PATH_MAX, "%s/tests/packets/%s", dir, name);
+		if (stat(path, &st) == 0)
+			return;
+	} while (strchr(dir, '/'));
+	fail_msg("no tests/packets/%s above the test program", name);
+}
+
+static inline json_t *load_cases(void)
+{
+	char path[PATH_MAX];
+	json_error_t error;
+	json_t *doc;
+
+	packets_path("cases.json", path);
+	doc = json_load_file(path, 0, &error);
+	if (!doc)
+		fail_msg("%s: %s", path, error.text);
+	return doc;
+}
+
+static inline const char *text_of(const json_t *obj, const char *key)
+{
+	const char *text = json_string_value(json_object_get(obj, key));
+
+	if (!text)
+		fail_msg("%s is missing", key);
+	return text;
+}
+
+static inline uint32_t number_of(const json_t *obj, const char *key)
+{
+	const json_t *number = json_object_get(obj, key);
+
+	if (!json_is_integer(number))
+		fail_msg("%s is missing", key);
+	return (uint32_t)json_integer_value(number);
+}
+
+static inline struct in_addr address_of(const char *text)
+{
+	struct in_addr a;
+
+	assert_int_equal(inet_pton(AF_INET, text, &a), 1);
+	return a;
+}
+
+static inline struct packet_world world_of(const json_t *obj)
+{
+	const json_t *set = json_object_get(obj, "settings"), *entry;
+	struct packet_world world = {0};
+	struct kk_prefix4 pool;
+	size_t i;
+
+	assert_int_equal(kk_parse_prefix4("pool", text_of(set, "pool"), &pool, NULL), 0);
+	world.settings = (struct kk_settings){
+		.address = address_of(text_of(set, "address")).s_addr,
+		.pool = pool.addr.s_addr,
+		.pool_mask = htonl(~0u << (32 - pool.len)),
+		.host = htonl(number_of(set, "host")),
+	};
+	json_array_foreach(json_object_get(obj, "listeners"), i, entry) {
+		assert_true(i < LISTENERS_MAX);
+		world.listeners[world.n_listeners++] = (struct kk_listener){
+			.protocol = strcmp(text_of(entry, "protocol"), "tcp") == 0 ? KK_TCP
+										    : KK_UDP,
+			.address.s_addr = world.settings.address,
+			.port = (uint16_t)number_of(entry, "port"),
+			.agent_address = address_of(text_of(entry, "agent")),
+			.agent_port = (uint16_t)number_of(entry, "agent_port"),
+			.service = number_of(entry, "service"),
+		};
+	}
+	return world;
+}
+
+static inline void packet_of(const char *hex, struct packet *packet)
+{
+	packet->len = (uint32_t)strlen(hex) / 2;
+	assert_true(packet->len <= PACKET_MAX);
+	assert_int_equal(kk_unhex(hex, packet->data, packet->len), 0);
+}
+
+static inline void case_of(const json_t *world, const json_t *obj, struct packet_case *ret)
+{
+	const json_t *gso = json_object_get(obj, "gso_size"), *out = json_object_get(obj, "out");
+	const char *direction = text_of(obj, "direction");
+
+	ret->world = text_of(world, "name");
+	ret->name = text_of(obj, "name");
+	ret->direction = strcmp(direction, "inbound") == 0 ? KK_INBOUND : KK_OUTBOUND;
+	ret->verdict = text_of(obj, "verdict");
+	ret->reason = text_of(obj, "reason");
+	packet_of(text_of(obj, "in"), &ret->in);
+	ret->in.gso_size = gso ? (uint32_t)json_integer_value(gso) : 0;
+	packet_of(out ? json_string_value(out) : text_of(obj, "in"), &ret->out);
+}
+
+static inline struct kk_user *user_new(const struct packet_world *world)
+{
+	struct kk_user *user = calloc(1, sizeof(*user));
+
+	assert_non_null(user);
+	user->settings = world->settings;
+	for (size_t i = 0; i < world->n_listeners; i++) {
+		const struct kk_listener *l = &world->listeners[i];
+
+		kk_user_publish(user, l->protocol, l->port, l->agent_address.s_addr, l->agent_port,
+				(uint16_t)l->service);
+	}
+	return user;
+}
+
+/* Every packet is counted once, under its reason, with the bytes it leaves with. */
+static inline void assert_counted(const struct kk_counter *before, const struct kk_counter *after,
+				  enum kk_reason reason, uint32_t bytes)
+{
+	for (int i = 0; i < KK_REASON_MAX; i++) {
+		assert_int_equal(after[i].packets - before[i].packets, i == (int)reason);
+		assert_int_equal(after[i].bytes - before[i].bytes,
+				 i == (int)reason ? bytes : 0);
+	}
+}
+
+/* The buffer has the packet's very length, so that a sanitizer sees what is read beyond. */
+static inline void user_run(struct kk_user *user, enum kk_direction direction,
+			    const struct packet *in, struct outcome *ret)
+{
+	KK_CLEANUP_FREE uint8_t *data = malloc(in->len);
+	struct kk_user_packet packet = {.data = data, .len = in->len, .gso = in->gso_size != 0};
+	struct kk_counter before[KK_REASON_MAX];
+
+	assert_non_null(data);
+	memcpy(data, in->data, in->len);
+	memcpy(before, user->counters, sizeof(before));
+	ret->reason = kk_user_forward(user, &packet, direction);
+	ret->verdict = kk_verdict(ret->reason);
+	ret->packet.len = packet.len;
+	memcpy(ret->packet.data, data, packet.len);
+	assert_counted(before, user->counters, ret->reason, packet.len);
+}
+
+static inline void print_packet(const char *what, const struct packet *packet)
+{
+	KK_CLEANUP_FREE char *hex = malloc(2 * PACKET_MAX + 1);
+
+	assert_non_null(hex);
+	kk_hex(packet->data, packet->len, hex);
+	print_error("%s %s\n", what, hex);
+}
+
+static inline bool same_packet(const struct packet *a, const struct packet *b)
+{
+	return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+}
+
+static inline void assert_case(const struct packet_case *c, const struct outcome *got)
+{
+	if (strcmp(kk_verdict_name(got->verdict), c->verdict) == 0 &&
+	    strcmp(kk_reason_name(got->reason), c->reason) == 0 &&
+	    same_packet(&got->packet, &c->out))
+		return;
+	print_packet("in  ", &c->in);
+	print_packet("want", &c->out);
+	print_packet("got ", &got->packet);
+	fail_msg("%s: %s %s: want %s (%s), got %s (%s)", c->world,
+		 c->direction == KK_INBOUND ? "inbound" : "outbound", c->name, c->verdict, c->reason,
+		 kk_verdict_name(got->verdict), kk_reason_name(got->reason));
+}
+
+#endif

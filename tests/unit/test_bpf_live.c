@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A published port in the real network stack, with ip_forward off. Needs root.
+ *
+ *   client 198.51.100.7 --veth-- 198.51.100.1 gateway 10.1.0.1 --TUN==pump==TUN-- 10.1.0.100 Agent
+ *
+ * Both TUN devices have vnet headers, so GSO packets and unfinished checksums go through the tunnel whole. Each
+ * machine is a network namespace without a name, which ends with the process.
+ */
+#include "datapath_world.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+#include <linux/if_tun.h>
+
+#include "util/file.h"
+
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20 /* Linux 6.2 */
+#define TUN_F_USO6 0x40
+#endif
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+#define STREAM_BYTES (256u << 20)
+
+enum { CLIENT, GATEWAY, AGENT, N_MACHINES };
+
+static struct {
+	int netns[N_MACHINES];
+	int tun[2]; /* the gateway's end, the Agent's */
+	int stop[2];
+	pthread_t pump[2];
+	struct kk_datapath_config config;
+	char pin_dir[64];
+	struct kk_datapath *dp;
+} lab;
+
+static void enter(int machine)
+{
+	assert_int_equal(setns(lab.netns[machine], CLONE_NEWNET), 0);
+}
+
+static int new_netns(void)
+{
+	int fd;
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static int open_tun(const char *ifname)
+{
+	struct ifreq req = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR};
+	unsigned int offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	assert_true(fd >= 0);
+	strcpy(req.ifr_name, ifname);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &req), 0);
+	if (ioctl(fd, TUNSETOFFLOAD, offloads | TUN_F_USO4 | TUN_F_USO6) < 0)
+		assert_int_equal(ioctl(fd, TUNSETOFFLOAD, offloads), 0);
+	return fd;
+}
+
+/* Packets from one end of the tunnel to the other, as they are. */
+static void *pump(void *arg)
+{
+	const int *from = arg, *to = from == &lab.tun[0] ? &lab.tun[1] : &lab.tun[0];
+	static _Thread_local char packet[70000];
+
+	for (;;) {
+		struct pollfd fds[] = {{.fd = *from, .events = POLLIN},
+				       {.fd = lab.stop[0], .events = POLLIN}};
+		ssize_t n;
+
+		if (poll(fds, 2, -1) < 0 || fds[1].revents)
+			return NULL;
+		while ((n = read(*from, packet, sizeof(packet))) > 0)
+			if (write(*to, packet, (size_t)n) < 0)
+				print_error("tunnel: %zd bytes not written: %s\n", n,
+					    strerror(errno));
+	}
+}
+
+static void set_up(const char *ifname, const char *text, uint8_t len)
+{
+	struct kk_prefix4 prefix = {.addr = ip4(text), .len = len};
+	struct kk_err err = {0};
+
+	assert_ok(kk_net_addr_add(ifname, &prefix, &err), &err);
+	assert_ok(kk_net_link_set(ifname, true, 0, &err), &err);
+}
+
+static void default_route(const char *ifname)
+{
+	struct kk_prefix4 everything = {0};
+	struct kk_err err = {0};
+
+	assert_ok(kk_net_route_add(ifname, &everything, 0, &err), &err);
+}
+
+static int setup(void **state)
+{
+	struct kk_err err = {0};
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_error("loads BPF programs and makes network namespaces: must be root\n");
+		return -1;
+	}
+	lab.netns[CLIENT] = new_netns();
+	lab.netns[AGENT] = new_netns();
+	lab.tun[1] = open_tun("kka");
+	set_up("kka", "10.1.0.100", 24);
+	default_route("kka");
+	lab.netns[GATEWAY] = new_netns();
+	lab.tun[0] = open_tun(WORLD_TUNNEL);
+	assert_ok(kk_net_link_add(WORLD_PUBLIC, "veth", &err), &err);
+	assert_ok(kk_net_link_move("veth0", lab.netns[CLIENT], &err), &err);
+	set_up(WORLD_PUBLIC, "198.51.100.1", 24);
+	set_up(WORLD_TUNNEL, "10.1.0.1", 24);
+	enter(CLIENT);
+	set_up("veth0", "198.51.100.7", 24);
+	enter(GATEWAY);
+	snprintf(lab.pin_dir, sizeof(lab.pin_dir), "/sys/fs/bpf/kk-live-%d", (int)getpid());
+	lab.config = (struct kk_datapath_config){
+		.pin_dir = lab.pin_dir,
+		.public_ifname = WORLD_PUBLIC,
+		.tunnel_ifname = WORLD_TUNNEL,
+		.address = ip4("198.51.100.1"),
+		.pool = {.addr = ip4("10.0.0.0"), .len = 8},
+		.host = 1,
+	};
+	assert_ok(kk_datapath_open(&lab.config, &lab.dp, &err), &err);
+	assert_int_equal(pipe(lab.stop), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&lab.pump[i], NULL, pump, &lab.tun[i]), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct kk_err err = {0};
+
+	(void)state;
+	enter(GATEWAY);
+	kk_datapath_close(lab.dp);
+	assert_ok(kk_datapath_remove(lab.pin_dir, WORLD_PUBLIC, WORLD_TUNNEL, &err), &err);
+	close(lab.stop[1]);
+	for (int i = 0; i < 2; i++) {
+		pthread_join(lab.pump[i], NULL);
+		close(lab.tun[i]);
+	}
+	close(lab.stop[0]);
+	for (int i = 0; i < N_MACHINES; i++)
+		close(lab.netns[i]);
+	return 0;
+}
+
+static void publish(uint8_t protocol, uint16_t port, uint16_t agent_port)
+{
+	struct kk_listener l = {
+		.protocol = protocol,
+		.address = lab.config.address,
+		.port = port,
+		.agent_address = ip4("10.1.0.100"),
+		.agent_port = agent_port,
+		.service = 1,
+	};
+	struct kk_err err = {0};
+
+	assert_ok(kk_datapath_sync(lab.dp, &l, 1, &err), &err);
+}
+
+static struct kk_datapath_counter counter(const char *name)
+{
+	KK_CLEANUP_FREE struct kk_datapath_counter *list = NULL;
+	struct kk_err err = {0};
+	int n = kk_datapath_counters(lab.dp, &list, &err);
+
+	for (int i = 0; i < n; i++)
+		if (strcmp(list[i].name, name) == 0)
+			return list[i];
+	fail_msg("no counter %s", name);
+	return (struct kk_datapath_counter){0};
+}
+
+static struct sockaddr_in at(const char *address, uint16_t port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_addr = ip4(address),
+		.sin_port = htons(port),
+	};
+}
+
+/* A socket on @machine, bound to @port of any address, or to none with 0; gives up after 5 s of silence. */
+static int open_socket(int machine, int type, uint16_t port)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct timeval patience = {.tv_sec = 5};
+	int fd, on = 1;
+
+	enter(machine);
+	fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+	enter(GATEWAY);
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
+	if (type == SOCK_STREAM && port)
+		assert_int_equal(listen(fd, 8), 0);
+	return fd;
+}
+
+static int try_connect(int machine, const char *address, uint16_t port, int seconds)
+{
+	struct sockaddr_in to = at(address, port);
+	struct timeval patience = {.tv_sec = seconds};
+	int fd = open_socket(machine, SOCK_STREAM, 0);
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)), 0);
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+		return kk_close(fd);
+	return fd;
+}
+
+static uint32_t pattern(uint32_t i)
+{
+	return i * 2654435761u;
+}
+
+struct flow {
+	int fd;
+	uint32_t bytes;
+};
+
+static void *send_stream(void *arg)
+{
+	const struct flow *flow = arg;
+	uint32_t block[16384], i = 0;
+
+	while (i < flow->bytes / 4) {
+		for (size_t j = 0; j < ARRAY_SIZE(block); j++)
+			block[j] = pattern(i++);
+		if (send(flow->fd, block, sizeof(block), MSG_NOSIGNAL) != (ssize_t)sizeof(block))
+			return (void *)(intptr_t)errno;
+	}
+	return NULL;
+}
+
+/* Every byte that was sent arrives, in its place. @meanwhile is called now and then. */
+static void receive_stream(int fd, uint32_t bytes, void (*meanwhile)(void))
+{
+	uint32_t block[16384], i = 0;
+
+	while (i < bytes / 4) {
+		ssize_t n = recv(fd, block, sizeof(block), MSG_WAITALL);
+
+		if (n != (ssize_t)sizeof(block))
+			fail_msg("the stream ends after %u bytes: %s", i * 4, strerror(errno));
+		for (size_t j = 0; j < ARRAY_SIZE(block); j++)
+			if (block[j] != pattern(i++))
+				fail_msg("byte %u of the stream is wrong", (i - 1) * 4);
+		if (meanwhile && i % (1 << 20) == 0)
+			meanwhile();
+	}
+}
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void stream(const char *what, int from, int to, uint32_t bytes, void (*meanwhile)(void))
+{
+	struct flow flow = {.fd = from, .bytes = bytes};
+	double start = seconds();
+	pthread_t sender;
+	void *result;
+
+	assert_int_equal(pthread_create(&sender, NULL, send_stream, &flow), 0);
+	receive_stream(to, bytes, meanwhile);
+	pthread_join(sender, &result);
+	assert_null(result);
+	print_message("%s: %.2f Gb/s\n", what, 8e-9 * bytes / (seconds() - start));
+}
+
+/* A connection from the client to the Agent through the published port; the Agent sees who it is. */
+static void connect_pair(int *ret_client, int *ret_agent)
+{
+	KK_CLEANUP_CLOSE int listener = open_socket(AGENT, SOCK_STREAM, 22);
+	struct sockaddr_in peer, name;
+	socklen_t len = sizeof(peer);
+
+	*ret_client = try_connect(CLIENT, "198.51.100.1", 2222, 5);
+	assert_true(*ret_client >= 0);
+	*ret_agent = accept(listener, (struct sockaddr *)&peer, &len);
+	assert_true(*ret_agent >= 0);
+	assert_int_equal(getsockname(*ret_client, (struct sockaddr *)&name, &len), 0);
+	assert_int_equal(peer.sin_addr.s_addr, ip4("198.51.100.7").s_addr);
+	assert_int_equal(peer.sin_port, name.sin_port);
+}
+
+/* Packets longer than the link's MTU went through the programs whole. */
+static void assert_gso(const char *name, struct kk_datapath_counter before, uint32_t bytes)
+{
+	struct kk_datapath_counter after = counter(name);
+	uint64_t n = after.packets - before.packets, sum = after.bytes - before.bytes;
+
+	print_message("%s: %.0f bytes per packet\n", name, (double)sum / (double)n);
+	assert_true(sum >= bytes);
+	assert_true(sum / n > 3000);
+}
+
+static void test_tcp_both_ways(void **state)
+{
+	struct kk_datapath_counter in = counter("inbound"), out;
+	int client, agent;
+
+	(void)state;
+	publish(IPPROTO_TCP, 2222, 22);
+	connect_pair(&client, &agent);
+	stream("TCP to the Agent", client, agent, STREAM_BYTES, NULL);
+	assert_gso("inbound", in, STREAM_BYTES);
+	out = counter("outbound");
+	stream("TCP from the Agent", agent, client, STREAM_BYTES, NULL);
+	assert_gso("outbound", out, STREAM_BYTES);
+	close(client);
+	close(agent);
+}
+
+/* What a daemon does that restarts, and one that is told of other services. */
+static void restart_and_change(void)
+{
+	static uint32_t turn;
+	struct kk_listener l[2] = {
+		{.protocol = IPPROTO_TCP, .address = lab.config.address, .port = 2222,
+		 .agent_address = ip4("10.1.0.100"), .agent_port = 22, .service = 1},
+		{.protocol = IPPROTO_TCP, .address = lab.config.address,
+		 .port = (uint16_t)(3000 + turn), .agent_address = ip4("10.2.0.100"),
+		 .agent_port = 80, .service = 100 + turn},
+	};
+	struct kk_err err = {0};
+
+	if (turn++ % 2) {
+		kk_datapath_close(lab.dp);
+		assert_ok(kk_datapath_open(&lab.config, &lab.dp, &err), &err);
+	}
+	assert_ok(kk_datapath_sync(lab.dp, l, 2, &err), &err);
+}
+
+static void test_stream_survives_changes(void **state)
+{
+	int client, agent;
+
+	(void)state;
+	publish(IPPROTO_TCP, 2222, 22);
+	connect_pair(&client, &agent);
+	stream("TCP under changes", client, agent, STREAM_BYTES, restart_and_change);
+	assert_int_equal(counter("not_published").packets, 0);
+	close(client);
+	close(agent);
+}
+
+static void test_udp(void **state)
+{
+	static const size_t sizes[] = {0, 1, 1000, 1392};
+	KK_CLEANUP_CLOSE int client = open_socket(CLIENT, SOCK_DGRAM, 5000);
+	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
+	struct sockaddr_in to = at("198.51.100.1", 27000);
+
+	(void)state;
+	publish(IPPROTO_UDP, 27000, 27015);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		char sent[1500], got[1500];
+		struct sockaddr_in peer;
+		socklen_t len = sizeof(peer);
+		ssize_t size = (ssize_t)sizes[i];
+
+		memset(sent, (int)i + 'a', sizeof(sent));
+		assert_int_equal(sendto(client, sent, sizes[i], 0, (struct sockaddr *)&to,
+					sizeof(to)), size);
+		assert_int_equal(recvfrom(agent, got, sizeof(got), 0, (struct sockaddr *)&peer,
+					  &len), size);
+		assert_memory_equal(sent, got, sizes[i]);
+		assert_int_equal(peer.sin_addr.s_addr, ip4("198.51.100.7").s_addr);
+		assert_int_equal(peer.sin_port, htons(5000));
+		assert_int_equal(sendto(agent, got, sizes[i], 0, (struct sockaddr *)&peer, len),
+				 size);
+		assert_int_equal(recvfrom(client, got, sizeof(got), 0, (struct sockaddr *)&peer,
+					  &len), size);
+		assert_memory_equal(sent, got, sizes[i]);
+		assert_memory_equal(&peer, &to, sizeof(to));
+	}
+}
+
+/* One send of many datagrams (UDP_SEGMENT), both ways. */
+static void test_udp_gso(void **state)
+{
+	KK_CLEANUP_CLOSE int client = open_socket(CLIENT, SOCK_DGRAM, 5001);
+	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
+	struct sockaddr_in to = at("198.51.100.1", 27000), peer;
+	int ends[2] = {client, agent}, segment = 1000;
+	char sent[10][1000], got[1500];
+
+	(void)state;
+	publish(IPPROTO_UDP, 27000, 27015);
+	for (size_t i = 0; i < ARRAY_SIZE(sent); i++)
+		memset(sent[i], (int)i + '0', sizeof(sent[i]));
+	for (int way = 0; way < 2; way++) {
+		assert_int_equal(setsockopt(ends[way], IPPROTO_UDP, UDP_SEGMENT, &segment,
+					    sizeof(segment)), 0);
+		assert_int_equal(sendto(ends[way], sent, sizeof(sent), 0,
+					(struct sockaddr *)(way ? &peer : &to), sizeof(to)),
+				 sizeof(sent));
+		for (size_t i = 0; i < ARRAY_SIZE(sent); i++) {
+			socklen_t len = sizeof(peer);
+
+			assert_int_equal(recvfrom(ends[!way], got, sizeof(got), 0,
+						  (struct sockaddr *)&peer, &len), segment);
+			assert_memory_equal(got, sent[i], sizeof(sent[i]));
+		}
+	}
+}
+
+static void test_gateway_asks_agent(void **state)
+{
+	KK_CLEANUP_CLOSE int listener = open_socket(AGENT, SOCK_STREAM, 80);
+	KK_CLEANUP_CLOSE int near = try_connect(GATEWAY, "10.1.0.100", 80, 5);
+	KK_CLEANUP_CLOSE int far = -1;
+
+	(void)state;
+	assert_true(near >= 0);
+	far = accept(listener, NULL, NULL);
+	assert_true(far >= 0);
+	stream("TCP from the gateway itself", near, far, 16u << 20, NULL);
+}
+
+static void test_nothing_else_passes(void **state)
+{
+	KK_CLEANUP_CLOSE int host = open_socket(GATEWAY, SOCK_STREAM, 22);
+	KK_CLEANUP_CLOSE int datagrams = open_socket(GATEWAY, SOCK_DGRAM, 53);
+	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 0);
+	static const struct {
+		const char *address, *reason;
+	} ways[] = {
+		{"10.1.0.1", "unsolicited"},	/* the gateway */
+		{"198.51.100.1", "isolated"},	/* its public address */
+		{"10.2.0.100", "isolated"},	/* another Agent */
+		{"198.51.100.7", "not_published"}, /* the internet */
+	};
+	struct timeval no_patience = {.tv_usec = 100000};
+	char byte;
+
+	(void)state;
+	publish(IPPROTO_TCP, 2222, 22);
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct sockaddr_in to = at(ways[i].address, 53);
+		uint64_t before = counter(ways[i].reason).packets;
+
+		assert_int_equal(try_connect(AGENT, ways[i].address, 22, 1), -1);
+		assert_int_equal(sendto(agent, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+		assert_true(counter(ways[i].reason).packets > before);
+	}
+	assert_int_equal(setsockopt(datagrams, SOL_SOCKET, SO_RCVTIMEO, &no_patience,
+				    sizeof(no_patience)), 0);
+	assert_int_equal(recv(datagrams, &byte, 1, 0), -1);
+}
+
+/* Agents are not to be had from outside, not even by a neighbour who routes their addresses by way of us. */
+static void test_agents_are_hidden(void **state)
+{
+	uint64_t before = counter("pool_destination").packets;
+
+	(void)state;
+	enter(CLIENT);
+	assert_int_equal(system("ip route add 10.0.0.0/8 via 198.51.100.1"), 0);
+	enter(GATEWAY);
+	assert_int_equal(try_connect(CLIENT, "10.1.0.100", 22, 1), -1);
+	assert_true(counter("pool_destination").packets > before);
+}
+
+/* What is not ours reaches the host: its own service on the public address. */
+static void test_the_hosts_own_ports(void **state)
+{
+	KK_CLEANUP_CLOSE int listener = open_socket(GATEWAY, SOCK_STREAM, 443);
+	KK_CLEANUP_CLOSE int client = try_connect(CLIENT, "198.51.100.1", 443, 5);
+
+	(void)state;
+	assert_true(client >= 0);
+}
+
+static void test_forwarding_is_off(void **state)
+{
+	KK_CLEANUP_FREE char *text = NULL;
+
+	(void)state;
+	assert_int_equal(kk_file_read("/proc/sys/net/ipv4/ip_forward", 16, &text, NULL), 0);
+	assert_string_equal(text, "0\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tcp_both_ways),
+		cmocka_unit_test(test_stream_survives_changes),
+		cmocka_unit_test(test_udp),
+		cmocka_unit_test(test_udp_gso),
+		cmocka_unit_test(test_gateway_asks_agent),
+		cmocka_unit_test(test_nothing_else_passes),
+		cmocka_unit_test(test_agents_are_hidden),
+		cmocka_unit_test(test_the_hosts_own_ports),
+		cmocka_unit_test(test_forwarding_is_off),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The tc programs under BPF_PROG_TEST_RUN: the packet cases, and a stream of mutated packets that has to
+ * fare there as in user space, byte for byte. Needs root.
+ */
+#include "packet_cases.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <bpf/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+
+#include "bpf/tables.h"
+#include "kk_tc.skel.h"
+
+#ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2) /* Linux 6.15 */
+#endif
+
+#define STREAM_PACKETS 200000
+
+struct bpf_host {
+	struct kk_tc *skel;
+	struct kk_tables tables;
+	struct kk_counter *per_cpu;
+	struct kk_counter before[KK_REASON_MAX];
+};
+
+static void host_init(struct bpf_host *host, const struct packet_world *world)
+{
+	struct kk_err err = {0};
+
+	host->skel = kk_tc__open();
+	assert_non_null(host->skel);
+	host->skel->rodata->kk_settings = world->settings;
+	host->skel->rodata->kk_public_ifindex = 1;
+	host->skel->rodata->kk_tunnel_ifindex = 1;
+	assert_int_equal(kk_tc__load(host->skel), 0);
+	assert_int_equal(kk_tables_init(&host->tables, host->skel->obj, &err), 0);
+	if (kk_tables_sync(&host->tables, world->listeners, world->n_listeners, &err) < 0)
+		fail_msg("%s", err.msg);
+	host->per_cpu = calloc((size_t)host->tables.n_cpus * KK_REASON_MAX, sizeof(*host->per_cpu));
+	assert_non_null(host->per_cpu);
+	memset(host->before, 0, sizeof(host->before));
+}
+
+static void host_clean(struct bpf_host *host)
+{
+	free(host->per_cpu);
+	kk_tables_clean(&host->tables);
+	kk_tc__destroy(host->skel);
+}
+
+static void read_counters(struct bpf_host *host, struct kk_counter counters[KK_REASON_MAX])
+{
+	__u32 keys[KK_REASON_MAX], n = KK_REASON_MAX, token;
+
+	if (bpf_map_lookup_batch(host->tables.counters_fd, NULL, &token, keys, host->per_cpu, &n,
+				 NULL) < 0)
+		assert_int_equal(errno, ENOENT);
+	assert_int_equal(n, KK_REASON_MAX);
+	memset(counters, 0, KK_REASON_MAX * sizeof(*counters));
+	for (__u32 i = 0; i < n; i++)
+		for (int cpu = 0; cpu < host->tables.n_cpus; cpu++) {
+			const struct kk_counter *c =
+				&host->per_cpu[i * (__u32)host->tables.n_cpus + (__u32)cpu];
+
+			counters[keys[i]].packets += c->packets;
+			counters[keys[i]].bytes += c->bytes;
+		}
+}
+
+/* The program gives an action, the counters the reason; they must agree. */
+static enum kk_verdict verdict_of(uint32_t action, enum kk_direction direction)
+{
+	switch ((int)action) {
+	case TC_ACT_UNSPEC:
+		return KK_PASS;
+	case TC_ACT_SHOT:
+		return KK_DROP;
+	case TC_ACT_REDIRECT:
+		return direction == KK_INBOUND ? KK_TO_TUNNEL : KK_TO_NIC;
+	}
+	fail_msg("the program returned %d", (int)action);
+	return KK_DROP;
+}
+
+/*
+ * The kernel takes 14 bytes for an Ethernet header. The public program gets one, of the right protocol and
+ * addressed to the device (lo: zero). The tunnel's program gets its packet bare, as from a layer-3 device.
+ */
+static int test_run(struct bpf_host *host, enum kk_direction direction, const struct packet *in,
+		    uint8_t *out, uint32_t *out_len, uint32_t *action, uint32_t flags)
+{
+	static const uint8_t ethernet[ETH_HLEN] = {[12] = ETH_P_IP >> 8};
+	const struct bpf_program *prog = direction == KK_INBOUND ? host->skel->progs.kk_tc_public
+								 : host->skel->progs.kk_tc_tunnel;
+	uint32_t link = direction == KK_INBOUND ? ETH_HLEN : 0;
+	uint8_t frame[PACKET_MAX + ETH_HLEN];
+	struct __sk_buff ctx = {.gso_size = in->gso_size};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = link + in->len,
+		    .data_out = out, .data_size_out = PACKET_MAX + ETH_HLEN, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .flags = flags, );
+
+	memcpy(frame, ethernet, link);
+	memcpy(frame + link, in->data, in->len);
+	if (bpf_prog_test_run_opts(bpf_program__fd(prog), &opts) < 0)
+		return -errno;
+	*out_len = opts.data_size_out;
+	*action = opts.retval;
+	return 0;
+}
+
+static void host_run(struct bpf_host *host, enum kk_direction direction, const struct packet *in,
+		     struct outcome *ret)
+{
+	struct kk_counter after[KK_REASON_MAX];
+	uint8_t out[PACKET_MAX + ETH_HLEN];
+	uint32_t len, action, link;
+	int r;
+
+	r = test_run(host, direction, in, out, &len, &action, 0);
+	if (r < 0) {
+		print_packet("in  ", in);
+		fail_msg("BPF_PROG_TEST_RUN: %s", strerror(-r));
+	}
+	ret->verdict = verdict_of(action, direction);
+	link = direction == KK_INBOUND || ret->verdict == KK_TO_NIC ? ETH_HLEN : 0;
+	assert_true(len >= link && len - link <= PACKET_MAX);
+	if (link)
+		assert_memory_equal(out + 12, "\x08\x00", 2);
+	ret->packet.len = len - link;
+	memcpy(ret->packet.data, out + link, ret->packet.len);
+
+	read_counters(host, after);
+	ret->reason = KK_REASON_MAX;
+	for (int i = 0; i < KK_REASON_MAX; i++)
+		if (after[i].packets != host->before[i].packets)
+			ret->reason = i;
+	assert_counted(host->before, after, ret->reason, ret->packet.len);
+	assert_int_equal(kk_verdict(ret->reason), ret->verdict);
+	memcpy(host->before, after, sizeof(after));
+}
+
+/*
+ * What the kernel lets BPF_PROG_TEST_RUN have: a byte behind what it takes for the Ethernet header, and a whole
+ * header of the protocol that it finds there. With a bare packet that is part of the source address.
+ */
+static bool can_run(enum kk_direction direction, const struct packet *in)
+{
+	if (direction == KK_INBOUND)
+		return in->len >= sizeof(struct kk_ip4);
+	if (in->len <= ETH_HLEN)
+		return false;
+	return !(in->data[12] == 0x08 && in->data[13] == 0x00) &&
+	       !(in->data[12] == 0x86 && in->data[13] == 0xdd);
+}
+
+static void test_cases(void **state)
+{
+	json_t *doc = load_cases(), *world_obj, *obj;
+	size_t i, j, n = 0;
+
+	(void)state;
+	json_array_foreach(json_object_get(doc, "worlds"), i, world_obj) {
+		struct packet_world world = world_of(world_obj);
+		struct bpf_host host;
+
+		host_init(&host, &world);
+		json_array_foreach(json_object_get(world_obj, "cases"), j, obj) {
+			static struct packet_case c;
+			static struct outcome got;
+
+			case_of(world_obj, obj, &c);
+			if (!can_run(c.direction, &c.in)) {
+				assert_string_equal(c.name, "cut within the header");
+				continue;
+			}
+			host_run(&host, c.direction, &c.in, &got);
+			assert_case(&c, &got);
+			n++;
+		}
+		host_clean(&host);
+	}
+	json_decref(doc);
+	print_message("%zu cases\n", n);
+	assert_true(n > 100);
+}
+
+/*
+ * Of a packet without a checksum the kernel leaves the sum as it is, and no receiver looks at it; with a packet
+ * that it shortens it forgets the sum. The test run looks all the same.
+ */
+static bool loses_its_sum(const char *name)
+{
+	return strstr(name, "without a checksum") || strstr(name, "padding");
+}
+
+/* Packets whose checksum the device has summed up whole: the kernel itself checks that the sum is still right. */
+static void test_checksum_complete(void **state)
+{
+	json_t *doc = load_cases();
+	const json_t *world_obj = json_array_get(json_object_get(doc, "worlds"), 0), *obj;
+	struct packet_world world = world_of(world_obj);
+	struct bpf_host host;
+	size_t i, n = 0;
+
+	(void)state;
+	host_init(&host, &world);
+	json_array_foreach(json_object_get(world_obj, "cases"), i, obj) {
+		static struct packet_case c;
+		uint8_t out[PACKET_MAX + ETH_HLEN];
+		uint32_t len, action;
+		int r;
+
+		case_of(world_obj, obj, &c);
+		if (strcmp(c.verdict, "tunnel") != 0 || loses_its_sum(c.name))
+			continue;
+		r = test_run(&host, c.direction, &c.in, out, &len, &action,
+			     BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
+		if (r == -EINVAL && n == 0) {
+			print_message("skipped: this kernel's BPF_PROG_TEST_RUN has no CHECKSUM_COMPLETE\n");
+			host_clean(&host);
+			json_decref(doc);
+			skip();
+		}
+		if (r < 0)
+			fail_msg("%s: %s", c.name, strerror(-r));
+		n++;
+	}
+	host_clean(&host);
+	json_decref(doc);
+	assert_true(n > 20);
+}
+
+/* A stream of packets that are nearly right, from the cases. */
+struct stream {
+	struct packet_case *cases;
+	size_t n;
+	uint64_t random; /* xorshift64: the same stream on every machine */
+};
+
+static uint32_t draw(struct stream *s, uint32_t below)
+{
+	s->random ^= s->random << 13;
+	s->random ^= s->random >> 7;
+	s->random ^= s->random << 17;
+	return (uint32_t)(s->random >> 33) % below;
+}
+
+static void put16(struct packet *p, uint32_t offset, uint16_t value)
+{
+	if (offset + 2 > p->len)
+		return;
+	p->data[offset] = (uint8_t)(value >> 8);
+	p->data[offset + 1] = (uint8_t)value;
+}
+
+/* Fields that decide get values that matter more often than chance would have it. */
+static void mutate_field(struct stream *s, struct packet *p)
+{
+	static const char addresses[][4] = {
+		"\xc6\x33\x64\x01", "\x0a\x01\x00\x64", "\x0a\x01\x00\x01", "\x0a\x02\x00\x64",
+		"\xcb\x00\x71\x07", "\x7f\x00\x00\x01", "\xa9\xfe\xa9\xfe", "\xff\xff\xff\xff",
+	};
+	static const uint16_t ports[] = {22, 53, 80, 1, 2222, 3000, 8080, 27015, 65535, 0};
+	static const uint8_t protocols[] = {1, 6, 17, 47};
+	uint32_t l4 = (p->data[0] & 0xfu) * 4;
+
+	switch (draw(s, 9)) {
+	case 0:
+		p->data[0] = (uint8_t)(0x40 | draw(s, 16));
+		break;
+	case 1:
+		put16(p, 2, (uint16_t)(p->len + draw(s, 9) - 4));
+		break;
+	case 2:
+		put16(p, 6, (uint16_t)(draw(s, 2) ? 0x4000 : draw(s, 65536)));
+		break;
+	case 3:
+		p->data[8] = (uint8_t)draw(s, 4);
+		break;
+	case 4:
+		p->data[9] = protocols[draw(s, ARRAY_SIZE(protocols))];
+		break;
+	case 5:
+		memcpy(p->data + (draw(s, 2) ? 12 : 16),
+		       addresses[draw(s, ARRAY_SIZE(addresses))], 4);
+		break;
+	case 6:
+		put16(p, l4 + draw(s, 2) * 2, ports[draw(s, ARRAY_SIZE(ports))]);
+		break;
+	case 7:
+		put16(p, l4 + 4 + draw(s, 10), (uint16_t)draw(s, 32));
+		break;
+	case 8:
+		put16(p, l4 + (p->data[9] == KK_TCP ? 16 : 6), draw(s, 2) ? 0 : 0xffff);
+		break;
+	}
+}
+
+static void mutate(struct stream *s, struct packet *p)
+{
+	for (uint32_t n = draw(s, 4); n > 0; n--) {
+		if (p->len < 20)
+			return;
+		switch (draw(s, 6)) {
+		case 0:
+			p->data[draw(s, p->len)] ^= (uint8_t)(1u << draw(s, 8));
+			break;
+		case 1:
+			p->len = draw(s, 2) ? draw(s, p->len) + 1 : p->len;
+			break;
+		case 2:
+			p->len += p->len + 8 <= PACKET_MAX ? draw(s, 8) : 0;
+			break;
+		default:
+			mutate_field(s, p);
+		}
+	}
+}
+
+static void compare_hosts(struct bpf_host *host, struct kk_user *user, enum kk_direction direction,
+			  const struct packet *in, uint32_t seen[KK_REASON_MAX])
+{
+	static struct outcome theirs, ours;
+
+	host_run(host, direction, in, &theirs);
+	user_run(user, direction, in, &ours);
+	seen[ours.reason]++;
+	if (theirs.reason == ours.reason && same_packet(&theirs.packet, &ours.packet))
+		return;
+	print_packet("in  ", in);
+	print_packet("bpf ", &theirs.packet);
+	print_packet("user", &ours.packet);
+	fail_msg("%s: %s at tc, %s in user space",
+		 direction == KK_INBOUND ? "inbound" : "outbound", kk_reason_name(theirs.reason),
+		 kk_reason_name(ours.reason));
+}
+
+static void stream_init(struct stream *s, const json_t *world_obj)
+{
+	const json_t *cases = json_object_get(world_obj, "cases"), *obj;
+	size_t i;
+
+	s->random = 0x9e3779b97f4a7c15;
+	s->cases = calloc(json_array_size(cases), sizeof(*s->cases));
+	assert_non_null(s->cases);
+	json_array_foreach(cases, i, obj)
+		case_of(world_obj, obj, &s->cases[s->n++]);
+}
+
+static void test_mutated_stream(void **state)
+{
+	json_t *doc = load_cases();
+	const json_t *world_obj = json_array_get(json_object_get(doc, "worlds"), 0);
+	struct packet_world world = world_of(world_obj);
+	struct kk_user *user = user_new(&world);
+	uint32_t seen[KK_REASON_MAX] = {0};
+	struct stream stream = {0};
+	struct bpf_host host;
+
+	(void)state;
+	stream_init(&stream, world_obj);
+	host_init(&host, &world);
+	for (int i = 0; i < STREAM_PACKETS; i++) {
+		static struct packet p;
+		const struct packet_case *c = &stream.cases[draw(&stream, (uint32_t)stream.n)];
+
+		p = c->in;
+		mutate(&stream, &p);
+		if (!can_run(c->direction, &p))
+			continue;
+		compare_hosts(&host, user, c->direction, &p, seen);
+	}
+	/* A stream that never gets somewhere compares nothing there. */
+	for (int i = 0; i < KK_REASON_MAX; i++) {
+		print_message("%8u %s\n", seen[i], kk_reason_name(i));
+		if (seen[i] < 100 && i != KK_REASON_HOST)
+			fail_msg("only %u packets of the stream ended as %s", seen[i],
+				 kk_reason_name(i));
+	}
+	host_clean(&host);
+	free(stream.cases);
+	free(user);
+	json_decref(doc);
+}
+
+/* In a namespace of its own, whose lo is the device of the test runs. */
+static int setup(void **state)
+{
+	(void)state;
+	if (geteuid() != 0) {
+		print_error("loads BPF programs: must be root\n");
+		return -1;
+	}
+	return unshare(CLONE_NEWNET);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_checksum_complete),
+		cmocka_unit_test(test_mutated_stream),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
