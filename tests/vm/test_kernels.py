@@ -36,7 +36,7 @@ def cmocka(machine, *programs, timeout_s):
 
 def test_wgctl(on_kernel):
     """lib/wgctl with the kernel's WireGuard, wg(8) as the witness."""
-    cmocka(on_kernel, "build/vm/test_wgctl_kernel", timeout_s=240)
+    cmocka(on_kernel, "build/vm/test_wgctl_kernel", timeout_s=400)
 
 
 def test_unit(on_kernel):
@@ -47,7 +47,7 @@ def test_unit(on_kernel):
     sources = sorted((TREE / "tests/unit").rglob("test_*.c"))
     programs = [f"build/unit/{source.relative_to(TREE / 'tests/unit').with_suffix('')}" for source in sources]
     assert any("/test_bpf_" in program for program in programs)
-    cmocka(on_kernel, *programs, timeout_s=480)
+    cmocka(on_kernel, *programs, timeout_s=800)
 
 
 DEMO = """
@@ -63,7 +63,7 @@ def test_demo(on_kernel):
     The demo world. Both gateways take the kernel's WireGuard by themselves, and the Agent's userspace engine
     shakes hands with it.
     """
-    output = on_kernel.ok("sh", "-ec", DEMO, timeout_s=600).splitlines()
+    output = on_kernel.ok("sh", "-ec", DEMO, timeout_s=800).splitlines()
     assert sum(line.startswith("ok ") for line in output) == 8, "\n".join(output)
     assert not any(line.startswith("FAILED") for line in output)
     for gateway in ("gw1", "gw2"):
