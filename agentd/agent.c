@@ -13,10 +13,8 @@ static int on_relay(sd_event_source *source, int fd, uint32_t events, void *user
 /* The relay says nothing unasked: what the watch hears is its end. */
 static int open_relay(struct agent *a, struct kk_err *err)
 {
-	int r;
+	int r = relayctl_open(&a->relay, a->run_dir, err);
 
-	a->relay_watch = sd_event_source_disable_unref(a->relay_watch);
-	r = relayctl_open(&a->relay, a->run_dir, err);
 	if (r < 0)
 		return r;
 	r = sd_event_add_io(a->event, &a->relay_watch, a->relay.fd, EPOLLIN, on_relay, a);
@@ -47,7 +45,8 @@ static int on_relay(sd_event_source *source, int fd, uint32_t events, void *user
 	(void)source;
 	(void)fd;
 	(void)events;
-	kk_warn("the relay has ended and is started again");
+	kk_warn("the line to the relay is lost, it is started again if it has ended");
+	a->relay_watch = sd_event_source_disable_unref(a->relay_watch);
 	relayctl_close(&a->relay);
 	mend(a);
 	return 0;

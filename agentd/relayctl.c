@@ -110,8 +110,11 @@ static int ask(struct relayctl *ctl, json_t *request, int fd, json_t **ret, stru
 	if (r == 0 && n <= 0)
 		r = n < 0 ? -errno : -EPIPE;
 	if (r < 0) {
-		/* An answer that comes late would be taken for that to another question. */
-		relayctl_close(ctl);
+		/*
+		 * An answer that comes late would be taken for that to another question. The descriptor stays
+		 * open, since the owner watches it: this is what the watch then hears.
+		 */
+		shutdown(ctl->fd, SHUT_RDWR);
 		return kk_err_set(err, -r, NULL, "the relay does not answer: %s", strerror(-r));
 	}
 	answer = kk_json_parse(buf, (size_t)n, err);

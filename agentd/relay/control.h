@@ -16,9 +16,11 @@
  *                      {"op":"list","after_service":ID,"after_gateway":ID} goes on behind the last one
  *   {"op":"sessions"}  -> {"sessions":[{"service":"ssh","gateway":"gw1","protocol":"tcp","client":"203.0.113.9:40000",
  *                          "target":"127.0.0.1:22","state":"open"|"closed"|"failed","error":"...",
- *                          "started":UNIX_S,"rx_bytes":N,"tx_bytes":N}],"open":N}
+ *                          "started":UNIX_S,"rx_bytes":N,"tx_bytes":N}],"open":N,"udp_dropped":N}
+ *                      "failed" is for want of the target; "closed" with an "error" was the client's doing;
  *                      newest first, KK_RELAY_SESSIONS_SHOWN at most and no more than a message holds; rx_bytes came
- *                      from the client, tx_bytes went to it; "open" counts all that are open
+ *                      from the client, tx_bytes went to it; "open" counts all that are open,
+ *                      "udp_dropped" the datagrams since the start that could not be passed on
  *   {"op":"quit"}      the relay closes everything and ends
  * Answers are {"ok":true,...} or {"ok":false,"error":"sentence"}. The socket has mode 0660 and belongs to who started
  * the relay; "list" and "sessions" are open to every caller that may open it, the rest to root and the owner only.

@@ -190,7 +190,7 @@ static int op_list(struct relay *relay, const struct request *q, int *fd, json_t
 {
 	const size_t overhead = 320 + 2 * KK_NAME_MAX + sizeof(((struct listener *)0)->error);
 	const struct listeners *ls = &relay->listeners;
-	size_t i = listeners_after(ls, q->service, q->gateway), room = KK_RELAY_MESSAGE;
+	size_t i = listeners_after(ls, q->service, q->gateway), room = KK_RELAY_MESSAGE - overhead;
 	json_t *list = json_array();
 
 	(void)fd;
@@ -221,6 +221,7 @@ static int op_sessions(struct relay *relay, const struct request *q, int *fd, js
 		return kk_err_set(err, ENOMEM, NULL, "memory is short");
 	json_object_set_new(answer, "sessions", list);
 	json_object_set_new(answer, "open", json_integer(relay->sessions.n_open));
+	json_object_set_new(answer, "udp_dropped", json_integer((json_int_t)relay->udp.dropped));
 	return 0;
 }
 

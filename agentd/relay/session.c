@@ -12,6 +12,7 @@
 #include "util/log.h"
 
 #define LOG_LINES_PER_S 200
+#define ANSWER_OVERHEAD 128 /* of what else is in the message */
 #define JSON_OVERHEAD	256 /* of one entry, beside its texts */
 
 void sessions_init(struct sessions *sessions)
@@ -71,6 +72,7 @@ static void summarize(const struct session *s, struct session_past *p)
 	snprintf(p->gateway, sizeof(p->gateway), "%s", l->gateway_name);
 	snprintf(p->target, sizeof(p->target), "%s", s->target->text);
 	snprintf(p->error, sizeof(p->error), "%s", s->error);
+	p->failed = s->failed;
 	p->protocol = l->protocol;
 	p->client = s->client;
 	p->started = s->started;
@@ -129,13 +131,13 @@ static size_t collect(const struct sessions *sessions, struct row *rows)
 	{
 		if (n == KK_RELAY_SESSIONS_SHOWN)
 			break;
-		rows[n].state = s->error[0] ? "failed" : "open";
+		rows[n].state = s->failed ? "failed" : "open";
 		summarize(s, &rows[n++].is);
 	}
 	for (unsigned int i = 0; i < KK_RELAY_SESSIONS_SHOWN && past; i++) {
 		const struct session_past *p = &sessions->past[--past % KK_RELAY_SESSIONS_SHOWN];
 
-		rows[n].state = p->error[0] ? "failed" : "closed";
+		rows[n].state = p->failed ? "failed" : "closed";
 		rows[n++].is = *p;
 	}
 	return n;
@@ -145,7 +147,7 @@ json_t *sessions_json(const struct sessions *sessions)
 {
 	struct row *rows = calloc(2 * KK_RELAY_SESSIONS_SHOWN, sizeof(*rows));
 	json_t *list = json_array();
-	size_t room = KK_RELAY_MESSAGE - JSON_OVERHEAD, n;
+	size_t room = KK_RELAY_MESSAGE - ANSWER_OVERHEAD, n;
 
 	if (!rows || !list)
 		goto out;

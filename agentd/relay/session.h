@@ -21,7 +21,8 @@ struct session {
 	struct sockaddr_in client;
 	int64_t started;	     /* Unix seconds */
 	uint64_t rx_bytes, tx_bytes; /* from and to the client */
-	char error[112];	     /* why it failed, or "" */
+	char error[112];	     /* why it did not end well, or "" */
+	bool failed;		     /* for want of the target, not by the client */
 	TAILQ_ENTRY(session) link;
 };
 
@@ -33,6 +34,7 @@ struct session_past {
 	struct sockaddr_in client;
 	int64_t started;
 	uint64_t rx_bytes, tx_bytes;
+	bool failed;
 };
 
 struct sessions {

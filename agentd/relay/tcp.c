@@ -20,6 +20,7 @@
 #define EVENTS_READ	(EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 #define EVENTS_WRITE	(EPOLLOUT | EPOLLHUP | EPOLLERR)
 #define ACCEPTS_AT_ONCE 64
+#define QUIET_MS	10000 /* a complaint that goes on is not repeated */
 #define RESUME_MS	200
 #define CONNECT_TICK_MS 500
 
@@ -92,9 +93,17 @@ static void end(struct connection *c)
 	loop_later(&relay->loop, &c->work);
 }
 
-static void fail(struct connection *c, const char *where, const char *why)
+enum side {
+	CLIENT,
+	TARGET,
+};
+
+/* @by: whose doing it is. */
+static void fail(struct connection *c, enum side by, const char *why)
 {
-	snprintf(c->session.error, sizeof(c->session.error), "%s: %.95s", where, why);
+	c->session.failed = by == TARGET;
+	snprintf(c->session.error, sizeof(c->session.error), "%s: %.95s",
+		 by == TARGET ? "target" : "client", why);
 	reset(c->client);
 	reset(c->target);
 	end(c);
@@ -105,7 +114,7 @@ static void fail_target(struct connection *c, const char *why)
 	struct listener *l = c->session.listener;
 
 	snprintf(l->error, sizeof(l->error), "target %.64s: %.95s", c->session.target->text, why);
-	fail(c, "target", why);
+	fail(c, TARGET, why);
 }
 
 /* After the pumps ran: end what has ended, come back for what was too much at once. */
@@ -114,9 +123,9 @@ static void settle(struct connection *c)
 	c->session.rx_bytes = c->up.bytes;
 	c->session.tx_bytes = c->down.bytes;
 	if (c->up.state == PUMP_BROKEN)
-		fail(c, "client", strerror(c->up.error));
+		fail(c, CLIENT, strerror(c->up.error));
 	else if (c->down.state == PUMP_BROKEN)
-		fail(c, "target", strerror(c->down.error));
+		fail(c, TARGET, strerror(c->down.error));
 	else if (pump_ended(&c->up) && pump_ended(&c->down))
 		end(c);
 	else if (c->up.state == PUMP_MORE || c->down.state == PUMP_MORE)
@@ -229,7 +238,7 @@ static void on_client(struct loop_io *io, uint32_t happened)
 	if (c->open)
 		events(c, &c->up, &c->down, happened);
 	else if (happened & (EPOLLERR | EPOLLHUP))
-		fail(c, "client", "gone before the target answered");
+		fail(c, CLIENT, "gone before the target answered");
 }
 
 static void on_target(struct loop_io *io, uint32_t happened)
@@ -303,7 +312,9 @@ static void watch_listeners(struct relay *relay, uint32_t what)
 /* Callers then wait in the kernel's queues; without this the listeners would be ready without end. */
 static void pause_listeners(struct relay *relay, const char *why)
 {
-	kk_warn("no new TCP connections for now, %u are open: %s", relay->tcp.n, why);
+	if (relay->loop.now >= relay->tcp.quiet_until)
+		kk_warn("no new TCP connections for now, %u are open: %s", relay->tcp.n, why);
+	relay->tcp.quiet_until = relay->loop.now + QUIET_MS;
 	watch_listeners(relay, 0);
 	relay->tcp.resume_timer.at = relay->loop.now + RESUME_MS;
 }
