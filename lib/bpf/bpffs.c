@@ -26,7 +26,9 @@ static bool is_bpffs(const char *path)
 	return statfs(path, &fs) == 0 && fs.f_type == BPF_FS_MAGIC;
 }
 
-/* A second mount would hide the pins of the first, so callers take turns at the directory below it. */
+/*
+ * A second mount would hide the pins of the first, so callers take turns at the directory below it.
+ */
 static int mount_bpffs(struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int fd = -1;

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* The file system that keeps maps alive: mounted where it is missing, and directories of pins in it. */
+/*
+ * The file system that keeps maps alive: mounted where it is missing, and directories of pins in
+ * it.
+ */
 #ifndef KK_BPF_BPFFS_H
 #define KK_BPF_BPFFS_H
 
 #include "util/err.h"
 
-/* Makes directory @path (with parents) in a bpffs; mounts one at /sys/fs/bpf if @path is below it. */
+/*
+ * Makes directory @path (with parents) in a bpffs; mounts one at /sys/fs/bpf if @path is below it.
+ */
 int kk_bpffs_mkdir(const char *path, struct kk_err *err);
-/* Removes the pins in @path, and @path. Sub-directories are removed with their pins. Nothing there is no error. */
+/*
+ * Removes the pins in @path, and @path. Sub-directories are removed with their pins. Nothing there
+ * is no error.
+ */
 int kk_bpffs_remove(const char *path, struct kk_err *err);
 
 #endif

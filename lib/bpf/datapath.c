@@ -86,8 +86,8 @@ static __be32 prefix_mask(uint8_t len)
 static int check_config(const struct kk_datapath_config *config, struct kk_err *err)
 {
 	if (config->pool.len == 0 || config->pool.len > 24)
-		return kk_err_set(err, EINVAL, "pool", "pool of prefix length %u cannot hold Agents",
-				  config->pool.len);
+		return kk_err_set(err, EINVAL, "pool",
+				  "pool of prefix length %u cannot hold Agents", config->pool.len);
 	if (config->pool.addr.s_addr & ~prefix_mask(config->pool.len))
 		return kk_err_set(err, EINVAL, "pool", "pool %s has host bits",
 				  inet_ntoa(config->pool.addr));
@@ -103,8 +103,8 @@ static const char *layout_dir(const struct kk_datapath *dp, int layout, char pat
 	return path;
 }
 
-static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
-		bool *ret_adopted, struct kk_err *err)
+static int load(struct kk_datapath *dp, const struct kk_datapath_config *config, bool *ret_adopted,
+		struct kk_err *err)
 {
 	char dir[PATH_MAX];
 	int r;
@@ -239,8 +239,8 @@ int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, str
 		return kk_err_set(err, errno, NULL, "cannot open the BPF programs: %s",
 				  strerror(errno));
 	if (!kk_tables_adopt(dp->skel->obj, layout_dir(dp, KK_LAYOUT, dir)))
-		return kk_err_set(err, ENOENT, "pin-dir", "there are no tables of this version in %s",
-				  pin_dir);
+		return kk_err_set(err, ENOENT, "pin-dir",
+				  "there are no tables of this version in %s", pin_dir);
 	r = kk_tables_init(&dp->tables, dp->skel->obj, err);
 	if (r < 0)
 		return r;

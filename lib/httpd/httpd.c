@@ -26,10 +26,14 @@ static void mhd_log(void *cls, const char *fmt, va_list ap) __attribute__((forma
 
 static void mhd_log(void *cls, const char *fmt, va_list ap)
 {
+	const struct kk_httpd *httpd = cls;
 	char line[256];
 
-	(void)cls;
 	vsnprintf(line, sizeof(line), fmt, ap);
+	/* Behind TLS it has a socket pair, which knows no options of TCP. */
+	if (httpd->tls && (strncmp(line, "Setting TCP_", 12) == 0 ||
+			   strncmp(line, "Failed to push the data", 23) == 0))
+		return;
 	line[strcspn(line, "\n")] = '\0';
 	kk_debug("http: %s", line);
 }
@@ -256,7 +260,7 @@ static int start_mhd(struct kk_httpd *httpd, struct kk_err *err)
 
 	httpd->mhd = MHD_start_daemon(
 		flags, 0, NULL, NULL, kk_httpd_on_request, httpd, MHD_OPTION_EXTERNAL_LOGGER,
-		mhd_log, NULL, MHD_OPTION_NOTIFY_COMPLETED, kk_httpd_on_completed, httpd,
+		mhd_log, httpd, MHD_OPTION_NOTIFY_COMPLETED, kk_httpd_on_completed, httpd,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_CONNECTION_LIMIT,
 		httpd->config.connections_max + 1, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIME_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT, MHD_OPTION_END);

@@ -6,6 +6,7 @@
 #include "httpd/internal.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -364,6 +365,7 @@ int kk_tls_accept(struct kk_tls *tls, int fd, const struct sockaddr_in *peer)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	sd_event *event = tls->httpd->event;
+	int one = 1;
 
 	if (!s) {
 		kk_close(fd);
@@ -383,6 +385,8 @@ int kk_tls_accept(struct kk_tls *tls, int fd, const struct sockaddr_in *peer)
 		free(s);
 		return -ENOMEM;
 	}
+	/* What libmicrohttpd would do: a small message is not to wait for the answer to the last one. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	LIST_INSERT_HEAD(&tls->sessions, s, link);
 	set_timer(s, HANDSHAKE_TIME_US);
 	return 0;

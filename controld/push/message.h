@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Snapshots and deltas of doc/protocol.md, with only what concerns the node that they are for. */
+#ifndef KK_CONTROLD_PUSH_MESSAGE_H
+#define KK_CONTROLD_PUSH_MESSAGE_H
+
+#include <jansson.h>
+
+#include "controld/store/store.h"
+
+/* All that concerns the node; its generation is the store's. A new reference in *@ret. */
+int kk_message_snapshot(struct kk_store *store, enum kk_kind role, int64_t id, json_t **ret,
+			struct kk_err *err);
+/*
+ * What of the changes after @from concerns the node; NULL in *@ret if nothing does. -ESTALE: the change log
+ * does not reach back that far.
+ */
+int kk_message_delta(struct kk_store *store, enum kk_kind role, int64_t id, int64_t from,
+		     json_t **ret, struct kk_err *err);
+/* Whether the node has to hear of @change. */
+bool kk_message_concerns(enum kk_kind role, int64_t id, const struct kk_change *change);
+
+/* "10.1.0.0/24" */
+json_t *kk_message_prefix(const struct kk_prefix4 *prefix);
+/* A WireGuard key in base64, or null. */
+json_t *kk_message_key(bool has_key, const uint8_t key[KK_KEY_LEN]);
+const char *kk_message_protocol(uint8_t protocol);
+
+#endif

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+/* One node's line: what it says, and what it is sent. */
+#include "controld/push/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "controld/push/message.h"
+#include "util/cleanup.h"
+#include "util/json.h"
+#include "util/log.h"
+
+#define PROTOCOL       1
+#define MESSAGE_MAX    (1u << 20)
+#define QUEUE_MAX      (128u << 20) /* a snapshot may have 64 MiB */
+#define PING_S	       15
+#define IDLE_S	       40
+#define CLOSE_PROTOCOL 1002 /* RFC 6455 section 7.4.1 */
+#define CLOSE_INVALID  1007
+#define CLOSE_POLICY   1008
+#define CLOSE_INTERNAL 1011
+
+static const char *role_name(const struct kk_node *node)
+{
+	return node->role == KK_GATEWAY ? "gateway" : "Agent";
+}
+
+/* The line is to end, and the node will say hello again; @closed takes the rest down. */
+static void hang_up(struct kk_node *node, unsigned int status, const char *reason)
+{
+	kk_warn("%s %s is disconnected: %s", role_name(node), node->name, reason);
+	kk_node_disconnect(node, status, reason);
+	kk_pending_check(node->push);
+}
+
+/* ---- what it is sent ---- */
+
+static int next_message(struct kk_node *node, json_t **ret, struct kk_err *err)
+{
+	struct kk_store *store = node->push->store;
+	int r = -ESTALE;
+
+	if (node->acked)
+		r = kk_message_delta(store, node->role, node->id, node->acked, ret, err);
+	if (r == -ESTALE)
+		r = kk_message_snapshot(store, node->role, node->id, ret, err);
+	return r;
+}
+
+void kk_node_update(struct kk_node *node)
+{
+	KK_CLEANUP_JSON json_t *msg = NULL;
+	KK_CLEANUP_FREE char *text = NULL;
+	struct kk_err err = {0};
+	int r = next_message(node, &msg, &err);
+
+	if (r < 0) {
+		hang_up(node, CLOSE_INTERNAL, err.msg[0] ? err.msg : strerror(-r));
+		return;
+	}
+	node->dirty = false;
+	if (!msg) {
+		if (node->refused) {
+			json_decref(node->refused); /* what it refused is no more */
+			node->refused = NULL;
+		}
+		return;
+	}
+	text = kk_json_text(msg);
+	node->sent = json_integer_value(json_object_get(msg, "generation"));
+	r = text ? kk_ws_send(node->ws, text, strlen(text)) : -ENOMEM;
+	/* A line that cannot take it ends, and tells so by its @closed. */
+	if (r == -ENOMEM)
+		hang_up(node, CLOSE_INTERNAL, "out of memory");
+}
+
+/* ---- what it says ---- */
+
+struct hello {
+	int64_t protocol, generation;
+	const char *version, *epoch, *public_key;
+};
+
+static const struct kk_json_field hello_fields[] = {
+	KK_JSON_FIELD("protocol", KK_JSON_INT, KK_JSON_REQUIRED, struct hello, protocol, .min = 1,
+		      .max = INT64_MAX),
+	KK_JSON_FIELD("version", KK_JSON_STRING, 0, struct hello, version, .max = 64),
+	KK_JSON_FIELD("epoch", KK_JSON_STRING, KK_JSON_NULLABLE, struct hello, epoch, .max = 64),
+	KK_JSON_FIELD("generation", KK_JSON_INT, KK_JSON_REQUIRED, struct hello, generation,
+		      .min = 0, .max = INT64_MAX),
+	KK_JSON_FIELD("public_key", KK_JSON_STRING, KK_JSON_REQUIRED, struct hello, public_key,
+		      .max = KK_KEY_BASE64_LEN),
+};
+
+static void on_hello(struct kk_node *node, const json_t *msg)
+{
+	struct kk_store *store = node->push->store;
+	struct hello hello = {0};
+	uint8_t key[KK_KEY_LEN];
+	struct kk_err err = {0};
+
+	if (kk_json_read_lax(msg, hello_fields, ARRAY_SIZE(hello_fields), &hello, &err) < 0) {
+		hang_up(node, CLOSE_INVALID, err.msg);
+		return;
+	}
+	if (hello.protocol != PROTOCOL) {
+		hang_up(node, CLOSE_PROTOCOL, "only protocol 1 is spoken here");
+		return;
+	}
+	if (kk_key_parse(hello.public_key, key) < 0) {
+		hang_up(node, CLOSE_INVALID, "public_key: not a WireGuard key");
+		return;
+	}
+	if (kk_store_node_set_key(store, node->role, node->id, key, &err) < 0) {
+		hang_up(node, CLOSE_POLICY, err.msg);
+		return;
+	}
+	node->acked = 0;
+	if (hello.epoch && strcmp(hello.epoch, kk_store_epoch(store)) == 0 &&
+	    hello.generation <= kk_store_generation(store))
+		node->acked = hello.generation;
+	kk_info("%s %s is connected, version %s, generation %lld", role_name(node), node->name,
+		hello.version ? hello.version : "?", (long long)node->acked);
+	node->ready = true;
+	node->dirty = true;
+	node->sent = 0;
+	kk_push_flush(node->push);
+}
+
+static void on_ack(struct kk_node *node, const json_t *msg)
+{
+	int64_t generation = json_integer_value(json_object_get(msg, "generation"));
+
+	if (!node->sent || generation != node->sent) {
+		hang_up(node, CLOSE_PROTOCOL, "acknowledged what it was not sent");
+		return;
+	}
+	node->acked = generation;
+	node->sent = 0;
+	json_decref(node->refused);
+	node->refused = NULL;
+	if (node->dirty)
+		kk_push_flush(node->push);
+	kk_pending_check(node->push);
+}
+
+struct nack {
+	int64_t generation;
+	const char *field, *message;
+};
+
+static const struct kk_json_field nack_fields[] = {
+	KK_JSON_FIELD("generation", KK_JSON_INT, KK_JSON_REQUIRED, struct nack, generation,
+		      .min = 0, .max = INT64_MAX),
+	KK_JSON_FIELD("field", KK_JSON_STRING, KK_JSON_NULLABLE, struct nack, field),
+	KK_JSON_FIELD("message", KK_JSON_STRING, KK_JSON_NULLABLE, struct nack, message),
+};
+
+static void on_nack(struct kk_node *node, const json_t *msg)
+{
+	struct nack nack = {.field = "", .message = "no reason was given"};
+	struct kk_err err = {0}, why = {0};
+
+	if (kk_json_read_lax(msg, nack_fields, ARRAY_SIZE(nack_fields), &nack, &err) < 0) {
+		hang_up(node, CLOSE_INVALID, err.msg);
+		return;
+	}
+	if (!node->sent || nack.generation != node->sent) {
+		hang_up(node, CLOSE_PROTOCOL, "rejected what it was not sent");
+		return;
+	}
+	kk_warn("%s %s rejects generation %lld: %s", role_name(node), node->name,
+		(long long)nack.generation, nack.message);
+	node->sent = 0;
+	json_decref(node->refused);
+	node->refused = json_pack("{s:I, s:s, s:s}", "generation", (json_int_t)nack.generation,
+				  "field", nack.field, "message", nack.message);
+	kk_err_set(&why, EEXIST, nack.field, "%s %s refuses it: %s", role_name(node), node->name,
+		   nack.message);
+	kk_pending_undo(node->push, node, node->acked, nack.generation, &why);
+	if (node->dirty)
+		kk_push_flush(node->push);
+}
+
+static void on_report(struct kk_node *node, json_t *msg)
+{
+	json_object_del(msg, "type");
+	json_decref(node->report);
+	node->report = json_incref(msg);
+}
+
+static void on_message(struct kk_ws *ws, const char *text, size_t len, void *userdata)
+{
+	struct kk_node *node = userdata;
+	struct kk_err err = {0};
+	KK_CLEANUP_JSON json_t *msg = kk_json_parse(text, len, &err);
+	const char *type = json_string_value(json_object_get(msg, "type"));
+
+	(void)ws;
+	if (!type)
+		hang_up(node, CLOSE_INVALID, msg ? "a message without a type" : err.msg);
+	else if (strcmp(type, "hello") == 0)
+		on_hello(node, msg);
+	else if (!node->ready)
+		hang_up(node, CLOSE_PROTOCOL, "hello comes first");
+	else if (strcmp(type, "ack") == 0)
+		on_ack(node, msg);
+	else if (strcmp(type, "nack") == 0)
+		on_nack(node, msg);
+	else if (strcmp(type, "report") == 0)
+		on_report(node, msg);
+	else
+		kk_debug("%s %s: a message of the unknown type %.32s is passed over",
+			 role_name(node), node->name, type);
+}
+
+/* ---- its line ---- */
+
+static ssize_t line_recv(void *buf, size_t len, void *userdata)
+{
+	struct kk_node *node = userdata;
+	ssize_t n = recv(node->fd, buf, len, MSG_DONTWAIT);
+
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t line_send(const void *buf, size_t len, void *userdata)
+{
+	struct kk_node *node = userdata;
+	ssize_t n = send(node->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	return n < 0 ? -errno : n;
+}
+
+static void on_closed(struct kk_ws *ws, const char *reason, void *userdata)
+{
+	struct kk_node *node = userdata;
+
+	(void)ws;
+	kk_info("%s %s is disconnected: %s", role_name(node), node->name, reason);
+	kk_node_disconnect(node, 0, NULL);
+	kk_pending_check(node->push);
+}
+
+int kk_node_connect(struct kk_node *node, struct kk_httpd_upgrade *connection, int fd)
+{
+	struct kk_ws_config config = {
+		.server = true,
+		.fd = fd,
+		.recv = line_recv,
+		.send = line_send,
+		.message_max = MESSAGE_MAX,
+		.queue_max = QUEUE_MAX,
+		.ping_s = PING_S,
+		.idle_s = IDLE_S,
+		.message = on_message,
+		.closed = on_closed,
+		.userdata = node,
+	};
+	int r;
+
+	node->fd = fd;
+	node->connection = connection;
+	r = kk_ws_new(node->push->event, &config, &node->ws);
+	if (r < 0)
+		kk_node_disconnect(node, 0, NULL);
+	return r;
+}
+
+void kk_node_disconnect(struct kk_node *node, unsigned int status, const char *reason)
+{
+	if (node->ws && status)
+		kk_ws_close(node->ws, status, reason);
+	kk_ws_free(node->ws);
+	kk_httpd_upgrade_close(node->connection);
+	node->ws = NULL;
+	node->connection = NULL;
+	node->fd = -1;
+	node->ready = node->dirty = false;
+	node->acked = node->sent = 0;
+	json_decref(node->refused);
+	node->refused = NULL;
+}

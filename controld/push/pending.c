@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+/* Changes on their way to the gateways: who waits for them, and undoing what a gateway rejects. */
+#include "controld/push/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+#include "util/log.h"
+
+#define FORGET_US (60 * 1000000ull) /* a nack that comes later undoes nothing any more */
+#define SECOND_US 1000000ull
+
+static uint64_t now_us(struct kk_push *push)
+{
+	uint64_t now = 0;
+
+	sd_event_now(push->event, CLOCK_MONOTONIC, &now);
+	return now;
+}
+
+/* ---- "applied" ---- */
+
+struct applied {
+	struct kk_push *push;
+	int64_t generation;
+	int gateways, acknowledged;
+	json_t *waiting, *disconnected;
+};
+
+static int count_gateway(const struct kk_gateway_row *row, void *userdata)
+{
+	struct applied *a = userdata;
+	struct kk_node *node = kk_push_node(a->push, KK_GATEWAY, row->id);
+
+	/* One that never joined carries nothing and is waited for by nobody. */
+	if (!row->joined)
+		return 0;
+	a->gateways++;
+	if (!node || !node->ready)
+		json_array_append_new(a->disconnected, json_string(row->name));
+	else if (!kk_node_has(node, a->generation))
+		json_array_append_new(a->waiting, json_string(row->name));
+	else
+		a->acknowledged++;
+	return 0;
+}
+
+static json_t *describe_applied(struct kk_push *push, int64_t generation)
+{
+	struct applied a = {push, generation, 0, 0, json_array(), json_array()};
+
+	kk_store_gateway_list(push->store, count_gateway, &a, NULL);
+	return json_pack("{s:i, s:i, s:o, s:o}", "gateways", a.gateways, "acknowledged",
+			 a.acknowledged, "waiting", a.waiting, "disconnected", a.disconnected);
+}
+
+/* ---- the list ---- */
+
+static void settle(struct kk_push *push, struct kk_pending *p, const struct kk_err *refused)
+{
+	if (p->settled)
+		return;
+	p->settled = true;
+	if (!p->change.settled)
+		return;
+	p->change.settled(refused ? NULL : describe_applied(push, p->change.generation), refused,
+			  p->change.userdata);
+}
+
+static void drop(struct kk_push *push, struct kk_pending *p)
+{
+	TAILQ_REMOVE(&push->pending, p, link);
+	free(p);
+}
+
+static void set_timer(struct kk_push *push)
+{
+	uint64_t next = UINT64_MAX;
+	struct kk_pending *p;
+
+	TAILQ_FOREACH(p, &push->pending, link)
+	{
+		uint64_t at = p->settled ? p->forget_at : p->settle_by;
+
+		if (at < next)
+			next = at;
+	}
+	sd_event_source_set_time(push->timer, next);
+	sd_event_source_set_enabled(push->timer,
+				    next == UINT64_MAX ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct kk_push *push = userdata;
+	struct kk_pending *p, *next;
+
+	(void)source;
+	for (p = TAILQ_FIRST(&push->pending); p; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (p->settle_by <= usec)
+			settle(push, p, NULL);
+		if (p->forget_at <= usec)
+			drop(push, p);
+	}
+	set_timer(push);
+	return 0;
+}
+
+/* The generation that every connected gateway carries. */
+static int64_t common_generation(struct kk_push *push)
+{
+	int64_t now = kk_store_generation(push->store), common = now;
+
+	for (size_t id = 0; id < push->nodes[KK_GATEWAY].size; id++) {
+		struct kk_node *node = push->nodes[KK_GATEWAY].by_id[id];
+
+		if (node && node->ready && !kk_node_has(node, now) && node->acked < common)
+			common = node->acked;
+	}
+	return common;
+}
+
+void kk_pending_check(struct kk_push *push)
+{
+	struct kk_pending *p;
+	int64_t common;
+
+	if (TAILQ_EMPTY(&push->pending))
+		return;
+	common = common_generation(push);
+	while ((p = TAILQ_FIRST(&push->pending)) && p->change.generation <= common) {
+		settle(push, p, NULL);
+		drop(push, p);
+	}
+	set_timer(push);
+}
+
+int kk_push_wait(struct kk_push *push, const struct kk_push_change *change)
+{
+	struct kk_pending *p = calloc(1, sizeof(*p));
+	uint64_t now = now_us(push);
+
+	if (!p)
+		return -ENOMEM;
+	p->change = *change;
+	p->settle_by = now + change->wait_s * SECOND_US;
+	p->forget_at = now + FORGET_US + change->wait_s * SECOND_US;
+	TAILQ_INSERT_TAIL(&push->pending, p, link);
+	if (!change->wait_s)
+		settle(push, p, NULL);
+	kk_pending_check(push);
+	return 0;
+}
+
+void kk_push_wait_cancel(struct kk_push *push, void *userdata)
+{
+	struct kk_pending *p;
+
+	TAILQ_FOREACH(p, &push->pending, link)
+	{
+		if (p->change.userdata != userdata)
+			continue;
+		p->change.settled = NULL;
+		p->change.userdata = NULL;
+	}
+}
+
+/* ---- undoing ---- */
+
+/* Whether the service has been changed again since, so that the older state is of no interest. */
+static bool superseded(struct kk_push *push, int64_t service, int64_t generation)
+{
+	struct kk_service_row row;
+	struct kk_pending *p;
+
+	if (kk_store_service_get_id(push->store, service, &row, NULL) == 0 &&
+	    row.generation > generation)
+		return true;
+	TAILQ_FOREACH(p, &push->pending, link)
+	if (p->change.service == service && p->change.generation > generation)
+		return true;
+	return false;
+}
+
+static void restore(struct kk_push *push, struct kk_pending *p, const struct kk_err *why)
+{
+	struct kk_err err = {0};
+
+	if (kk_store_service_restore(push->store, p->change.service,
+				     p->change.existed ? &p->change.before : NULL, &err) < 0)
+		kk_error("generation %lld, which was rejected, cannot be undone: %s",
+			 (long long)p->change.generation, err.msg);
+	else
+		kk_warn("generation %lld is undone: %s", (long long)p->change.generation, why->msg);
+}
+
+int kk_pending_undo(struct kk_push *push, const struct kk_node *node, int64_t from, int64_t to,
+		    const struct kk_err *why)
+{
+	struct kk_pending_list undo = TAILQ_HEAD_INITIALIZER(undo);
+	struct kk_pending *p, *next;
+	int n = 0;
+
+	if (node->role != KK_GATEWAY)
+		return 0;
+	for (p = TAILQ_FIRST(&push->pending); p; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (!p->change.service || p->change.generation <= from ||
+		    p->change.generation > to || superseded(push, p->change.service, to))
+			continue;
+		TAILQ_REMOVE(&push->pending, p, link);
+		/* The newest first, so that the oldest state is what remains. */
+		TAILQ_INSERT_HEAD(&undo, p, link);
+	}
+	while ((p = TAILQ_FIRST(&undo))) {
+		TAILQ_REMOVE(&undo, p, link);
+		restore(push, p, why);
+		settle(push, p, why);
+		free(p);
+		n++;
+	}
+	set_timer(push);
+	return n;
+}
+
+int kk_pending_init(struct kk_push *push)
+{
+	return sd_event_add_time(push->event, &push->timer, CLOCK_MONOTONIC, UINT64_MAX, 1000,
+				 on_timer, push);
+}
+
+void kk_pending_clean(struct kk_push *push)
+{
+	struct kk_pending *p;
+
+	while ((p = TAILQ_FIRST(&push->pending)))
+		drop(push, p);
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+#include "controld/push/push.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controld/push/internal.h"
+#include "controld/push/message.h"
+#include "util/log.h"
+
+#define RETRY_US (10 * 1000000ull) /* before a node is sent again what it refused */
+
+struct kk_node *kk_push_node(struct kk_push *push, enum kk_kind role, int64_t id)
+{
+	return (size_t)id < push->nodes[role].size ? push->nodes[role].by_id[id] : NULL;
+}
+
+static int make_room(struct kk_push *push, enum kk_kind role, int64_t id)
+{
+	size_t old = push->nodes[role].size, size = old ? old : 16;
+	struct kk_node **bigger;
+
+	while (size <= (size_t)id)
+		size *= 2;
+	if (size == old)
+		return 0;
+	bigger = reallocarray(push->nodes[role].by_id, size, sizeof(struct kk_node *));
+	if (!bigger)
+		return -ENOMEM;
+	memset(bigger + old, 0, (size - old) * sizeof(struct kk_node *));
+	push->nodes[role].by_id = bigger;
+	push->nodes[role].size = size;
+	return 0;
+}
+
+static struct kk_node *make_node(struct kk_push *push, enum kk_kind role, int64_t id,
+				 const char *name)
+{
+	struct kk_node *node = kk_push_node(push, role, id);
+
+	if (node)
+		return node;
+	if (make_room(push, role, id) < 0)
+		return NULL;
+	node = calloc(1, sizeof(*node));
+	if (!node)
+		return NULL;
+	node->push = push;
+	node->role = role;
+	node->id = id;
+	node->fd = -1;
+	strcpy(node->name, name);
+	push->nodes[role].by_id[id] = node;
+	return node;
+}
+
+bool kk_node_has(const struct kk_node *node, int64_t generation)
+{
+	/* One that nothing has changed for carries what is newest, whatever it was sent last. */
+	return node->acked >= generation ||
+	       (node->acked && !node->dirty && !node->sent && !node->refused);
+}
+
+static void on_change(const struct kk_change *change, void *userdata)
+{
+	struct kk_push *push = userdata;
+
+	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
+		for (size_t id = 0; id < push->nodes[role].size; id++) {
+			struct kk_node *node = push->nodes[role].by_id[id];
+
+			if (node && node->ws && kk_message_concerns(role, node->id, change))
+				node->dirty = true;
+		}
+	}
+	kk_push_flush(push);
+}
+
+void kk_push_flush(struct kk_push *push)
+{
+	sd_event_source_set_enabled(push->flush, SD_EVENT_ONESHOT);
+}
+
+static int on_flush(sd_event_source *source, void *userdata)
+{
+	struct kk_push *push = userdata;
+
+	(void)source;
+	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
+		for (size_t id = 0; id < push->nodes[role].size; id++) {
+			struct kk_node *node = push->nodes[role].by_id[id];
+
+			if (node && node->ready && node->dirty && !node->sent)
+				kk_node_update(node);
+		}
+	}
+	kk_pending_check(push);
+	return 0;
+}
+
+/* What a node refused for a passing reason it may take later. */
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct kk_push *push = userdata;
+
+	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
+		for (size_t id = 0; id < push->nodes[role].size; id++) {
+			struct kk_node *node = push->nodes[role].by_id[id];
+
+			if (node && node->ready && node->refused && !node->sent) {
+				node->dirty = true;
+				kk_push_flush(push);
+			}
+		}
+	}
+	sd_event_source_set_time(source, usec + RETRY_US);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+int kk_push_new(sd_event *event, struct kk_store *store, struct kk_push **ret)
+{
+	struct kk_push *push = calloc(1, sizeof(*push));
+	int r;
+
+	if (!push)
+		return -ENOMEM;
+	push->event = sd_event_ref(event);
+	push->store = store;
+	TAILQ_INIT(&push->pending);
+	r = sd_event_add_defer(event, &push->flush, on_flush, push);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &push->retry, CLOCK_MONOTONIC, RETRY_US,
+					       1000000, on_retry, push);
+	if (r >= 0)
+		r = kk_pending_init(push);
+	if (r < 0) {
+		kk_push_free(push);
+		return r;
+	}
+	kk_store_on_change(store, on_change, push);
+	*ret = push;
+	return 0;
+}
+
+static void free_node(struct kk_node *node)
+{
+	json_decref(node->report);
+	json_decref(node->refused);
+	free(node);
+}
+
+void kk_push_free(struct kk_push *push)
+{
+	if (!push)
+		return;
+	kk_store_on_change(push->store, NULL, NULL);
+	kk_pending_clean(push);
+	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
+		for (size_t id = 0; id < push->nodes[role].size; id++) {
+			struct kk_node *node = push->nodes[role].by_id[id];
+
+			if (!node)
+				continue;
+			kk_node_disconnect(node, 1001, "Control ends");
+			free_node(node);
+		}
+		free(push->nodes[role].by_id);
+	}
+	sd_event_source_disable_unref(push->flush);
+	sd_event_source_disable_unref(push->retry);
+	sd_event_source_disable_unref(push->timer);
+	sd_event_unref(push->event);
+	free(push);
+}
+
+void kk_push_open(struct kk_push *push, enum kk_kind role, int64_t id, const char *name,
+		  struct kk_httpd_upgrade *connection, int fd)
+{
+	struct kk_node *node = make_node(push, role, id, name);
+
+	if (!node) {
+		kk_httpd_upgrade_close(connection);
+		return;
+	}
+	if (node->ws)
+		kk_node_disconnect(node, 1008, "replaced by another connection");
+	if (kk_node_connect(node, connection, fd) < 0)
+		kk_error("%s cannot be served: out of memory", name);
+}
+
+void kk_push_drop(struct kk_push *push, enum kk_kind role, int64_t id, const char *reason)
+{
+	struct kk_node *node = kk_push_node(push, role, id);
+
+	if (!node || !node->ws)
+		return;
+	kk_node_disconnect(node, 1008, reason);
+	kk_pending_check(push);
+}
+
+void kk_push_forget(struct kk_push *push, enum kk_kind role, int64_t id)
+{
+	struct kk_node *node = kk_push_node(push, role, id);
+
+	if (!node)
+		return;
+	kk_node_disconnect(node, 1008, "removed");
+	push->nodes[role].by_id[id] = NULL;
+	free_node(node);
+	kk_pending_check(push);
+}
+
+void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct kk_push_state *ret)
+{
+	struct kk_node *node = kk_push_node(push, role, id);
+	int64_t now = kk_store_generation(push->store);
+
+	*ret = (struct kk_push_state){.acked = -1};
+	if (!node)
+		return;
+	ret->connected = node->ready;
+	if (node->ready)
+		ret->acked = kk_node_has(node, now) ? now : node->acked;
+	ret->report = node->report;
+	ret->refused = node->refused;
+}
+
+static bool uses_port(const struct kk_node *node, const char *protocol, uint16_t port)
+{
+	json_t *list = json_object_get(node->report, "ports_in_use"), *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		const char *p = json_string_value(json_object_get(item, "protocol"));
+
+		if (p && strcmp(p, protocol) == 0 &&
+		    json_integer_value(json_object_get(item, "port")) == port)
+			return true;
+	}
+	return false;
+}
+
+const char *kk_push_port_user(struct kk_push *push, uint8_t protocol, uint16_t port)
+{
+	for (size_t id = 0; id < push->nodes[KK_GATEWAY].size; id++) {
+		struct kk_node *node = push->nodes[KK_GATEWAY].by_id[id];
+
+		if (node && uses_port(node, kk_message_protocol(protocol), port))
+			return node->name;
+	}
+	return NULL;
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "controld/push/message.h"
+#include "controld/rest/call.h"
+#include "util/parse.h"
+
+struct fields {
+	const char *name, *agent, *protocol, *target;
+	int64_t port;
+	bool proxy_protocol;
+};
+
+static const struct kk_json_field add_fields[] = {
+	KK_JSON_FIELD("name", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, name),
+	KK_JSON_FIELD("agent", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, agent),
+	KK_JSON_FIELD("protocol", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, protocol),
+	KK_JSON_FIELD("port", KK_JSON_INT, KK_JSON_REQUIRED, struct fields, port, .min = 1,
+		      .max = 65535),
+	KK_JSON_FIELD("target", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, target,
+		      .max = KK_TARGET_MAX - 1),
+	KK_JSON_FIELD("proxy_protocol", KK_JSON_BOOL, 0, struct fields, proxy_protocol),
+};
+
+static const struct kk_json_field set_fields[] = {
+	KK_JSON_FIELD("port", KK_JSON_INT, 0, struct fields, port, .min = 1, .max = 65535),
+	KK_JSON_FIELD("target", KK_JSON_STRING, 0, struct fields, target, .max = KK_TARGET_MAX - 1),
+	KK_JSON_FIELD("proxy_protocol", KK_JSON_BOOL, 0, struct fields, proxy_protocol),
+};
+
+static json_t *service_json(const struct kk_service_row *row)
+{
+	return json_pack("{s:I, s:s, s:s, s:s, s:i, s:i, s:s, s:b, s:I}", "id", (json_int_t)row->id,
+			 "name", row->name, "agent", row->agent_name, "protocol",
+			 kk_message_protocol(row->protocol), "port", (int)row->port, "agent_port",
+			 (int)row->agent_port, "target", row->target, "proxy_protocol",
+			 (int)row->proxy_protocol, "generation", (json_int_t)row->generation);
+}
+
+static int read_protocol(const char *text, uint8_t *ret, struct kk_err *err)
+{
+	if (strcmp(text, "tcp") == 0)
+		*ret = IPPROTO_TCP;
+	else if (strcmp(text, "udp") == 0)
+		*ret = IPPROTO_UDP;
+	else
+		return kk_err_set(err, EINVAL, "protocol",
+				  "protocol: \"%.16s\" is neither tcp nor udp", text);
+	return 0;
+}
+
+/* HOST:PORT, the host a name or an address. */
+static int read_target(const char *text, char ret[KK_TARGET_MAX], struct kk_err *err)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789.-_:";
+	char host[KK_TARGET_MAX];
+	uint16_t port;
+	int r = kk_parse_hostport("target", text, false, host, sizeof(host), &port, err);
+
+	if (r < 0)
+		return r;
+	if (host[strspn(host, allowed)])
+		return kk_err_set(err, EINVAL, "target",
+				  "target: \"%.64s\" is not a host name or address", host);
+	snprintf(ret, KK_TARGET_MAX, "%s", text);
+	return 0;
+}
+
+/* A gateway's host may serve the port itself: it would lose it. */
+static int check_gateways(struct kk_control *control, const struct kk_service_row *row,
+			  struct kk_err *err)
+{
+	const char *user = kk_push_port_user(control->push, row->protocol, row->port);
+
+	if (!user)
+		return 0;
+	return kk_err_set(err, EEXIST, "port", "port: %u/%s is used by gateway %s itself",
+			  row->port, kk_message_protocol(row->protocol), user);
+}
+
+static int read_add(struct kk_call *call, struct kk_service_row *row)
+{
+	struct fields f = {0};
+	struct kk_err *err = &call->err;
+	int r = kk_json_read(call->body, add_fields, ARRAY_SIZE(add_fields), &f, err);
+
+	if (r == 0)
+		r = kk_parse_name("name", f.name, err);
+	if (r == 0)
+		r = kk_parse_name("agent", f.agent, err);
+	if (r == 0)
+		r = read_protocol(f.protocol, &row->protocol, err);
+	if (r == 0)
+		r = read_target(f.target, row->target, err);
+	if (r < 0)
+		return r;
+	strcpy(row->name, f.name);
+	strcpy(row->agent_name, f.agent);
+	row->port = (uint16_t)f.port;
+	row->proxy_protocol = f.proxy_protocol;
+	return check_gateways(call->control, row, err);
+}
+
+int kk_services_add(struct kk_call *call)
+{
+	struct kk_push_change change = {0};
+	struct kk_service_row row = {0};
+	int r = read_add(call, &row);
+
+	if (r == 0)
+		r = kk_store_service_add(call->control->store, &row, &call->err);
+	if (r == 0)
+		r = kk_call_answer(call, 201, service_json(&row));
+	if (r < 0)
+		return r;
+	change.service = row.id;
+	return kk_call_hold(call, &change);
+}
+
+static int append(const struct kk_service_row *row, void *userdata)
+{
+	return json_array_append_new(userdata, service_json(row)) ? -ENOMEM : 0;
+}
+
+int kk_services_list(struct kk_call *call)
+{
+	json_t *items = json_array();
+	int r = kk_store_service_list(call->control->store, 0, append, items, &call->err);
+
+	if (r == 0)
+		return kk_call_items(call, items);
+	json_decref(items);
+	return r;
+}
+
+int kk_services_show(struct kk_call *call)
+{
+	struct kk_service_row row;
+	int r = kk_store_service_get(call->control->store, call->name, &row, &call->err);
+
+	return r < 0 ? r : kk_call_answer(call, 200, service_json(&row));
+}
+
+static int read_set(struct kk_call *call, struct kk_service_row *row)
+{
+	struct fields f = {.port = row->port, .proxy_protocol = row->proxy_protocol};
+	struct kk_err *err = &call->err;
+	uint16_t old_port = row->port;
+	int r = kk_json_read(call->body, set_fields, ARRAY_SIZE(set_fields), &f, err);
+
+	if (r == 0 && json_object_size(call->body) == 0)
+		r = kk_err_set(err, EINVAL, NULL,
+			       "there is nothing to change: port, target or proxy_protocol");
+	if (r == 0 && f.target)
+		r = read_target(f.target, row->target, err);
+	if (r < 0)
+		return r;
+	row->port = (uint16_t)f.port;
+	row->proxy_protocol = f.proxy_protocol;
+	return row->port == old_port ? 0 : check_gateways(call->control, row, err);
+}
+
+int kk_services_set(struct kk_call *call)
+{
+	struct kk_push_change change = {.existed = true};
+	struct kk_service_row row;
+	int r = kk_store_service_get(call->control->store, call->name, &row, &call->err);
+
+	if (r < 0)
+		return r;
+	change.before = row;
+	change.service = row.id;
+	r = read_set(call, &row);
+	if (r == 0)
+		r = kk_store_service_set(call->control->store, &row, &call->err);
+	if (r == 0)
+		r = kk_call_answer(call, 200, service_json(&row));
+	return r < 0 ? r : kk_call_hold(call, &change);
+}
+
+int kk_services_remove(struct kk_call *call)
+{
+	struct kk_push_change change = {.existed = true};
+	int r = kk_store_service_get(call->control->store, call->name, &change.before, &call->err);
+
+	if (r == 0)
+		r = kk_store_service_remove(call->control->store, call->name, &call->err);
+	if (r == 0)
+		r = kk_call_answer(call, 200, kk_call_generation(call));
+	if (r < 0)
+		return r;
+	change.service = change.before.id;
+	return kk_call_hold(call, &change);
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+#include "controld/store/sql.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/log.h"
+
+int kk_sql_failed(struct kk_store *store, struct kk_err *err)
+{
+	kk_error("the database failed: %s", sqlite3_errmsg(store->db));
+	return kk_err_set(err, EIO, NULL, "the database failed: %s", sqlite3_errmsg(store->db));
+}
+
+static sqlite3_stmt *prepared(struct kk_store *store, const char *sql, struct kk_err *err)
+{
+	sqlite3_stmt *stmt;
+
+	for (size_t i = 0; i < store->n_statements; i++)
+		if (store->statements[i].sql == sql)
+			return store->statements[i].stmt;
+	if (store->n_statements == KK_STATEMENTS_MAX) {
+		kk_err_set(err, EIO, NULL, "too many kinds of statements");
+		return NULL;
+	}
+	if (sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL) !=
+	    SQLITE_OK) {
+		kk_sql_failed(store, err);
+		return NULL;
+	}
+	store->statements[store->n_statements].sql = sql;
+	store->statements[store->n_statements++].stmt = stmt;
+	return stmt;
+}
+
+static int bind_one(sqlite3_stmt *stmt, int i, char type, va_list *ap)
+{
+	const void *data;
+
+	switch (type) {
+	case 'i':
+		return sqlite3_bind_int64(stmt, i, va_arg(*ap, int64_t));
+	case 't':
+		data = va_arg(*ap, const char *);
+		return sqlite3_bind_text(stmt, i, data, -1, SQLITE_TRANSIENT);
+	case 'b':
+		data = va_arg(*ap, const void *);
+		return data ? sqlite3_bind_blob(stmt, i, data, KK_HASH_LEN, SQLITE_TRANSIENT)
+			    : sqlite3_bind_null(stmt, i);
+	default:
+		return SQLITE_MISUSE;
+	}
+}
+
+sqlite3_stmt *kk_sql(struct kk_store *store, struct kk_err *err, const char *sql, const char *types,
+		     ...)
+{
+	sqlite3_stmt *stmt = prepared(store, sql, err);
+	int r = SQLITE_OK;
+	va_list ap;
+
+	if (!stmt)
+		return NULL;
+	va_start(ap, types);
+	for (int i = 0; types[i] && r == SQLITE_OK; i++)
+		r = bind_one(stmt, i + 1, types[i], &ap);
+	va_end(ap);
+	if (r != SQLITE_OK) {
+		kk_sql_failed(store, err);
+		return NULL;
+	}
+	return stmt;
+}
+
+void kk_sql_done(sqlite3_stmt *stmt)
+{
+	sqlite3_reset(stmt);
+	sqlite3_clear_bindings(stmt);
+}
+
+int kk_sql_step(struct kk_store *store, sqlite3_stmt *stmt, struct kk_err *err)
+{
+	int r;
+
+	if (!stmt)
+		return -EIO;
+	r = sqlite3_step(stmt);
+	if (r == SQLITE_ROW)
+		return 1;
+	if (r != SQLITE_DONE)
+		kk_sql_failed(store, err);
+	kk_sql_done(stmt);
+	return r == SQLITE_DONE ? 0 : -EIO;
+}
+
+int kk_sql_finish(struct kk_store *store, sqlite3_stmt *stmt, struct kk_err *err)
+{
+	int r = kk_sql_step(store, stmt, err);
+
+	if (r > 0)
+		kk_sql_done(stmt);
+	return r < 0 ? r : 0;
+}
+
+int kk_sql_only(struct kk_store *store, sqlite3_stmt *stmt, int64_t *ret, struct kk_err *err)
+{
+	int r = kk_sql_step(store, stmt, err);
+
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	*ret = sqlite3_column_int64(stmt, 0);
+	kk_sql_done(stmt);
+	return 0;
+}
+
+void kk_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t len)
+{
+	const unsigned char *text = sqlite3_column_text(stmt, column);
+
+	snprintf(out, len, "%s", text ? (const char *)text : "");
+}
+
+bool kk_sql_key(sqlite3_stmt *stmt, int column, uint8_t key[KK_KEY_LEN])
+{
+	const void *blob = sqlite3_column_blob(stmt, column);
+
+	if (!blob || sqlite3_column_bytes(stmt, column) != KK_KEY_LEN)
+		return false;
+	memcpy(key, blob, KK_KEY_LEN);
+	return true;
+}
+
+int kk_tx_begin(struct kk_store *store, struct kk_err *err)
+{
+	store->n_changes = 0;
+	return kk_sql_run(store, err, "BEGIN IMMEDIATE", "");
+}
+
+int64_t kk_tx_generation(const struct kk_store *store)
+{
+	return store->generation + 1;
+}
+
+int kk_tx_change(struct kk_store *store, enum kk_kind kind, enum kk_op op, int64_t id,
+		 int64_t agent, struct kk_err *err)
+{
+	static const char insert[] = "INSERT INTO changes (generation, kind, op, id, agent) "
+				     "VALUES (?, ?, ?, ?, ?)";
+	struct kk_change *change = &store->changes[store->n_changes];
+
+	if (store->n_changes == KK_TX_CHANGES_MAX)
+		return kk_err_set(err, EIO, NULL, "too many changes in one transaction");
+	*change = (struct kk_change){kk_tx_generation(store), kind, op, id, agent};
+	store->n_changes++;
+	return kk_sql_run(store, err, insert, "iiiii", change->generation, (int64_t)kind,
+			  (int64_t)op, id, agent);
+}
+
+static int next_generation(struct kk_store *store, struct kk_err *err)
+{
+	int r = kk_sql_run(store, err, "UPDATE control SET generation = ?", "i",
+			   kk_tx_generation(store));
+
+	if (r < 0)
+		return r;
+	return kk_sql_run(store, err, "DELETE FROM changes WHERE generation <= ?", "i",
+			  kk_tx_generation(store) - KK_CHANGES_MAX);
+}
+
+int kk_tx_end(struct kk_store *store, int r, struct kk_err *err)
+{
+	if (r == 0 && store->n_changes)
+		r = next_generation(store, err);
+	if (r == 0)
+		r = kk_sql_run(store, err, "COMMIT", "");
+	if (r < 0) {
+		/* After some failures SQLite has rolled back by itself. */
+		if (!sqlite3_get_autocommit(store->db))
+			kk_sql_run(store, NULL, "ROLLBACK", "");
+		return r;
+	}
+	if (!store->n_changes)
+		return 0;
+	store->generation++;
+	for (size_t i = 0; store->changed && i < store->n_changes; i++)
+		store->changed(&store->changes[i], store->userdata);
+	return 0;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the store share: statements that are kept, transactions, the next generation. */
+#ifndef KK_CONTROLD_STORE_SQL_H
+#define KK_CONTROLD_STORE_SQL_H
+
+#include <sqlite3.h>
+
+#include "controld/store/store.h"
+#include "util/cleanup.h"
+
+#define KK_STATEMENTS_MAX 96
+#define KK_TX_CHANGES_MAX 8 /* changes in one transaction */
+
+struct kk_store {
+	sqlite3 *db;
+	struct {
+		const char *sql; /* by its address */
+		sqlite3_stmt *stmt;
+	} statements[KK_STATEMENTS_MAX];
+	size_t n_statements;
+	char epoch[KK_EPOCH_LEN + 1];
+	struct kk_prefix4 pool;
+	int64_t generation;
+	int64_t agent_hint;			     /* every Agent number below is taken */
+	struct kk_change changes[KK_TX_CHANGES_MAX]; /* of the open transaction */
+	size_t n_changes;
+	void (*changed)(const struct kk_change *change, void *userdata);
+	void *userdata;
+};
+
+/*
+ * The statement for @sql, a literal that lives as long as the store, reset and with its parameters bound:
+ * a letter of @types each: i int64_t, t text (NULL: null), b a blob of KK_HASH_LEN bytes (NULL: null).
+ * NULL with @err on failure. Reset it with kk_sql_done() when rows are left over.
+ */
+sqlite3_stmt *kk_sql(struct kk_store *store, struct kk_err *err, const char *sql, const char *types,
+		     ...);
+/* 1: a row, 0: the end (and the statement is reset), or -EIO. */
+int kk_sql_step(struct kk_store *store, sqlite3_stmt *stmt, struct kk_err *err);
+void kk_sql_done(sqlite3_stmt *stmt);
+/* For a statement that returns no rows. */
+#define kk_sql_run(store, err, sql, types, ...)                                                    \
+	kk_sql_finish(store, kk_sql(store, err, sql, types, ##__VA_ARGS__), err)
+int kk_sql_finish(struct kk_store *store, sqlite3_stmt *stmt, struct kk_err *err);
+/* The first column of the only row; -ENOENT without @err if there is none. */
+#define kk_sql_number(store, ret, err, sql, types, ...)                                            \
+	kk_sql_only(store, kk_sql(store, err, sql, types, ##__VA_ARGS__), ret, err)
+int kk_sql_only(struct kk_store *store, sqlite3_stmt *stmt, int64_t *ret, struct kk_err *err);
+int kk_sql_failed(struct kk_store *store, struct kk_err *err);
+/* Copies a text column, cut to @len. */
+void kk_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t len);
+/* A key column; false for null. */
+bool kk_sql_key(sqlite3_stmt *stmt, int column, uint8_t key[KK_KEY_LEN]);
+
+/* A transaction. kk_tx_end() commits where @r is 0, else rolls back, and returns what is to be returned. */
+int kk_tx_begin(struct kk_store *store, struct kk_err *err);
+int kk_tx_end(struct kk_store *store, int r, struct kk_err *err);
+/* The generation that the open transaction makes. */
+int64_t kk_tx_generation(const struct kk_store *store);
+/* Notes a change in the log. */
+int kk_tx_change(struct kk_store *store, enum kk_kind kind, enum kk_op op, int64_t id,
+		 int64_t agent, struct kk_err *err);
+
+/* migrations.c: brings the schema to KK_SCHEMA_VERSION. */
+int kk_store_migrate(sqlite3 *db, const char *path, struct kk_err *err);
+
+#endif

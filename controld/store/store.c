@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+/* Opening and closing the database, and what it says of itself. */
+#include "controld/store/store.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "controld/store/sql.h"
+
+#define BUSY_MS 5000 /* a backup may hold the database for a moment */
+
+/*
+ * synchronous=FULL: in WAL mode NORMAL does not sync at a commit, so an acknowledged change could be lost
+ * with the power. One sync a change is what that costs.
+ */
+static const char *const pragmas[] = {
+	"PRAGMA journal_mode = WAL",
+	"PRAGMA synchronous = FULL",
+	"PRAGMA foreign_keys = ON",
+	"PRAGMA trusted_schema = OFF",
+};
+
+static int set_pragmas(sqlite3 *db, const char *path, struct kk_err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pragmas); i++)
+		if (sqlite3_exec(db, pragmas[i], NULL, NULL, NULL) != SQLITE_OK)
+			return kk_err_set(err, EIO, "state", "%s: %s", path, sqlite3_errmsg(db));
+	return 0;
+}
+
+static void format_pool(const struct kk_prefix4 *pool, char *out, size_t len)
+{
+	char addr[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &pool->addr, addr, sizeof(addr));
+	snprintf(out, len, "%s/%u", addr, pool->len);
+}
+
+static int make_control(struct kk_store *store, const struct kk_prefix4 *pool, struct kk_err *err)
+{
+	uint8_t random[KK_EPOCH_LEN / 2];
+	char epoch[KK_EPOCH_LEN + 1], text[32];
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return kk_err_set(err, EIO, NULL, "no random numbers: %s", strerror(errno));
+	kk_hex(random, sizeof(random), epoch);
+	format_pool(pool, text, sizeof(text));
+	return kk_sql_run(store, err,
+			  "INSERT INTO control (one, epoch, pool, generation) VALUES (1, ?, ?, 1)",
+			  "tt", epoch, text);
+}
+
+/* Another pool is taken as long as no Agent has an address from the old one. */
+static int check_pool(struct kk_store *store, const char *known, const struct kk_prefix4 *pool,
+		      struct kk_err *err)
+{
+	char text[32];
+	int64_t n;
+	int r;
+
+	format_pool(pool, text, sizeof(text));
+	store->pool = *pool;
+	if (strcmp(text, known) == 0)
+		return 0;
+	r = kk_sql_number(store, &n, err, "SELECT count(*) FROM agents", "");
+	if (r < 0)
+		return r;
+	if (n)
+		return kk_err_set(err, EINVAL, "pool",
+				  "pool: %s is wanted, but Agents have addresses from %s already",
+				  text, known);
+	return kk_sql_run(store, err, "UPDATE control SET pool = ?", "t", text);
+}
+
+static int read_control(struct kk_store *store, const struct kk_prefix4 *pool, struct kk_err *err)
+{
+	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT epoch, pool, generation FROM control", "");
+	char known[32];
+	int r = kk_sql_step(store, stmt, err);
+
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		r = make_control(store, pool, err);
+		return r < 0 ? r : read_control(store, pool, err);
+	}
+	kk_sql_text(stmt, 0, store->epoch, sizeof(store->epoch));
+	kk_sql_text(stmt, 1, known, sizeof(known));
+	store->generation = sqlite3_column_int64(stmt, 2);
+	kk_sql_done(stmt);
+	return check_pool(store, known, pool, err);
+}
+
+int kk_store_open(const char *path, const struct kk_prefix4 *pool, struct kk_store **ret,
+		  struct kk_err *err)
+{
+	struct kk_store *store = calloc(1, sizeof(*store));
+	mode_t mask;
+	int r;
+
+	if (!store)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	mask = umask(077);
+	if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
+	    SQLITE_OK)
+		r = kk_err_set(err, EIO, "state", "%s: %s", path,
+			       store->db ? sqlite3_errmsg(store->db) : "out of memory");
+	else
+		r = set_pragmas(store->db, path, err);
+	umask(mask);
+	if (r == 0) {
+		sqlite3_busy_timeout(store->db, BUSY_MS);
+		r = kk_store_migrate(store->db, path, err);
+	}
+	if (r == 0)
+		r = read_control(store, pool, err);
+	if (r < 0) {
+		kk_store_close(store);
+		return r;
+	}
+	*ret = store;
+	return 0;
+}
+
+void kk_store_close(struct kk_store *store)
+{
+	if (!store)
+		return;
+	for (size_t i = 0; i < store->n_statements; i++)
+		sqlite3_finalize(store->statements[i].stmt);
+	sqlite3_close(store->db);
+	free(store);
+}
+
+int64_t kk_store_generation(const struct kk_store *store)
+{
+	return store->generation;
+}
+
+const char *kk_store_epoch(const struct kk_store *store)
+{
+	return store->epoch;
+}
+
+const struct kk_prefix4 *kk_store_pool(const struct kk_store *store)
+{
+	return &store->pool;
+}
+
+void kk_store_on_change(struct kk_store *store,
+			void (*changed)(const struct kk_change *change, void *userdata),
+			void *userdata)
+{
+	store->changed = changed;
+	store->userdata = userdata;
+}

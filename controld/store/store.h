@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What Control knows, in a database: who exists and what is published. Every change is one transaction
+ * that makes the next generation and is on disk when the call returns. Texts and keys go in and out;
+ * secrets are kept as SHA-256 only.
+ *
+ * Functions return 0 or a negative errno with @err filled in:
+ * -ENOENT there is no such object, -EEXIST it conflicts with another, -EBUSY it is in use, -EINVAL a bad
+ * reference, -ENOSPC nothing left to allocate, -EACCES a secret that opens nothing, -EIO the database failed.
+ */
+#ifndef KK_CONTROLD_STORE_STORE_H
+#define KK_CONTROLD_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <netinet/in.h>
+
+#include "proto/model.h"
+#include "util/err.h"
+
+#define KK_HASH_LEN	  32 /* SHA-256 */
+#define KK_EPOCH_LEN	  32 /* characters */
+#define KK_GATEWAYS_MAX	  253
+#define KK_AGENTS_MAX	  65024 /* 254 x 256, requirement K4 */
+#define KK_CHANGES_MAX	  10000 /* generations that the change log reaches back */
+#define KK_SCHEMA_VERSION 1
+
+enum kk_kind {
+	KK_GATEWAY,
+	KK_AGENT,
+	KK_SERVICE,
+};
+
+enum kk_op {
+	KK_ADD,
+	KK_SET,
+	KK_REMOVE,
+};
+
+struct kk_change {
+	int64_t generation;
+	enum kk_kind kind;
+	enum kk_op op;
+	int64_t id;
+	int64_t agent; /* of a service, else 0 */
+};
+
+struct kk_gateway_row {
+	int64_t id;
+	char name[KK_NAME_MAX + 1];
+	uint8_t index;
+	struct in_addr address;
+	uint16_t wg_port;
+	bool has_key, joined;
+	uint8_t public_key[KK_KEY_LEN];
+	int64_t generation;
+};
+
+struct kk_agent_row {
+	int64_t id;
+	char name[KK_NAME_MAX + 1];
+	int64_t number;
+	struct kk_prefix4 subnet;
+	bool has_key, joined;
+	uint8_t public_key[KK_KEY_LEN];
+	int64_t generation;
+};
+
+struct kk_service_row {
+	int64_t id;
+	char name[KK_NAME_MAX + 1];
+	int64_t agent;
+	char agent_name[KK_NAME_MAX + 1];
+	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	uint16_t port, agent_port;
+	char target[KK_TARGET_MAX];
+	bool proxy_protocol;
+	int64_t generation;
+};
+
+struct kk_token_row {
+	int64_t id;
+	enum kk_kind role;
+	char node[KK_NAME_MAX + 1];
+	int64_t expires_at; /* UNIX seconds */
+};
+
+struct kk_api_key_row {
+	char name[KK_NAME_MAX + 1];
+	int64_t created_at;
+};
+
+struct kk_store;
+
+/*
+ * Opens or makes the database and brings it up to this version's schema. A database of a newer version is
+ * refused, and one whose Agents have addresses from another @pool (a /8).
+ */
+int kk_store_open(const char *path, const struct kk_prefix4 *pool, struct kk_store **ret,
+		  struct kk_err *err);
+void kk_store_close(struct kk_store *store);
+int64_t kk_store_generation(const struct kk_store *store);
+const char *kk_store_epoch(const struct kk_store *store);
+const struct kk_prefix4 *kk_store_pool(const struct kk_store *store);
+/* Is told every change after it is on disk, in order. */
+void kk_store_on_change(struct kk_store *store,
+			void (*changed)(const struct kk_change *change, void *userdata),
+			void *userdata);
+
+/* The subnet of Agent @number, 0 to KK_AGENTS_MAX - 1 (requirement K4). */
+struct kk_prefix4 kk_agent_subnet(const struct kk_prefix4 *pool, int64_t number);
+
+/* Rows come in order of id; a callback that returns non-zero ends the list, which returns that. */
+
+/* @name, @address and @wg_port are read; the rest is filled in. */
+int kk_store_gateway_add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err);
+int kk_store_gateway_get(struct kk_store *store, const char *name, struct kk_gateway_row *ret,
+			 struct kk_err *err);
+int kk_store_gateway_get_id(struct kk_store *store, int64_t id, struct kk_gateway_row *ret,
+			    struct kk_err *err);
+int kk_store_gateway_list(struct kk_store *store,
+			  int (*row)(const struct kk_gateway_row *row, void *userdata),
+			  void *userdata, struct kk_err *err);
+int kk_store_gateway_remove(struct kk_store *store, const char *name, struct kk_err *err);
+
+/* @name is read; the rest is filled in. */
+int kk_store_agent_add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *err);
+int kk_store_agent_get(struct kk_store *store, const char *name, struct kk_agent_row *ret,
+		       struct kk_err *err);
+int kk_store_agent_get_id(struct kk_store *store, int64_t id, struct kk_agent_row *ret,
+			  struct kk_err *err);
+int kk_store_agent_list(struct kk_store *store,
+			int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
+			struct kk_err *err);
+int kk_store_agent_remove(struct kk_store *store, const char *name, struct kk_err *err);
+
+/* @name, @agent_name, @protocol, @port, @target and @proxy_protocol are read; the rest is filled in. */
+int kk_store_service_add(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
+int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
+			 struct kk_err *err);
+int kk_store_service_get_id(struct kk_store *store, int64_t id, struct kk_service_row *ret,
+			    struct kk_err *err);
+/* Of one Agent, or of all where @agent is 0. */
+int kk_store_service_list(struct kk_store *store, int64_t agent,
+			  int (*row)(const struct kk_service_row *row, void *userdata),
+			  void *userdata, struct kk_err *err);
+int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *err);
+/* Gives the service of @row's id the port, target and proxy_protocol of @row; generation is filled in. */
+int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
+int kk_store_service_remove(struct kk_store *store, const char *name, struct kk_err *err);
+/*
+ * Undoes a change: @before is what the service was, or NULL if it was made then; @id is the service's.
+ * @before's generation is filled in.
+ */
+int kk_store_service_restore(struct kk_store *store, int64_t id, struct kk_service_row *before,
+			     struct kk_err *err);
+
+/* A node has said its WireGuard key; no change if it is the one that is known. */
+int kk_store_node_set_key(struct kk_store *store, enum kk_kind role, int64_t id,
+			  const uint8_t public_key[KK_KEY_LEN], struct kk_err *err);
+/* Takes the node's key and its WireGuard key away. *@ret_id may be NULL. */
+int kk_store_node_revoke(struct kk_store *store, enum kk_kind role, const char *name,
+			 int64_t *ret_id, struct kk_err *err);
+/* Which node's key it is; -EACCES if nobody's. */
+int kk_store_node_find(struct kk_store *store, const uint8_t key_hash[KK_HASH_LEN],
+		       enum kk_kind *ret_role, int64_t *ret_id, char ret_name[KK_NAME_MAX + 1],
+		       struct kk_err *err);
+
+/* @role, @node and @expires_at are read; the id is filled in. */
+int kk_store_token_add(struct kk_store *store, const uint8_t secret_hash[KK_HASH_LEN],
+		       struct kk_token_row *row, struct kk_err *err);
+/* Those that can still be spent at @now. */
+int kk_store_token_list(struct kk_store *store, int64_t now,
+			int (*row)(const struct kk_token_row *row, void *userdata), void *userdata,
+			struct kk_err *err);
+int kk_store_token_remove(struct kk_store *store, int64_t id, struct kk_err *err);
+/* Spends the token and gives its node the key with hash @key_hash, in place of an earlier one. */
+int kk_store_token_spend(struct kk_store *store, const uint8_t secret_hash[KK_HASH_LEN],
+			 const uint8_t key_hash[KK_HASH_LEN], int64_t now, enum kk_kind *ret_role,
+			 int64_t *ret_id, char ret_name[KK_NAME_MAX + 1], struct kk_err *err);
+
+int kk_store_api_key_add(struct kk_store *store, const uint8_t hash[KK_HASH_LEN],
+			 struct kk_api_key_row *row, struct kk_err *err);
+/* Makes or replaces the key of that name. */
+int kk_store_api_key_put(struct kk_store *store, const uint8_t hash[KK_HASH_LEN], const char *name,
+			 struct kk_err *err);
+int kk_store_api_key_find(struct kk_store *store, const uint8_t hash[KK_HASH_LEN],
+			  struct kk_err *err);
+int kk_store_api_key_count(struct kk_store *store, int64_t *ret, struct kk_err *err);
+int kk_store_api_key_list(struct kk_store *store,
+			  int (*row)(const struct kk_api_key_row *row, void *userdata),
+			  void *userdata, struct kk_err *err);
+int kk_store_api_key_remove(struct kk_store *store, const char *name, struct kk_err *err);
+
+/*
+ * The changes after generation @from, oldest first. -ESTALE if the log does not reach back that far, or
+ * @from is not of this database.
+ */
+int kk_store_changes(struct kk_store *store, int64_t from,
+		     int (*change)(const struct kk_change *change, void *userdata), void *userdata,
+		     struct kk_err *err);
+
+#endif
