@@ -25,6 +25,7 @@
 
 enum { TUNNEL, PUBLIC, N_LINKS };
 
+/* Programs differ by what their packets begin with, so each interface is of one kind. */
 struct link {
 	char name[IFNAMSIZ];
 	int ifindex;
@@ -52,29 +53,35 @@ static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap
 	return 0;
 }
 
-/* @type: ARPHRD_..., what the program for this interface takes its packets to begin with. */
-static int link_init(struct link *link, const char *ifname, int type, struct kk_err *err)
+static const struct {
+	const char *field; /* as the daemons' option is called */
+	unsigned short type;
+	const char *text;
+} wanted[N_LINKS] = {
+	[TUNNEL] = {"tunnel-interface", ARPHRD_NONE, "layer 3 tunnel (WireGuard or TUN)"},
+	[PUBLIC] = {"public-interface", ARPHRD_ETHER, "Ethernet device"},
+};
+
+static int link_init(struct link *links, int which, const char *ifname, struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const char *field = wanted[which].field;
 	struct ifreq req = {0};
 
 	if (fd < 0)
 		return kk_err_set(err, errno, NULL, "cannot open a socket: %s", strerror(errno));
 	if (strlen(ifname) >= sizeof(req.ifr_name))
-		return kk_err_set(err, ENODEV, "interface", "no interface %s", ifname);
+		return kk_err_set(err, ENODEV, field, "there is no interface %s", ifname);
 	strcpy(req.ifr_name, ifname);
 	if (ioctl(fd, SIOCGIFHWADDR, &req) < 0)
-		return kk_err_set(err, errno, "interface", "interface %s: %s", ifname,
-				  strerror(errno));
-	if (req.ifr_hwaddr.sa_family != type)
-		return kk_err_set(err, EINVAL, "interface", "interface %s is no %s", ifname,
-				  type == ARPHRD_ETHER ? "Ethernet device"
-						       : "layer 3 tunnel (WireGuard or TUN)");
+		return kk_err_set(err, errno, field, "interface %s: %s", ifname, strerror(errno));
+	if (req.ifr_hwaddr.sa_family != wanted[which].type)
+		return kk_err_set(err, EINVAL, field, "interface %s is no %s", ifname,
+				  wanted[which].text);
 	if (ioctl(fd, SIOCGIFINDEX, &req) < 0)
-		return kk_err_set(err, errno, "interface", "interface %s: %s", ifname,
-				  strerror(errno));
-	strcpy(link->name, ifname);
-	link->ifindex = req.ifr_ifindex;
+		return kk_err_set(err, errno, field, "interface %s: %s", ifname, strerror(errno));
+	strcpy(links[which].name, ifname);
+	links[which].ifindex = req.ifr_ifindex;
 	return 0;
 }
 
@@ -196,9 +203,9 @@ int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath
 	strcpy(dp->pin_dir, config->pin_dir);
 	dp->address = config->address;
 	dp->pool = config->pool;
-	r = link_init(&dp->link[TUNNEL], config->tunnel_ifname, ARPHRD_NONE, err);
+	r = link_init(dp->link, TUNNEL, config->tunnel_ifname, err);
 	if (r == 0)
-		r = link_init(&dp->link[PUBLIC], config->public_ifname, ARPHRD_ETHER, err);
+		r = link_init(dp->link, PUBLIC, config->public_ifname, err);
 	if (r == 0)
 		r = kk_bpffs_mkdir(dp->pin_dir, err);
 	if (r == 0)

@@ -573,11 +573,11 @@ static void test_bad_config(void **state)
 #define IFS(p, t) .public_ifname = (p), .tunnel_ifname = (t)
 #define REST	  .address = world.config.address, .pool = world.config.pool
 		{WITH(.pin_dir = world.pin_dir, IFS("nothere", WORLD_TUNNEL), REST), -ENODEV,
-		 "interface", "nothere"},
+		 "public-interface", "nothere"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_TUNNEL, WORLD_TUNNEL), REST), -EINVAL,
-		 "interface", "Ethernet"},
+		 "public-interface", "Ethernet"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_PUBLIC, WORLD_PUBLIC), REST), -EINVAL,
-		 "interface", "layer 3"},
+		 "tunnel-interface", "layer 3"},
 		{WITH(.pin_dir = "/tmp/kk-no-bpffs", IFS(WORLD_PUBLIC, WORLD_TUNNEL), REST),
 		 -EINVAL, "pin-dir", "bpffs"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_PUBLIC, WORLD_TUNNEL),
