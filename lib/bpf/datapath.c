@@ -96,10 +96,12 @@ static int check_config(const struct kk_datapath_config *config, struct kk_err *
 	return 0;
 }
 
-/* Where the tables of a layout are pinned. */
-static const char *layout_dir(const struct kk_datapath *dp, int layout, char path[PATH_MAX])
+#define LAYOUT_PREFIX "layout-"
+
+/* Where the tables of our layout are pinned. */
+static const char *layout_dir(const struct kk_datapath *dp, char path[PATH_MAX])
 {
-	snprintf(path, PATH_MAX, "%s/layout-%d", dp->pin_dir, layout);
+	snprintf(path, PATH_MAX, "%s/" LAYOUT_PREFIX "%d", dp->pin_dir, KK_LAYOUT);
 	return path;
 }
 
@@ -121,25 +123,16 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 	};
 	dp->skel->rodata->kk_public_ifindex = (__u32)dp->link[PUBLIC].ifindex;
 	dp->skel->rodata->kk_tunnel_ifindex = (__u32)dp->link[TUNNEL].ifindex;
-	*ret_adopted = kk_tables_adopt(dp->skel->obj, layout_dir(dp, KK_LAYOUT, dir));
+	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), err);
+	if (r < 0)
+		return r;
+	*ret_adopted = r;
 	r = kk_tc__load(dp->skel);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL,
 				  "the kernel refused the BPF programs (--verbose says why): %s",
 				  strerror(-r));
 	return kk_tables_init(&dp->tables, dp->skel->obj, err);
-}
-
-/* Removes the tables of other versions, which no program uses any more. */
-static void remove_old_layouts(const struct kk_datapath *dp)
-{
-	for (int layout = 0; layout < KK_LAYOUT; layout++) {
-		struct kk_err err = {0};
-		char dir[PATH_MAX];
-
-		if (kk_bpffs_remove(layout_dir(dp, layout, dir), &err) < 0)
-			kk_warn("%s", err.msg);
-	}
 }
 
 /* Tables first: a process that dies between the two leaves what the next one adopts. */
@@ -150,10 +143,11 @@ static int put_in_force(struct kk_datapath *dp, bool adopted, struct kk_err *err
 		[PUBLIC] = bpf_program__fd(dp->skel->progs.kk_tc_public),
 	};
 	struct kk_attachment done[N_LINKS];
+	struct kk_err others = {0};
 	char dir[PATH_MAX];
 	int r = 0, n = 0;
 
-	layout_dir(dp, KK_LAYOUT, dir);
+	layout_dir(dp, dir);
 	if (!adopted) {
 		r = kk_bpffs_mkdir(dir, err);
 		if (r == 0)
@@ -170,10 +164,11 @@ static int put_in_force(struct kk_datapath *dp, bool adopted, struct kk_err *err
 		else
 			kk_attach_done(&done[n]);
 	}
-	if (r == 0)
-		remove_old_layouts(dp);
-	else if (!adopted)
+	if (r < 0 && !adopted)
 		kk_bpffs_remove(dir, NULL);
+	/* No program uses the tables of other versions any more; nobody shall ever adopt them. */
+	if (r == 0 && kk_bpffs_remove_all(dp->pin_dir, LAYOUT_PREFIX, dir, &others) < 0)
+		kk_warn("%s", others.msg);
 	return r;
 }
 
@@ -238,7 +233,10 @@ int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, str
 	if (!dp->skel)
 		return kk_err_set(err, errno, NULL, "cannot open the BPF programs: %s",
 				  strerror(errno));
-	if (!kk_tables_adopt(dp->skel->obj, layout_dir(dp, KK_LAYOUT, dir)))
+	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), err);
+	if (r < 0)
+		return r;
+	if (r == 0)
 		return kk_err_set(err, ENOENT, "pin-dir",
 				  "there are no tables of this version in %s", pin_dir);
 	r = kk_tables_init(&dp->tables, dp->skel->obj, err);
@@ -261,17 +259,23 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
 		       struct kk_err *err)
 {
 	const char *names[N_LINKS] = {[TUNNEL] = tunnel_ifname, [PUBLIC] = public_ifname};
+	int r;
 
 	libbpf_set_print(log_libbpf);
 	/* The way in closes before the wall behind it goes. */
 	for (int i = N_LINKS - 1; i >= 0; i--) {
 		int ifindex = (int)if_nametoindex(names[i]);
-		int r = ifindex ? kk_detach(names[i], ifindex, err) : 0;
 
+		r = ifindex ? kk_detach(names[i], ifindex, err) : 0;
 		if (r < 0)
 			return r;
 	}
-	return kk_bpffs_remove(pin_dir, err);
+	r = kk_bpffs_remove_all(pin_dir, LAYOUT_PREFIX, NULL, err);
+	/* Whoever put other things there keeps the directory too. */
+	if (r == 0 && rmdir(pin_dir) < 0 && errno != ENOENT && errno != ENOTEMPTY && errno != EBUSY)
+		return kk_err_set(err, errno, "pin-dir", "cannot remove %s: %s", pin_dir,
+				  strerror(errno));
+	return r;
 }
 
 static int check_listener(const struct kk_datapath *dp, const struct kk_listener *l,

@@ -422,7 +422,7 @@ static void test_tables_of_another_version(void **state)
 	public_id = program_id(WORLD_PUBLIC);
 	tunnel_id = program_id(WORLD_TUNNEL);
 	pin_other_shape("kk_traffic");
-	snprintf(path, sizeof(path), "%s/layout-0", world.pin_dir);
+	snprintf(path, sizeof(path), "%s/layout-999", world.pin_dir);
 	assert_int_equal(mkdir(path, 0700), 0);
 
 	dp = open_datapath();
@@ -542,10 +542,15 @@ static void test_remove(void **state)
 	struct kk_datapath *dp = open_datapath();
 	struct kk_err err = {0};
 	struct stat st;
+	char other[128];
 
 	(void)state;
 	kk_datapath_close(dp);
 	attach_foreign(200);
+	snprintf(other, sizeof(other), "%s/other", world.pin_dir);
+	assert_int_equal(mkdir(other, 0700), 0);
+	remove_all();
+	assert_int_equal(rmdir(other), 0);
 	remove_all();
 	assert_int_equal(program_id(WORLD_PUBLIC), 0);
 	assert_int_equal(program_id(WORLD_TUNNEL), 0);
