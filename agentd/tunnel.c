@@ -21,6 +21,9 @@
 struct way {
 	struct wgctl *wg; /* NULL: there is none */
 	int ifindex;	  /* as it was when made or adopted */
+	bool is_set;	  /* to what follows */
+	struct kk_prefix4 subnet;
+	struct kk_gateway gateway;
 };
 
 struct tunnel {
@@ -90,7 +93,7 @@ static int adopt(struct tunnel *t, uint8_t index, struct kk_err *err)
 		kk_warn("%s is replaced: it does not have our key", ifname);
 		return wgctl_destroy(wg, err);
 	}
-	t->ways[index] = (struct way){KK_STEAL(wg), kk_net_ifindex(ifname)};
+	t->ways[index] = (struct way){.wg = KK_STEAL(wg), .ifindex = kk_net_ifindex(ifname)};
 	return 1;
 }
 
@@ -215,6 +218,16 @@ bool tunnel_check(struct tunnel *t)
 	return well;
 }
 
+static bool is_as(const struct way *way, const struct kk_prefix4 *subnet,
+		  const struct kk_gateway *gateway)
+{
+	return way->is_set && way->subnet.addr.s_addr == subnet->addr.s_addr &&
+	       way->subnet.len == subnet->len &&
+	       way->gateway.endpoint.sin_addr.s_addr == gateway->endpoint.sin_addr.s_addr &&
+	       way->gateway.endpoint.sin_port == gateway->endpoint.sin_port &&
+	       memcmp(way->gateway.public_key, gateway->public_key, KK_KEY_LEN) == 0;
+}
+
 int tunnel_up(struct tunnel *t, const struct kk_prefix4 *subnet, const struct kk_gateway *gateway,
 	      struct kk_err *err)
 {
@@ -224,6 +237,10 @@ int tunnel_up(struct tunnel *t, const struct kk_prefix4 *subnet, const struct kk
 	bool fresh = false;
 	int r;
 
+	/* Most changes are of services: they cost no look at the ways. */
+	if (is_as(way, subnet, gateway))
+		return 0;
+	way->is_set = false;
 	if (!way->wg) {
 		r = make(t, gateway->index, err);
 		if (r < 0)
@@ -235,8 +252,12 @@ int tunnel_up(struct tunnel *t, const struct kk_prefix4 *subnet, const struct kk
 	r = back < 0 ? back : way_set_peer(way->wg, t->private_key, gateway, err);
 	if (r == 0)
 		r = way_set_link(ifname, subnet, gateway, err);
-	if (r == 0)
+	if (r == 0) {
 		way->ifindex = kk_net_ifindex(ifname);
+		way->is_set = true;
+		way->subnet = *subnet;
+		way->gateway = *gateway;
+	}
 	if (r < 0 && fresh) {
 		wgctl_destroy(way->wg, NULL);
 		forget(t, gateway->index);

@@ -29,8 +29,8 @@ KK_INLINE int kk_env_gso(const struct kk_packet *pkt)
 }
 
 /*
- * No header that the core looks at begins beyond that: 60 bytes of IPv4 and some of the next. The verifier
- * cannot see it, and the compiler can, so it has to be kept from leaving the mask out.
+ * No header that the core looks at begins beyond that: 60 bytes of IPv4 and some of the next. The
+ * verifier cannot see it, and the compiler can, so it has to be kept from leaving the mask out.
  */
 #define KK_OFFSET_MASK 0x7f
 
@@ -49,7 +49,9 @@ KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, _
 	return bpf_skb_load_bytes(pkt->skb, pkt->link + offset, to, len);
 }
 
-/* The checksum of the whole packet, where the device gave one, is right again after kk_env_csum(). */
+/*
+ * The checksum of the whole packet, where the device gave one, is right again after kk_env_csum().
+ */
 KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len)
 {
 	return bpf_skb_store_bytes(pkt->skb, pkt->link + offset, from, len, 0);
@@ -74,7 +76,8 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 
 /*
  * To the tunnel bpf_redirect() takes the Ethernet header off. Out of it there is none, but
- * bpf_redirect_neigh() wants room for one, with the protocol in it; the addresses it fills in itself.
+ * bpf_redirect_neigh() wants room for one, with the protocol in it; the addresses it fills in
+ * itself.
  */
 KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
 {

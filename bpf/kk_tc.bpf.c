@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The forwarding core at tc, direct action: ingress of the public interface (Ethernet) and ingress of the
- * tunnel (layer 3). Routing and neighbours are looked up here, so that ip_forward may stay off.
+ * The forwarding core at tc, direct action: ingress of the public interface (Ethernet) and ingress
+ * of the tunnel (layer 3). Routing and neighbours are looked up here, so that ip_forward may stay
+ * off.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -20,7 +21,9 @@ int kk_tc_public(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
 
-	/* A tagged frame belongs to a VLAN device above this one, a flooded one to another machine. */
+	/*
+	 * A tagged frame belongs to a VLAN device above this one, a flooded one to another machine.
+	 */
 	if (skb->protocol != KK_BE16(ETH_P_IP) || skb->vlan_present ||
 	    skb->pkt_type != PACKET_HOST) {
 		kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The tables of the eBPF data plane. User space writes those it maps into its memory, the programs read. */
+/*
+ * The tables of the eBPF data plane. User space writes those it maps into its memory, the programs
+ * read.
+ */
 #ifndef KK_BPF_MAPS_H
 #define KK_BPF_MAPS_H
 

@@ -11,7 +11,7 @@ void ctl_format_connected(const json_t *obj, char *text, size_t size)
 	bool connected = json_is_true(json_object_get(obj, "connected"));
 	bool joined = json_is_true(json_object_get(obj, "joined"));
 
-	snprintf(text, size, "%s", connected ? "yes" : joined ? "no" : "not joined yet");
+	snprintf(text, size, "%s", connected ? "yes" : joined ? "no" : "not joined");
 }
 
 int ctl_node_add(struct ctl *ctl, const struct ctl_node *node, json_t *body)

@@ -21,7 +21,7 @@ int ctl_node_show(struct ctl *ctl, const struct ctl_node *node);
 int ctl_node_rm(struct ctl *ctl, const struct ctl_node *node);
 int ctl_node_revoke(struct ctl *ctl, const struct ctl_node *node);
 
-/* "yes", "no", or "not joined yet". */
+/* "yes", "no", or "not joined". */
 void ctl_format_connected(const json_t *obj, char *text, size_t size);
 
 #endif

@@ -100,18 +100,22 @@ static int take_set(struct ctl *ctl, json_t *body)
 
 /* ---- what was done ---- */
 
-/* Where the world finds the service: ADDRESS:PORT of each gateway. */
+/* Where the world finds the service: ADDRESS:PORT of each gateway that has joined. */
 static void print_entries(const json_t *gateways, const json_t *service)
 {
 	bool udp = strcmp(ctl_text(service, "protocol"), "udp") == 0;
-	size_t n = json_array_size(gateways);
+	const json_t *gateway;
+	size_t i, n = 0;
 
-	if (!n)
-		printf(" no gateway yet");
-	for (size_t i = 0; i < n && i < GATEWAYS_SHOWN; i++)
-		printf("%s %s:%lld%s", i ? "," : "",
-		       ctl_text(json_array_get(gateways, i), "address"),
+	json_array_foreach((json_t *)gateways, i, gateway)
+	{
+		if (!json_is_true(json_object_get(gateway, "joined")) || n++ >= GATEWAYS_SHOWN)
+			continue;
+		printf("%s %s:%lld%s", n > 1 ? "," : "", ctl_text(gateway, "address"),
 		       json_integer_value(json_object_get(service, "port")), udp ? "/udp" : "");
+	}
+	if (!n)
+		printf(" no gateway has joined yet");
 	if (n > GATEWAYS_SHOWN)
 		printf(" and %zu more", n - GATEWAYS_SHOWN);
 }

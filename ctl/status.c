@@ -27,8 +27,9 @@ static void format_tunnel(const json_t *node, char *text, size_t size)
 {
 	const json_t *tunnel = report_of(node, "tunnel");
 	const char *kind = ctl_text(tunnel, "kind");
+	const char *interface = ctl_text(tunnel, "interface");
 
-	snprintf(text, size, "%s %s", *kind ? kind : "-", ctl_text(tunnel, "interface"));
+	snprintf(text, size, "%s%s%s", *kind ? kind : "-", *interface ? " " : "", interface);
 }
 
 static const struct ctl_column gateway_columns[] = {
@@ -109,27 +110,30 @@ static void add_peers(json_t *peers, const json_t *nodes, const json_t *others, 
 	}
 }
 
-static void print_reason(const json_t *node, const char *part, const char *what)
+/* Adds "NODE: @what @which: @text" to the remarks, unless there is nothing to say. */
+static void add_remark(json_t *remarks, const json_t *node, const char *what, const char *which,
+		       const char *text)
 {
-	const json_t *obj = report_of(node, part);
-
-	if (!*ctl_text(obj, "reason"))
-		return;
-	printf("%s: %s %s: ", ctl_text(node, "name"), what, ctl_text(obj, "kind"));
-	ctl_print_text(ctl_text(obj, "reason"));
-	putchar('\n');
+	if (*text)
+		json_array_append_new(remarks, json_sprintf("%s: %s %s: %s", ctl_text(node, "name"),
+							    what, which, text));
 }
 
 /* Why a data plane or tunnel is what it is, and what an Agent could not serve. */
-static void print_remarks(const json_t *nodes, const json_t *services)
+static void add_remarks(json_t *remarks, const json_t *nodes, const json_t *services)
 {
 	const json_t *node, *service;
 	size_t i, j;
 
 	json_array_foreach((json_t *)nodes, i, node)
 	{
-		print_reason(node, "dataplane", "data plane");
-		print_reason(node, "tunnel", "tunnel");
+		const json_t *dataplane = report_of(node, "dataplane");
+		const json_t *tunnel = report_of(node, "tunnel");
+
+		add_remark(remarks, node, "data plane", ctl_text(dataplane, "kind"),
+			   ctl_text(dataplane, "reason"));
+		add_remark(remarks, node, "tunnel", ctl_text(tunnel, "kind"),
+			   ctl_text(tunnel, "reason"));
 		json_array_foreach((json_t *)report_of(node, "services"), j, service)
 		{
 			KK_CLEANUP_JSON json_t *name = NULL;
@@ -138,11 +142,23 @@ static void print_remarks(const json_t *nodes, const json_t *services)
 				continue;
 			name = name_of(services,
 				       json_integer_value(json_object_get(service, "id")));
-			printf("%s: service %s failed: ", ctl_text(node, "name"),
-			       json_string_value(name));
-			ctl_print_text(ctl_text(service, "message"));
-			putchar('\n');
+			add_remark(remarks, node, "failed service", json_string_value(name),
+				   ctl_text(service, "message"));
 		}
+	}
+}
+
+static void print_remarks(const json_t *remarks)
+{
+	const json_t *remark;
+	size_t i;
+
+	if (json_array_size(remarks))
+		putchar('\n');
+	json_array_foreach((json_t *)remarks, i, remark)
+	{
+		ctl_print_text(json_string_value(remark));
+		putchar('\n');
 	}
 }
 
@@ -160,7 +176,7 @@ static void print_status(const struct ctl *ctl, const json_t *status, const json
 {
 	const json_t *gateways = json_object_get(status, "gateways");
 	const json_t *agents = json_object_get(status, "agents");
-	KK_CLEANUP_JSON json_t *peers = json_array();
+	KK_CLEANUP_JSON json_t *peers = json_array(), *remarks = json_array();
 	json_int_t n = json_integer_value(json_object_get(status, "services"));
 
 	printf("Control %s at %s, generation %lld, %lld service%s\n", ctl_text(status, "version"),
@@ -180,9 +196,9 @@ static void print_status(const struct ctl *ctl, const json_t *status, const json
 		putchar('\n');
 		ctl_print_list(peers, peer_columns, ARRAY_SIZE(peer_columns), "");
 	}
-	putchar('\n');
-	print_remarks(gateways, services);
-	print_remarks(agents, services);
+	add_remarks(remarks, gateways, services);
+	add_remarks(remarks, agents, services);
+	print_remarks(remarks);
 }
 
 static int run(struct ctl *ctl)

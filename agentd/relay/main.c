@@ -17,6 +17,7 @@
 
 struct settings {
 	const char *socket, *user;
+	int64_t udp_idle;
 	bool verbose, help, version;
 };
 
@@ -25,6 +26,8 @@ static const struct kk_option options[] = {
 		  "the control socket to serve (wanted)"),
 	KK_OPTION("user", 0, "NAME", KK_OPTION_STRING, struct settings, user,
 		  "become this user when started by root [kakuremichi, else nobody]"),
+	KK_OPTION("udp-idle", 0, "SECONDS", KK_OPTION_INT, struct settings, udp_idle,
+		  "end a UDP session that was silent for so long [60]", .min = 1, .max = 86400),
 	KK_OPTION("verbose", 'v', NULL, KK_OPTION_FLAG, struct settings, verbose, "log more"),
 	KK_OPTION("help", 'h', NULL, KK_OPTION_FLAG, struct settings, help, "show this"),
 	KK_OPTION("version", 0, NULL, KK_OPTION_FLAG, struct settings, version, "show the version"),
@@ -92,7 +95,7 @@ static int run(const struct settings *settings, struct kk_err *err)
 	if (r < 0)
 		return r;
 	/* After the change of user, whose share of pipes it looks at, and whose the thread must be. */
-	r = relay_init(&relay, files);
+	r = relay_init(&relay, files, settings->udp_idle * 1000);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL, "cannot start: %s", strerror(-r));
 	kk_info("serving on %s: %u TCP connections, %u UDP sessions, %zu listeners at most",
@@ -105,7 +108,7 @@ static int run(const struct settings *settings, struct kk_err *err)
 
 int main(int argc, char **argv)
 {
-	struct settings settings = {0};
+	struct settings settings = {.udp_idle = KK_RELAY_UDP_IDLE_S};
 	struct kk_err err = {0};
 	int left = kk_options_parse(argc, argv, options, ARRAY_SIZE(options), &settings, &err);
 

@@ -4,7 +4,7 @@
 #define FILES_APART	     64 /* control connections, log, look-ups */
 #define FILES_PER_CONNECTION 6
 
-int relay_init(struct relay *relay, unsigned long n_files)
+int relay_init(struct relay *relay, unsigned long n_files, int64_t udp_idle_ms)
 {
 	unsigned long files = n_files > 2 * FILES_APART ? n_files - FILES_APART : FILES_APART;
 	int r = loop_init(&relay->loop);
@@ -20,7 +20,7 @@ int relay_init(struct relay *relay, unsigned long n_files)
 	sessions_init(&relay->sessions);
 	pipes_init(&relay->pipes);
 	tcp_init(&relay->tcp, relay, (unsigned int)(files * 3 / 4 / FILES_PER_CONNECTION));
-	r = udp_init(&relay->udp, relay, (unsigned int)(files / 8));
+	r = udp_init(&relay->udp, relay, (unsigned int)(files / 8), udp_idle_ms);
 	if (r < 0)
 		relay_clean(relay);
 	return r;

@@ -26,7 +26,7 @@ struct relay {
  * an eighth for listeners, an eighth for UDP sessions, the rest for TCP connections of six each
  * (two sockets, a pipe for each direction).
  */
-int relay_init(struct relay *relay, unsigned long n_files);
+int relay_init(struct relay *relay, unsigned long n_files, int64_t udp_idle_ms);
 void relay_clean(struct relay *relay);
 
 #endif

@@ -20,6 +20,7 @@
 #define EVENTS_READ	(EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 #define EVENTS_WRITE	(EPOLLOUT | EPOLLHUP | EPOLLERR)
 #define ACCEPTS_AT_ONCE 64
+#define QUIET_MS	10000 /* a complaint that goes on is not repeated */
 #define RESUME_MS	200
 #define CONNECT_TICK_MS 500
 
@@ -311,7 +312,9 @@ static void watch_listeners(struct relay *relay, uint32_t what)
 /* Callers then wait in the kernel's queues; without this the listeners would be ready without end. */
 static void pause_listeners(struct relay *relay, const char *why)
 {
-	kk_warn("no new TCP connections for now, %u are open: %s", relay->tcp.n, why);
+	if (relay->loop.now >= relay->tcp.quiet_until)
+		kk_warn("no new TCP connections for now, %u are open: %s", relay->tcp.n, why);
+	relay->tcp.quiet_until = relay->loop.now + QUIET_MS;
 	watch_listeners(relay, 0);
 	relay->tcp.resume_timer.at = relay->loop.now + RESUME_MS;
 }

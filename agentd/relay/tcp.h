@@ -20,6 +20,7 @@ struct tcp {
 	unsigned int n, max; /* connections */
 	TAILQ_HEAD(, connection) all, connecting;
 	struct loop_timer connect_timer, resume_timer;
+	int64_t quiet_until; /* loop time */
 };
 
 void tcp_init(struct tcp *tcp, struct relay *relay, unsigned int max);

@@ -14,7 +14,6 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-#define IDLE_MS		(KK_RELAY_UDP_IDLE_S * 1000)
 #define BATCHES_AT_ONCE 4
 #define SOCKET_BUFFER	(1024 * 1024)
 
@@ -236,7 +235,7 @@ static struct udp_session *make_session(struct listener *l, const struct sockadd
 	STAILQ_INIT(&s->held);
 	udp_table_add(&udp->table, &s->entry, l->relay->loop.now);
 	if (!udp->idle_timer.at)
-		udp->idle_timer.at = l->relay->loop.now + IDLE_MS;
+		udp->idle_timer.at = l->relay->loop.now + udp->idle_ms;
 	if (l->proxy_protocol)
 		s->prefix_len = proxy2_header(IPPROTO_UDP, client, &l->local, s->prefix);
 	session_begin(&l->relay->sessions, &s->session, l, client);
@@ -359,17 +358,17 @@ static void idle(struct loop_timer *timer)
 	int64_t now = udp->relay->loop.now;
 	struct udp_entry *oldest;
 
-	while ((oldest = udp_table_oldest(&udp->table)) && now - oldest->used >= IDLE_MS)
+	while ((oldest = udp_table_oldest(&udp->table)) && now - oldest->used >= udp->idle_ms)
 		end(owner(oldest));
 	if (oldest)
-		timer->at = oldest->used + IDLE_MS;
+		timer->at = oldest->used + udp->idle_ms;
 }
 
-int udp_init(struct udp *udp, struct relay *relay, unsigned int max)
+int udp_init(struct udp *udp, struct relay *relay, unsigned int max, int64_t idle_ms)
 {
 	int r;
 
-	*udp = (struct udp){.relay = relay, .idle_timer.run = idle};
+	*udp = (struct udp){.relay = relay, .idle_ms = idle_ms, .idle_timer.run = idle};
 	r = udp_table_init(&udp->table, max < UDP_SESSIONS_MAX ? max : UDP_SESSIONS_MAX);
 	if (r < 0)
 		return r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * UDP sessions: one per listener and client address, each with a connected socket of its own to the
- * target, so that the target's answers find their client. Ends by idling (KK_RELAY_UDP_IDLE_S), or when
+ * target, so that the target's answers find their client. Ends by idling, or when
  * another needs the room and this one idled longest.
  */
 #ifndef KK_AGENTD_RELAY_UDP_H
@@ -28,11 +28,12 @@ struct udp {
 	struct udp_table table;
 	struct udp_batch *batch; /* buffers, used by one call at a time */
 	struct loop_timer idle_timer;
+	int64_t idle_ms;
 	unsigned int held;
 	uint64_t dropped; /* datagrams that could not be passed on */
 };
 
-int udp_init(struct udp *udp, struct relay *relay, unsigned int max);
+int udp_init(struct udp *udp, struct relay *relay, unsigned int max, int64_t idle_ms);
 /* Ends every session. */
 void udp_clean(struct udp *udp);
 /* A listener's loop_io->ready. */

@@ -27,10 +27,11 @@ json_t *kk_gateway_json(struct kk_control *control, const struct kk_gateway_row 
 
 	inet_ntop(AF_INET, &row->address, address, sizeof(address));
 	kk_push_state(control->push, KK_GATEWAY, row->id, &state);
-	return json_pack("{s:s, s:i, s:s, s:i, s:o, s:b, s:b, s:o, s:I}", "name", row->name,
-			 "index", (int)row->index, "address", address, "wg_port", (int)row->wg_port,
-			 "public_key", kk_message_key(row->has_key, row->public_key), "joined",
-			 (int)row->joined, "connected", (int)state.connected, "acked_generation",
+	return json_pack("{s:I, s:s, s:i, s:s, s:i, s:o, s:b, s:b, s:o, s:I}", "id",
+			 (json_int_t)row->id, "name", row->name, "index", (int)row->index,
+			 "address", address, "wg_port", (int)row->wg_port, "public_key",
+			 kk_message_key(row->has_key, row->public_key), "joined", (int)row->joined,
+			 "connected", (int)state.connected, "acked_generation",
 			 state.acked < 0 ? json_null() : json_integer(state.acked), "generation",
 			 (json_int_t)row->generation);
 }

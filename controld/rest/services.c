@@ -32,11 +32,11 @@ static const struct kk_json_field set_fields[] = {
 
 static json_t *service_json(const struct kk_service_row *row)
 {
-	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:b, s:I}", "name", row->name, "agent",
-			 row->agent_name, "protocol", kk_message_protocol(row->protocol), "port",
-			 (int)row->port, "agent_port", (int)row->agent_port, "target", row->target,
-			 "proxy_protocol", (int)row->proxy_protocol, "generation",
-			 (json_int_t)row->generation);
+	return json_pack("{s:I, s:s, s:s, s:s, s:i, s:i, s:s, s:b, s:I}", "id", (json_int_t)row->id,
+			 "name", row->name, "agent", row->agent_name, "protocol",
+			 kk_message_protocol(row->protocol), "port", (int)row->port, "agent_port",
+			 (int)row->agent_port, "target", row->target, "proxy_protocol",
+			 (int)row->proxy_protocol, "generation", (json_int_t)row->generation);
 }
 
 static int read_protocol(const char *text, uint8_t *ret, struct kk_err *err)

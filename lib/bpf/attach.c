@@ -11,21 +11,21 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-/* Our place in the chain of filters. Others may stand before and behind: what we pass goes on to them. */
-#define KK_TC_PRIORITY 100
-#define KK_TC_HANDLE   1
 #define KK_PROG_PREFIX "kk_tc_"
 
-#define HOOK(ifindex_)                                                                         \
-	((struct bpf_tc_hook){.sz = sizeof(struct bpf_tc_hook), .ifindex = (ifindex_), \
+#define HOOK(ifindex_)                                                                             \
+	((struct bpf_tc_hook){.sz = sizeof(struct bpf_tc_hook),                                    \
+			      .ifindex = (ifindex_),                                               \
 			      .attach_point = BPF_TC_INGRESS})
-#define PLACE(...)                                                                \
-	((struct bpf_tc_opts){.sz = sizeof(struct bpf_tc_opts), .handle = KK_TC_HANDLE, \
-			      .priority = KK_TC_PRIORITY, ##__VA_ARGS__})
+#define PLACE(...)                                                                                 \
+	((struct bpf_tc_opts){.sz = sizeof(struct bpf_tc_opts),                                    \
+			      .handle = KK_TC_HANDLE,                                              \
+			      .priority = KK_TC_PRIORITY,                                          \
+			      ##__VA_ARGS__})
 
 /*
- * The program at our place: a descriptor, -ENOENT if there is none, -EEXIST if it is not ours (its name
- * goes to @name of BPF_OBJ_NAME_LEN bytes).
+ * The program at our place: a descriptor, -ENOENT if there is none, -EEXIST if it is not ours (its
+ * name goes to @name of BPF_OBJ_NAME_LEN bytes).
  */
 static int find_program(int ifindex, char *name)
 {
@@ -96,8 +96,7 @@ int kk_attach(const char *ifname, int ifindex, int prog_fd, struct kk_attachment
 void kk_attach_undo(struct kk_attachment *attachment)
 {
 	struct bpf_tc_hook hook = HOOK(attachment->ifindex);
-	struct bpf_tc_opts opts =
-		PLACE(.prog_fd = attachment->old_fd, .flags = BPF_TC_F_REPLACE);
+	struct bpf_tc_opts opts = PLACE(.prog_fd = attachment->old_fd, .flags = BPF_TC_F_REPLACE);
 	struct kk_err err = {0};
 	int r;
 
@@ -136,7 +135,8 @@ static bool clsact_is_empty(int ifindex)
 	if (!sock)
 		return false;
 	if (nl_connect(sock, NETLINK_ROUTE) == 0)
-		empty = count_filters(sock, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) == 0 &&
+		empty = count_filters(sock, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) ==
+				0 &&
 			count_filters(sock, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)) == 0;
 	nl_socket_free(sock);
 	return empty;

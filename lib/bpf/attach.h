@@ -7,6 +7,13 @@
 
 #include "util/err.h"
 
+/*
+ * Our place in the chain of filters. Others may stand before and behind: what we pass goes on to
+ * them.
+ */
+#define KK_TC_PRIORITY 100
+#define KK_TC_HANDLE   1
+
 /* What was there before, for kk_attach_undo(); .old_fd is closed by one of _undo and _done. */
 struct kk_attachment {
 	const char *ifname;
@@ -17,8 +24,8 @@ struct kk_attachment {
 /* True if a program of ours is at @ifindex. */
 bool kk_attached(int ifindex);
 /*
- * Puts @prog_fd at our place of the ingress of @ifindex. -EEXIST: a program that is not ours is there.
- * On failure everything is as before and @ret is untouched.
+ * Puts @prog_fd at our place of the ingress of @ifindex. -EEXIST: a program that is not ours is
+ * there. On failure everything is as before and @ret is untouched.
  */
 int kk_attach(const char *ifname, int ifindex, int prog_fd, struct kk_attachment *ret,
 	      struct kk_err *err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The gateway's data plane in eBPF (bpf/kk_tc.bpf.c), seen from kkgatewayd and kkctl: tables in pinned maps,
- * programs on two interfaces. All of it outlives the process: _open adopts what is there.
- * Addresses are in network byte order, ports in host byte order.
+ * The gateway's data plane in eBPF (bpf/kk_tc.bpf.c), seen from kkgatewayd and kkctl: tables in
+ * pinned maps, programs on two interfaces. All of it outlives the process: _open adopts what is
+ * there. Addresses are in network byte order, ports in host byte order.
  */
 #ifndef KK_BPF_DATAPATH_H
 #define KK_BPF_DATAPATH_H
@@ -28,26 +28,28 @@ struct kk_listener {
 };
 
 struct kk_datapath_config {
-	const char *pin_dir;	 /* below a bpffs, which is mounted at /sys/fs/bpf where it is not yet */
+	const char *pin_dir;	   /* below a bpffs; the one at /sys/fs/bpf is mounted if need be */
 	const char *public_ifname; /* programs are attached to its tc ingress ... */
 	const char *tunnel_ifname; /* ... and to this one's */
-	struct in_addr address;	 /* the public address that is managed */
-	struct kk_prefix4 pool;	 /* Agents' addresses: never reachable from outside, nor from each other */
-	uint8_t host; /* the gateway is .host of every Agent's /24; 0: Agents reach no address of it at all */
+	struct in_addr address;	   /* the public address that is managed */
+	struct kk_prefix4 pool;	   /* Agents': never reachable from outside, nor from each other */
+	/* The gateway is .host of every Agent's /24; 0: Agents reach no address of it at all. */
+	uint8_t host;
 };
 
 /*
- * Opens or adopts the maps, loads the programs and attaches them (atomically replacing an older version's).
- * Tables that are there stay in force throughout; if they are another version's, that version's programs go on
- * with them until the first kk_datapath_sync() has filled new ones.
- * The public interface is an Ethernet device, the tunnel a layer-3 one. Returns 0 or a negative errno with @err.
+ * Opens or adopts the maps, loads the programs and attaches them (atomically replacing an older
+ * version's). Tables that are there stay in force throughout; if they are another version's, that
+ * version's programs go on with them until the first kk_datapath_sync() has filled new ones. The
+ * public interface is an Ethernet device, the tunnel a layer-3 one. Returns 0 or a negative errno
+ * with @err.
  */
 int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath **ret,
 		     struct kk_err *err);
 /*
- * Opens the tables that are pinned in @pin_dir, to be read only: nothing is loaded, attached or changed, and
- * kk_datapath_sync() answers -EROFS. The public address is known to the programs alone: listeners are listed
- * with 0.0.0.0. -ENOENT: no tables of this version are there.
+ * Opens the tables that are pinned in @pin_dir, to be read only: nothing is loaded, attached or
+ * changed, and kk_datapath_sync() answers -EROFS. The public address is known to the programs
+ * alone: listeners are listed with 0.0.0.0. -ENOENT: no tables of this version are there.
  */
 int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, struct kk_err *err);
 /* Lets go; maps stay pinned and programs attached. */
@@ -57,19 +59,23 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
 		       struct kk_err *err);
 
 /*
- * Brings the tables from what they hold to exactly @listeners, touching only entries that differ; on failure
- * everything is put back. -EEXIST: two listeners claim the same public or Agent port (@err names the port).
- * -EINVAL: an address that is not managed or not in the pool, a port 0. -ENOSPC: more than the tables hold.
+ * Brings the tables from what they hold to exactly @listeners, touching only entries that differ;
+ * on failure everything is put back. -EEXIST: two listeners claim the same public or Agent port
+ * (@err names the port). -EINVAL: an address that is not managed or not in the pool, a port 0.
+ * -ENOSPC: more than the tables hold.
  */
 int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
 		     struct kk_err *err);
 
-/* Reads the tables back (not the caller's memory of them). *@ret is freed by the caller. Count or errno. */
+/*
+ * Reads the tables back (not the caller's memory of them). *@ret is freed by the caller. Count or
+ * errno.
+ */
 int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err);
 
 struct kk_datapath_counter {
-	const char *name;    /* static: a reason as the core names it */
-	const char *verdict; /* static: "pass" (untouched, to the stack), "tunnel", "nic" or "drop" */
+	const char *name;	 /* static: a reason as the core names it */
+	const char *verdict;	 /* static: "pass" (to the stack), "tunnel", "nic" or "drop" */
 	uint64_t packets, bytes; /* summed over CPUs; bytes from the network header on */
 };
 
@@ -78,8 +84,8 @@ int kk_datapath_counters(struct kk_datapath *dp, struct kk_datapath_counter **re
 			 struct kk_err *err);
 
 struct kk_datapath_service {
-	uint32_t service; /* id */
-	uint64_t in_packets, in_bytes;	 /* to the Agent, since the service was first in the tables */
+	uint32_t service;	       /* id */
+	uint64_t in_packets, in_bytes; /* to the Agent, since the service was first in the tables */
 	uint64_t out_packets, out_bytes; /* to its clients */
 };
 

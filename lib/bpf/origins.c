@@ -91,8 +91,10 @@ static int dump(int fd, struct kk_origin_entry **ret, size_t *ret_n)
 }
 
 struct change {
-	struct batch put, fresh, gone; /* what is written; those of it that were not there; what goes */
-	struct batch undo;	       /* what was there before, of all that changes */
+	struct batch put;   /* what is written */
+	struct batch fresh; /* those of it that were not there */
+	struct batch gone;  /* what goes */
+	struct batch undo;  /* what was there before, of all that changes */
 };
 
 static void change_clean(struct change *change)

@@ -17,8 +17,8 @@ struct kk_origin_entry {
 /* In the order of the table of origins' keys; as qsort(3) wants it, of struct kk_origin_entry. */
 int kk_origin_compare(const void *a, const void *b);
 /*
- * Brings the table from what it holds to @wanted, sorted with kk_origin_compare(). On failure what was
- * changed is put back.
+ * Brings the table from what it holds to @wanted, sorted with kk_origin_compare(). On failure what
+ * was changed is put back.
  */
 int kk_origins_sync(int fd, const struct kk_origin_entry *wanted, size_t n, struct kk_err *err);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * One change of the tables: planned in memory, then made. All that can fail comes before the first word of
- * the mapped tables is written, and writing those cannot fail.
+ * One change of the tables: planned in memory, then made. All that can fail comes before the first
+ * word of the mapped tables is written, and writing those cannot fail.
  */
 #include "bpf/tables.h"
 
@@ -17,9 +17,10 @@
 
 struct plan {
 	union kk_destination *listeners; /* the whole table as it shall be */
-	struct kk_origin_entry *origins; /* all listeners by Agent port, then those that need an origin */
+	/* all listeners by Agent port, then those that need an origin */
+	struct kk_origin_entry *origins;
 	size_t n_origins;
-	uint32_t *ids; /* services, sorted, each once */
+	uint32_t *ids;	 /* services, sorted, each once */
 	uint16_t *slots; /* of them */
 	size_t n_ids;
 	uint8_t *taken; /* by slot: wanted after the change */
@@ -55,8 +56,7 @@ static int compare_ids(const void *a, const void *b)
 
 static uint16_t *plan_slot(const struct plan *plan, uint32_t id)
 {
-	const uint32_t *found =
-		bsearch(&id, plan->ids, plan->n_ids, sizeof(id), compare_ids);
+	const uint32_t *found = bsearch(&id, plan->ids, plan->n_ids, sizeof(id), compare_ids);
 
 	return found ? &plan->slots[found - plan->ids] : NULL;
 }
@@ -90,7 +90,9 @@ static void plan_take(struct plan *plan, const union kk_service_slot *services,
 	}
 }
 
-/* A service keeps its slot, and so its counters. New ones take over a slot in use only if need be. */
+/*
+ * A service keeps its slot, and so its counters. New ones take over a slot in use only if need be.
+ */
 static int plan_services(struct plan *plan, const union kk_service_slot *services,
 			 struct kk_err *err)
 {
@@ -109,9 +111,10 @@ static int plan_services(struct plan *plan, const union kk_service_slot *service
 	plan_take(plan, services, KK_SLOT_USED);
 	for (size_t i = 0; i < plan->n_ids; i++)
 		if (!plan->slots[i])
-			return kk_err_set(err, ENOSPC, "services",
-					  "%zu services are more than the %d that a gateway carries",
-					  plan->n_ids, KK_SERVICES_MAX - 1);
+			return kk_err_set(
+				err, ENOSPC, "services",
+				"%zu services are more than the %d that a gateway carries",
+				plan->n_ids, KK_SERVICES_MAX - 1);
 	return 0;
 }
 
@@ -170,13 +173,40 @@ static int plan_make(struct plan *plan, const struct kk_tables *tables,
 	return r < 0 ? r : plan_origins(plan, err);
 }
 
-/* Counters are no reason to refuse a change. */
-static void zero_traffic(const struct kk_tables *tables, uint32_t slot)
-{
-	KK_CLEANUP_FREE struct kk_traffic *zero = calloc((size_t)tables->n_cpus, sizeof(*zero));
+#define RESET_BATCH 256
 
-	if (!zero || bpf_map_update_elem(tables->traffic_fd, &slot, zero, BPF_ANY) < 0)
-		kk_warn("cannot reset the counters of service slot %u: %s", slot, strerror(errno));
+/* Counters are no reason to refuse a change. */
+static void reset_traffic(const struct kk_tables *tables, uint32_t *slots, size_t n)
+{
+	KK_CLEANUP_FREE struct kk_traffic *zero =
+		calloc((size_t)tables->n_cpus * RESET_BATCH, sizeof(*zero));
+
+	for (size_t i = 0; i < n; i += RESET_BATCH) {
+		__u32 count = (__u32)(n - i < RESET_BATCH ? n - i : RESET_BATCH);
+
+		if (zero &&
+		    bpf_map_update_batch(tables->traffic_fd, slots + i, zero, &count, NULL) == 0)
+			continue;
+		kk_warn("counters of services begin with those of earlier ones: %s",
+			strerror(errno));
+		return;
+	}
+}
+
+/* Slots that had another service before begin to count anew. */
+static void reset_services(const struct kk_tables *tables, const struct plan *plan)
+{
+	KK_CLEANUP_FREE uint32_t *slots = calloc(plan->n_ids ? plan->n_ids : 1, sizeof(*slots));
+	size_t n = 0;
+
+	for (size_t i = 0; i < plan->n_ids && slots; i++) {
+		const union kk_service_slot *slot = &tables->services[plan->slots[i]];
+
+		if (slot->state == KK_SLOT_RETIRED ||
+		    (slot->state == KK_SLOT_USED && slot->id != plan->ids[i]))
+			slots[n++] = plan->slots[i];
+	}
+	reset_traffic(tables, slots, n);
 }
 
 static void store(__u64 *word, __u64 value)
@@ -188,12 +218,9 @@ static void store(__u64 *word, __u64 value)
 static void apply_services(struct kk_tables *tables, const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->n_ids; i++) {
-		union kk_service_slot *slot = &tables->services[plan->slots[i]];
-		union kk_service_slot new = {.id = plan->ids[i], .state = KK_SLOT_USED};
+		union kk_service_slot used = {.id = plan->ids[i], .state = KK_SLOT_USED};
 
-		if (slot->state != KK_SLOT_FRESH && slot->word != new.word)
-			zero_traffic(tables, plan->slots[i]);
-		store(&slot->word, new.word);
+		store(&tables->services[plan->slots[i]].word, used.word);
 	}
 }
 
@@ -219,6 +246,7 @@ int kk_tables_sync(struct kk_tables *tables, const struct kk_listener *listeners
 	r = kk_origins_sync(tables->origins_fd, plan.origins, plan.n_origins, err);
 	if (r < 0)
 		return r;
+	reset_services(tables, &plan);
 	apply_services(tables, &plan);
 	for (size_t i = 0; i < KK_LISTENERS_PER_ADDRESS; i++)
 		store(&tables->listeners[i].word, plan.listeners[i].word);

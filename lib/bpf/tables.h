@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tables of the data plane (include/kk/core/types.h says what is in them) in the hands of user space.
- * Listeners and service slots are mapped into memory and changed word by word under the running programs.
+ * The tables of the data plane (include/kk/core/types.h says what is in them) in the hands of user
+ * space. Listeners and service slots are mapped into memory and changed word by word under the
+ * running programs.
  */
 #ifndef KK_BPF_TABLES_H
 #define KK_BPF_TABLES_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include <bpf/libbpf.h>
@@ -23,10 +23,11 @@ struct kk_tables {
 };
 
 /*
- * Before the object is loaded: if every map of @obj is pinned in @dir with the shape that @obj wants, makes
- * it use those. Returns true then. Maps of another shape are left where they are.
+ * Before the object is loaded: if every map of @obj is pinned in @dir with the shape that @obj
+ * wants, makes it use those and returns 1. Returns 0 if not; maps of another shape are left where
+ * they are. On a negative errno @obj is not to be loaded.
  */
-bool kk_tables_adopt(struct bpf_object *obj, const char *dir);
+int kk_tables_adopt(struct bpf_object *obj, const char *dir, struct kk_err *err);
 /* Pins the maps of a loaded @obj in @dir, in place of what is pinned there under their names. */
 int kk_tables_pin(struct bpf_object *obj, const char *dir, struct kk_err *err);
 

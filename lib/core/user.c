@@ -49,7 +49,7 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 {
 	__be16 check;
 
-	(void)size; /* in one's complement arithmetic a short field is a long one with a zero half */
+	(void)size; /* to a one's complement sum a short field is a long one, half of it zero */
 	if (kk_env_load(pkt, offset, &check, sizeof(check)))
 		return -1;
 	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)

@@ -33,7 +33,10 @@ struct kk_user_packet {
 	bool partial; /* its transport checksum covers the pseudo header only (CHECKSUM_PARTIAL) */
 };
 
-/* Publishes a port: as kk_datapath_sync() would enter it. Ports in host byte order; @service below KK_USER_SERVICES. */
+/*
+ * Publishes a port: as kk_datapath_sync() would enter it. Ports in host byte order; @service below
+ * KK_USER_SERVICES.
+ */
 void kk_user_publish(struct kk_user *user, uint8_t protocol, uint16_t port, __be32 agent,
 		     uint16_t agent_port, uint16_t service);
 /* kk_forward(); the packet is changed in place and its length may shrink. */

@@ -248,6 +248,8 @@ static int start_curl(struct kk_dial *dial)
 	CURLMcode code;
 
 	curl_easy_setopt(dial->curl, CURLOPT_CONNECT_ONLY, 1L);
+	/* Ending a try must not wait for a name server that is silent; curl's thread for it ends by itself. */
+	curl_easy_setopt(dial->curl, CURLOPT_QUICK_EXIT, 1L);
 	curl_multi_setopt(dial->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
 	curl_multi_setopt(dial->multi, CURLMOPT_SOCKETDATA, dial);
 	curl_multi_setopt(dial->multi, CURLMOPT_TIMERFUNCTION, set_timer);

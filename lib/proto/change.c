@@ -32,27 +32,33 @@ static bool is_agent(const struct kk_self *self)
 	return self->subnet.len != 0;
 }
 
-/* What holds between objects, which no single one can show. */
-static int check_whole(const struct kk_config *config, struct kk_err *err)
+/* What holds between a service and the rest of @config, which the service alone does not show. */
+static int check_service(const struct kk_config *config, const struct kk_service *s,
+			 struct kk_err *err)
 {
-	for (size_t i = 0; i < config->n_services; i++) {
-		const struct kk_service *s = &config->services[i];
-
-		if (is_agent(&config->self)) {
-			if (!s->target[0])
-				return kk_err_set(err, EINVAL, "target",
-						  "service %s: target: is missing", s->name);
-			continue;
-		}
-		if (!s->agent)
-			return kk_err_set(err, EINVAL, "agent", "service %s: agent: is missing",
+	if (is_agent(&config->self)) {
+		if (!s->target[0])
+			return kk_err_set(err, EINVAL, "target", "service %s: target: is missing",
 					  s->name);
-		if (!kk_config_agent(config, s->agent))
-			return kk_err_set(err, EINVAL, "agent",
-					  "service %s: agent: there is no Agent with id %lld",
-					  s->name, (long long)s->agent);
+		return 0;
 	}
+	if (!s->agent)
+		return kk_err_set(err, EINVAL, "agent", "service %s: agent: is missing", s->name);
+	if (!kk_config_agent(config, s->agent))
+		return kk_err_set(err, EINVAL, "agent",
+				  "service %s: agent: there is no Agent with id %lld", s->name,
+				  (long long)s->agent);
 	return 0;
+}
+
+static int check_services(const struct kk_config *config, const struct kk_service *services,
+			  size_t n, struct kk_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = check_service(config, &services[i], err);
+	return r;
 }
 
 static int read_snapshot(const json_t *msg, const struct message *m, struct kk_config *config,
@@ -75,29 +81,41 @@ static int read_snapshot(const json_t *msg, const struct message *m, struct kk_c
 	if (r == 0)
 		r = kk_object_list(msg, &kk_object_services, (void **)&config->services,
 				   &config->n_services, err);
+	if (r == 0)
+		r = check_services(config, config->services, config->n_services, err);
 	return r;
 }
 
-/* One list of a delta: *@ret is @list with what @m puts and removes. */
-static int change_list(const struct message *m, const struct kk_object_kind *kind, const void *list,
-		       size_t n, void **ret, size_t *ret_n, struct kk_err *err)
-{
-	KK_CLEANUP_FREE void *put = NULL;
-	KK_CLEANUP_FREE int64_t *remove = NULL;
-	size_t n_put = 0, n_remove = 0;
-	int r;
+/* What a delta does to one list; both in order of id. */
+struct change {
+	void *put;
+	int64_t *remove;
+	size_t n_put, n_remove;
+};
 
-	r = kk_object_list(m->put, kind, &put, &n_put, err);
+static void change_clean(struct change *change)
+{
+	free(change->put);
+	free(change->remove);
+}
+
+/* Reads @ret from @m and makes *@list of *@n, which is empty so far, from @old with it. */
+static int change_list(const struct message *m, const struct kk_object_kind *kind, const void *old,
+		       size_t n_old, struct change *ret, void **list, size_t *n, struct kk_err *err)
+{
+	int r = kk_object_list(m->put, kind, &ret->put, &ret->n_put, err);
+
 	if (r == 0)
-		r = kk_object_ids(m->remove, kind, &remove, &n_remove, err);
+		r = kk_object_ids(m->remove, kind, &ret->remove, &ret->n_remove, err);
 	if (r < 0)
 		return r;
-	*ret = kk_list_merge(list, n, put, n_put, remove, n_remove, kind->size, ret_n);
-	if (!*ret)
+	*list = kk_list_merge(old, n_old, ret->put, ret->n_put, ret->remove, ret->n_remove,
+			      kind->size, n);
+	if (!*list)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
-	if (*ret_n > kind->max)
+	if (*n > kind->max)
 		return kk_err_set(err, EINVAL, kind->name, "%s: %zu are too many, %zu at most",
-				  kind->name, *ret_n, kind->max);
+				  kind->name, *n, kind->max);
 	return 0;
 }
 
@@ -120,6 +138,28 @@ static int check_delta(const struct kk_config *old, const struct message *m, str
 	return 0;
 }
 
+static int change_lists(const struct kk_config *old, const struct message *m,
+			struct kk_config *config, struct kk_err *err)
+{
+	KK_CLEANUP(change_clean) struct change gateways = {0}, agents = {0}, services = {0};
+	int r;
+
+	r = change_list(m, &kk_object_gateways, old->gateways, old->n_gateways, &gateways,
+			(void **)&config->gateways, &config->n_gateways, err);
+	if (r == 0)
+		r = change_list(m, &kk_object_agents, old->agents, old->n_agents, &agents,
+				(void **)&config->agents, &config->n_agents, err);
+	if (r == 0)
+		r = change_list(m, &kk_object_services, old->services, old->n_services, &services,
+				(void **)&config->services, &config->n_services, err);
+	if (r < 0)
+		return r;
+	/* Services that stay as they are can only have lost their Agent. */
+	if (agents.n_remove)
+		return check_services(config, config->services, config->n_services, err);
+	return check_services(config, services.put, services.n_put, err);
+}
+
 static int read_delta(const struct kk_config *old, const struct message *m,
 		      struct kk_config *config, struct kk_err *err)
 {
@@ -133,18 +173,11 @@ static int read_delta(const struct kk_config *old, const struct message *m,
 	config->self = old->self;
 	if (self)
 		r = kk_object_self(self, &config->self, err);
-	if (r == 0 && is_agent(&config->self) != is_agent(&old->self))
+	if (r < 0)
+		return r;
+	if (is_agent(&config->self) != is_agent(&old->self))
 		return kk_err_set(err, EINVAL, "self", "self: a node cannot change its role");
-	if (r == 0)
-		r = change_list(m, &kk_object_gateways, old->gateways, old->n_gateways,
-				(void **)&config->gateways, &config->n_gateways, err);
-	if (r == 0)
-		r = change_list(m, &kk_object_agents, old->agents, old->n_agents,
-				(void **)&config->agents, &config->n_agents, err);
-	if (r == 0)
-		r = change_list(m, &kk_object_services, old->services, old->n_services,
-				(void **)&config->services, &config->n_services, err);
-	return r;
+	return change_lists(old, m, config, err);
 }
 
 int kk_config_next(const struct kk_config *old, const json_t *msg, struct kk_config *ret,
@@ -164,8 +197,6 @@ int kk_config_next(const struct kk_config *old, const json_t *msg, struct kk_con
 	else
 		return kk_err_set(err, EINVAL, "type", "type: \"%s\" is neither snapshot nor delta",
 				  m.type);
-	if (r == 0)
-		r = check_whole(&config, err);
 	if (r < 0)
 		return r == -ESTALE || r == -ENOMEM ? r : -EINVAL;
 	config.generation = m.generation;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "proto/list.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,31 +44,56 @@ int64_t kk_list_sort(void *list, size_t n, size_t size)
 	return 0;
 }
 
+/* How many of the first elements of @list have an id below @id. */
+static size_t count_below(const void *list, size_t n, size_t size, int64_t id)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (id_of(at(list, middle, size)) < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/*
+ * A change is small beside the list that it changes: what lies between two ids that it names is copied in
+ * one piece.
+ */
 void *kk_list_merge(const void *list, size_t n, const void *put, size_t n_put,
 		    const int64_t *remove, size_t n_remove, size_t size, size_t *ret_n)
 {
-	char *merged = calloc(n + n_put ? n + n_put : 1, size);
+	char *merged = malloc((n + n_put ? n + n_put : 1) * size);
 	size_t i = 0, j = 0, k = 0, out = 0;
 
 	if (!merged)
 		return NULL;
-	while (i < n || j < n_put) {
-		const void *old = i < n ? at(list, i, size) : NULL;
-		const void *new = j < n_put ? at(put, j, size) : NULL;
-		int order = !old ? 1 : !new ? -1 : compare(old, new);
+	for (;;) {
+		int64_t next_put = j < n_put ? id_of(at(put, j, size)) : INT64_MAX;
+		int64_t next_gone = k < n_remove ? remove[k] : INT64_MAX;
+		int64_t id = next_put < next_gone ? next_put : next_gone;
+		bool named = j < n_put || k < n_remove;
+		size_t run = named ? count_below(at(list, i, size), n - i, size, id) : n - i;
 
-		if (order < 0) {
-			while (k < n_remove && remove[k] < id_of(old))
-				k++;
-			if (k == n_remove || remove[k] != id_of(old))
-				memcpy(merged + size * out++, old, size);
+		if (run)
+			memcpy(merged + size * out, at(list, i, size), run * size);
+		out += run;
+		i += run;
+		if (!named)
+			break;
+		/* What is named is not taken from the old list, put or removed. */
+		if (i < n && id_of(at(list, i, size)) == id)
 			i++;
-			continue;
+		if (k < n_remove && remove[k] == id)
+			k++;
+		if (j < n_put && next_put == id) {
+			memcpy(merged + size * out++, at(put, j, size), size);
+			j++;
 		}
-		memcpy(merged + size * out++, new, size);
-		j++;
-		if (order == 0)
-			i++;
 	}
 	*ret_n = out;
 	return merged;

@@ -35,11 +35,14 @@ def wait_for(condition, seconds=5):
 
 
 class Relay:
-    def __init__(self, directory):
+    def __init__(self, directory, *options, files=None):
+        argv = [RELAY, "--socket", str(directory / "relay.sock"), *options]
+        if files:
+            argv = ["sh", "-c", 'ulimit -n %d; exec "$@"' % files, "sh", *argv]
         self.path = str(directory / "relay.sock")
         self.log = open(str(directory / "relay.log"), "w+")
         self.services = 0
-        self.process = subprocess.Popen([RELAY, "--socket", self.path], stderr=self.log)
+        self.process = subprocess.Popen(argv, stderr=self.log)
         self.control = wait_for(self.connect)
         self.control.settimeout(20)
         assert self.ask(op="list")["ok"]
@@ -451,13 +454,7 @@ def test_thousand_connections(relay):
 
 def test_out_of_files_is_survived(tmp_path):
     """With few descriptors new clients wait in the kernel's queue until others have gone."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    script = "ulimit -n 256; exec %s --socket %s" % (RELAY, tmp_path / "relay.sock")
-    relay = Relay.__new__(Relay)
-    relay.path, relay.services = str(tmp_path / "relay.sock"), 0
-    relay.log = open(str(tmp_path / "relay.log"), "w+")
-    relay.process = subprocess.Popen(["sh", "-c", script], stderr=relay.log)
-    relay.control = wait_for(relay.connect)
+    relay = Relay(tmp_path, files=256)
     with tcp_target(echo) as target:
         _, address = relay.listen(target)
         clients = [socket.create_connection(address, 10) for _ in range(60)]
@@ -566,6 +563,68 @@ def test_udp_name(relay):
                 with contextlib.suppress(TimeoutError):
                     return client.recv(10) == b"x"
             wait_for(answered)
+
+
+def test_udp_sessions_end_by_idling(tmp_path):
+    relay = Relay(tmp_path, "--udp-idle", "1")
+    with udp_target(echo_udp) as target:
+        _, address = relay.listen(target, "udp")
+        with udp_client(address) as busy, udp_client(address) as idle:
+            idle.send(b"x")
+            for _ in range(30):
+                busy.send(b"x")
+                assert busy.recv(10) == b"x"
+                time.sleep(0.1)
+            states = {s["client"]: s["state"] for s in relay.sessions()}
+            assert states["127.0.0.1:%d" % busy.getsockname()[1]] == "open"
+            assert states["127.0.0.1:%d" % idle.getsockname()[1]] == "closed"
+            idle.recv(10)
+            idle.send(b"again")
+            assert idle.recv(10) == b"again"
+    relay.close()
+
+
+def test_udp_session_that_idled_longest_makes_room(tmp_path):
+    relay = Relay(tmp_path, files=256)
+    with udp_target(echo_udp) as target, contextlib.ExitStack() as stack:
+        _, address = relay.listen(target, "udp")
+        clients = [stack.enter_context(udp_client(address)) for _ in range(60)]
+        for client in clients:
+            client.send(b"x")
+            assert client.recv(10) == b"x"
+        rows = {s["client"]: s["state"] for s in relay.sessions()}
+        states = [rows["127.0.0.1:%d" % client.getsockname()[1]] for client in clients]
+        room = states.count("open")
+        assert 0 < room < 60
+        assert states == ["closed"] * (60 - room) + ["open"] * room
+        clients[0].send(b"back")
+        assert clients[0].recv(10) == b"back"
+    relay.close()
+
+
+def test_target_that_does_not_answer(relay):
+    """A full backlog drops what comes: the client hears of it after ten seconds, and nobody waits for it."""
+    with socket.socket() as silent, socket.socket() as filler, tcp_target(echo) as well:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        filler.connect(silent.getsockname())
+        _, address = relay.listen("127.0.0.1:%d" % silent.getsockname()[1])
+        _, other = relay.listen(well)
+        start = time.monotonic()
+        with socket.create_connection(address, 5) as client, socket.create_connection(address, 5) as gone:
+            with socket.create_connection(other, 5) as quick:
+                quick.sendall(b"x")
+                assert quick.recv(1) == b"x"
+            assert time.monotonic() - start < 2
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.close()
+            wait_for(lambda: [s for s in relay.sessions() if s["state"] == "closed" and
+                              s.get("error") == "client: gone before the target answered"])
+            client.settimeout(15)
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        assert 9 < time.monotonic() - start < 13
+        assert "target: Connection timed out" in [s.get("error") for s in relay.sessions()]
 
 
 def test_unlisten(relay):
@@ -703,6 +762,21 @@ def test_hostile_messages(relay):
     for op in (dict(op="unlisten", service=1, gateway=1), dict(op="set", service=9, target="a:1")):
         assert relay.ask(**op)["ok"] is False
     assert relay.ask(op="list") == {"ok": True, "listeners": []}
+
+
+def test_control_connections_without_end(relay):
+    """More connections than there is room for, and one that asks and never listens: others go on."""
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(wait_for(relay.connect)) for _ in range(40)]
+        assert relay.ask(op="list")["ok"]
+        crowd[0].setblocking(False)
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            for _ in range(100000):
+                crowd[0].send(b'{"op":"sessions"}')
+        assert relay.ask(op="list")["ok"]
+    with wait_for(relay.connect) as late:
+        late.send(b'{"op":"list"}')
+        assert json.loads(late.recv(65536))["ok"]
 
 
 def test_list_in_parts(relay):

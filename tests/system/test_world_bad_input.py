@@ -29,13 +29,13 @@ def check_error(answer, status, code, field=None):
     assert answer[0] == status, answer
     error = answer[1]["error"]
     assert (error["code"], error.get("field")) == (code, field), error
-    check_sentence(error["message"])
+    check_sentence(error["message"], field)
     return error["message"]
 
 
-def check_sentence(text):
-    assert text[0].isalnum() or text[0] in "'\""
-    assert text.endswith(".") and "\n" not in text and len(text) > 10, text
+def check_sentence(text, field=None):
+    assert text.count(" ") >= 2 and "\n" not in text and len(text) < 200, text
+    assert not field or field in text
 
 
 @pytest.mark.parametrize("field,value", [
@@ -50,7 +50,7 @@ def test_bad_value(rest, field, value):
 
 
 @pytest.mark.parametrize("field,value", [("port", 65536), ("port", -1), ("agent", "nobody"), ("protocol", "sctp"),
-                                         ("name", "Bad Name"), ("target", "127.0.0.1:99999")])
+                                         ("name", "Bad Name"), ("target", "127.0.0.1")])
 def test_sentence_names_the_value(rest, field, value):
     answer = rest.call("POST", "/api/v1/services", {**SERVICE, field: value})
     assert str(value) in check_error(answer, 400, "invalid", field)

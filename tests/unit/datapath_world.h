@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A network namespace of the test's own with an Ethernet device and a TUN device, and a data path between
- * them. Needs root; tests that use it fail without.
+ * A network namespace of the test's own with an Ethernet device and a TUN device, and a data path
+ * between them. Needs root; tests that use it fail without.
  */
 #ifndef KK_TEST_DATAPATH_WORLD_H
 #define KK_TEST_DATAPATH_WORLD_H
@@ -31,11 +31,11 @@ struct world {
 };
 
 /* Fails the test with what @err says. */
-#define assert_ok(r, err)                                         \
-	do {                                                      \
-		int r_ = (r);                                     \
-		if (r_ < 0)                                       \
-			fail_msg("%d: %s", r_, (err)->msg);       \
+#define assert_ok(r, err)                                                                          \
+	do {                                                                                       \
+		int r_ = (r);                                                                      \
+		if (r_ < 0)                                                                        \
+			fail_msg("%d: %s", r_, (err)->msg);                                        \
 	} while (0)
 
 static inline struct in_addr ip4(const char *text)

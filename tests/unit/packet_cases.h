@@ -122,8 +122,8 @@ static inline struct packet_world world_of(const json_t *obj)
 	json_array_foreach(json_object_get(obj, "listeners"), i, entry) {
 		assert_true(i < LISTENERS_MAX);
 		world.listeners[world.n_listeners++] = (struct kk_listener){
-			.protocol = strcmp(text_of(entry, "protocol"), "tcp") == 0 ? KK_TCP
-										    : KK_UDP,
+			.protocol =
+				strcmp(text_of(entry, "protocol"), "tcp") == 0 ? KK_TCP : KK_UDP,
 			.address.s_addr = world.settings.address,
 			.port = (uint16_t)number_of(entry, "port"),
 			.agent_address = address_of(text_of(entry, "agent")),
@@ -177,8 +177,7 @@ static inline void assert_counted(const struct kk_counter *before, const struct 
 {
 	for (int i = 0; i < KK_REASON_MAX; i++) {
 		assert_int_equal(after[i].packets - before[i].packets, i == (int)reason);
-		assert_int_equal(after[i].bytes - before[i].bytes,
-				 i == (int)reason ? bytes : 0);
+		assert_int_equal(after[i].bytes - before[i].bytes, i == (int)reason ? bytes : 0);
 	}
 }
 
@@ -224,8 +223,8 @@ static inline void assert_case(const struct packet_case *c, const struct outcome
 	print_packet("want", &c->out);
 	print_packet("got ", &got->packet);
 	fail_msg("%s: %s %s: want %s (%s), got %s (%s)", c->world,
-		 c->direction == KK_INBOUND ? "inbound" : "outbound", c->name, c->verdict, c->reason,
-		 kk_verdict_name(got->verdict), kk_reason_name(got->reason));
+		 c->direction == KK_INBOUND ? "inbound" : "outbound", c->name, c->verdict,
+		 c->reason, kk_verdict_name(got->verdict), kk_reason_name(got->reason));
 }
 
 #endif

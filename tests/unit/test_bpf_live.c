@@ -4,8 +4,8 @@
  *
  *   client 198.51.100.7 --veth-- 198.51.100.1 gateway 10.1.0.1 --TUN==pump==TUN-- 10.1.0.100 Agent
  *
- * Both TUN devices have vnet headers, so GSO packets and unfinished checksums go through the tunnel whole. Each
- * machine is a network namespace without a name, which ends with the process.
+ * Both TUN devices have vnet headers, so GSO packets and unfinished checksums go through the tunnel
+ * whole. Each machine is a network namespace without a name, which ends with the process.
  */
 #include "datapath_world.h"
 
@@ -26,7 +26,7 @@
 #define UDP_SEGMENT 103
 #endif
 
-#define STREAM_BYTES (256u << 20)
+#define STREAM_BYTES (128u << 20)
 
 enum { CLIENT, GATEWAY, AGENT, N_MACHINES };
 
@@ -201,7 +201,10 @@ static struct sockaddr_in at(const char *address, uint16_t port)
 	};
 }
 
-/* A socket on @machine, bound to @port of any address, or to none with 0; gives up after 5 s of silence. */
+/*
+ * A socket on @machine, bound to @port of any address, or to none with 0; gives up after 5 s of
+ * silence.
+ */
 static int open_socket(int machine, int type, uint16_t port)
 {
 	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -297,7 +300,9 @@ static void stream(const char *what, int from, int to, uint32_t bytes, void (*me
 	print_message("%s: %.2f Gb/s\n", what, 8e-9 * bytes / (seconds() - start));
 }
 
-/* A connection from the client to the Agent through the published port; the Agent sees who it is. */
+/*
+ * A connection from the client to the Agent through the published port; the Agent sees who it is.
+ */
 static void connect_pair(int *ret_client, int *ret_agent)
 {
 	KK_CLEANUP_CLOSE int listener = open_socket(AGENT, SOCK_STREAM, 22);
@@ -346,11 +351,18 @@ static void restart_and_change(void)
 {
 	static uint32_t turn;
 	struct kk_listener l[2] = {
-		{.protocol = IPPROTO_TCP, .address = lab.config.address, .port = 2222,
-		 .agent_address = ip4("10.1.0.100"), .agent_port = 22, .service = 1},
-		{.protocol = IPPROTO_TCP, .address = lab.config.address,
-		 .port = (uint16_t)(3000 + turn), .agent_address = ip4("10.2.0.100"),
-		 .agent_port = 80, .service = 100 + turn},
+		{.protocol = IPPROTO_TCP,
+		 .address = lab.config.address,
+		 .port = 2222,
+		 .agent_address = ip4("10.1.0.100"),
+		 .agent_port = 22,
+		 .service = 1},
+		{.protocol = IPPROTO_TCP,
+		 .address = lab.config.address,
+		 .port = (uint16_t)(3000 + turn),
+		 .agent_address = ip4("10.2.0.100"),
+		 .agent_port = 80,
+		 .service = 100 + turn},
 	};
 	struct kk_err err = {0};
 
@@ -390,17 +402,19 @@ static void test_udp(void **state)
 		ssize_t size = (ssize_t)sizes[i];
 
 		memset(sent, (int)i + 'a', sizeof(sent));
-		assert_int_equal(sendto(client, sent, sizes[i], 0, (struct sockaddr *)&to,
-					sizeof(to)), size);
-		assert_int_equal(recvfrom(agent, got, sizeof(got), 0, (struct sockaddr *)&peer,
-					  &len), size);
+		assert_int_equal(
+			sendto(client, sent, sizes[i], 0, (struct sockaddr *)&to, sizeof(to)),
+			size);
+		assert_int_equal(
+			recvfrom(agent, got, sizeof(got), 0, (struct sockaddr *)&peer, &len), size);
 		assert_memory_equal(sent, got, sizes[i]);
 		assert_int_equal(peer.sin_addr.s_addr, ip4("198.51.100.7").s_addr);
 		assert_int_equal(peer.sin_port, htons(5000));
 		assert_int_equal(sendto(agent, got, sizes[i], 0, (struct sockaddr *)&peer, len),
 				 size);
-		assert_int_equal(recvfrom(client, got, sizeof(got), 0, (struct sockaddr *)&peer,
-					  &len), size);
+		assert_int_equal(
+			recvfrom(client, got, sizeof(got), 0, (struct sockaddr *)&peer, &len),
+			size);
 		assert_memory_equal(sent, got, sizes[i]);
 		assert_memory_equal(&peer, &to, sizeof(to));
 	}
@@ -420,8 +434,9 @@ static void test_udp_gso(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(sent); i++)
 		memset(sent[i], (int)i + '0', sizeof(sent[i]));
 	for (int way = 0; way < 2; way++) {
-		assert_int_equal(setsockopt(ends[way], IPPROTO_UDP, UDP_SEGMENT, &segment,
-					    sizeof(segment)), 0);
+		assert_int_equal(
+			setsockopt(ends[way], IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)),
+			0);
 		assert_int_equal(sendto(ends[way], sent, sizeof(sent), 0,
 					(struct sockaddr *)(way ? &peer : &to), sizeof(to)),
 				 sizeof(sent));
@@ -429,7 +444,8 @@ static void test_udp_gso(void **state)
 			socklen_t len = sizeof(peer);
 
 			assert_int_equal(recvfrom(ends[!way], got, sizeof(got), 0,
-						  (struct sockaddr *)&peer, &len), segment);
+						  (struct sockaddr *)&peer, &len),
+					 segment);
 			assert_memory_equal(got, sent[i], sizeof(sent[i]));
 		}
 	}
@@ -456,9 +472,9 @@ static void test_nothing_else_passes(void **state)
 	static const struct {
 		const char *address, *reason;
 	} ways[] = {
-		{"10.1.0.1", "unsolicited"},	/* the gateway */
-		{"198.51.100.1", "isolated"},	/* its public address */
-		{"10.2.0.100", "isolated"},	/* another Agent */
+		{"10.1.0.1", "unsolicited"},	   /* the gateway */
+		{"198.51.100.1", "isolated"},	   /* its public address */
+		{"10.2.0.100", "isolated"},	   /* another Agent */
 		{"198.51.100.7", "not_published"}, /* the internet */
 	};
 	struct timeval no_patience = {.tv_usec = 100000};
@@ -474,12 +490,16 @@ static void test_nothing_else_passes(void **state)
 		assert_int_equal(sendto(agent, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
 		assert_true(counter(ways[i].reason).packets > before);
 	}
-	assert_int_equal(setsockopt(datagrams, SOL_SOCKET, SO_RCVTIMEO, &no_patience,
-				    sizeof(no_patience)), 0);
+	assert_int_equal(
+		setsockopt(datagrams, SOL_SOCKET, SO_RCVTIMEO, &no_patience, sizeof(no_patience)),
+		0);
 	assert_int_equal(recv(datagrams, &byte, 1, 0), -1);
 }
 
-/* Agents are not to be had from outside, not even by a neighbour who routes their addresses by way of us. */
+/*
+ * Agents are not to be had from outside, not even by a neighbour who routes their addresses by way
+ * of us.
+ */
 static void test_agents_are_hidden(void **state)
 {
 	uint64_t before = counter("pool_destination").packets;

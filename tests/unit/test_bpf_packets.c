@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The tc programs under BPF_PROG_TEST_RUN: the packet cases, and a stream of mutated packets that has to
- * fare there as in user space, byte for byte. Needs root.
+ * The tc programs under BPF_PROG_TEST_RUN: the packet cases, and a stream of mutated packets that
+ * has to fare there as in user space, byte for byte. Needs root.
  */
 #include "packet_cases.h"
 
@@ -16,7 +16,7 @@
 #include "kk_tc.skel.h"
 
 #ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
-#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2) /* Linux 6.15 */
+#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2) /* younger than some headers */
 #endif
 
 #define STREAM_PACKETS 200000
@@ -88,8 +88,9 @@ static enum kk_verdict verdict_of(uint32_t action, enum kk_direction direction)
 }
 
 /*
- * The kernel takes 14 bytes for an Ethernet header. The public program gets one, of the right protocol and
- * addressed to the device (lo: zero). The tunnel's program gets its packet bare, as from a layer-3 device.
+ * The kernel takes 14 bytes for an Ethernet header. The public program gets one, of the right
+ * protocol and addressed to the device (lo: zero). The tunnel's program gets its packet bare, as
+ * from a layer-3 device.
  */
 static int test_run(struct bpf_host *host, enum kk_direction direction, const struct packet *in,
 		    uint8_t *out, uint32_t *out_len, uint32_t *action, uint32_t flags)
@@ -100,9 +101,16 @@ static int test_run(struct bpf_host *host, enum kk_direction direction, const st
 	uint32_t link = direction == KK_INBOUND ? ETH_HLEN : 0;
 	uint8_t frame[PACKET_MAX + ETH_HLEN];
 	struct __sk_buff ctx = {.gso_size = in->gso_size};
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = link + in->len,
-		    .data_out = out, .data_size_out = PACKET_MAX + ETH_HLEN, .ctx_in = &ctx,
-		    .ctx_size_in = sizeof(ctx), .flags = flags, );
+	struct bpf_test_run_opts opts = {
+		.sz = sizeof(opts),
+		.data_in = frame,
+		.data_size_in = link + in->len,
+		.data_out = out,
+		.data_size_out = PACKET_MAX + ETH_HLEN,
+		.ctx_in = &ctx,
+		.ctx_size_in = sizeof(ctx),
+		.flags = flags,
+	};
 
 	memcpy(frame, ethernet, link);
 	memcpy(frame + link, in->data, in->len);
@@ -145,8 +153,9 @@ static void host_run(struct bpf_host *host, enum kk_direction direction, const s
 }
 
 /*
- * What the kernel lets BPF_PROG_TEST_RUN have: a byte behind what it takes for the Ethernet header, and a whole
- * header of the protocol that it finds there. With a bare packet that is part of the source address.
+ * What the kernel lets BPF_PROG_TEST_RUN have: a byte behind what it takes for the Ethernet header,
+ * and a whole header of the protocol that it finds there. With a bare packet that is part of the
+ * source address.
  */
 static bool can_run(enum kk_direction direction, const struct packet *in)
 {
@@ -190,15 +199,18 @@ static void test_cases(void **state)
 }
 
 /*
- * Of a packet without a checksum the kernel leaves the sum as it is, and no receiver looks at it; with a packet
- * that it shortens it forgets the sum. The test run looks all the same.
+ * Of a packet without a checksum the kernel leaves the sum as it is, and no receiver looks at it;
+ * with a packet that it shortens it forgets the sum. The test run looks all the same.
  */
 static bool loses_its_sum(const char *name)
 {
 	return strstr(name, "without a checksum") || strstr(name, "padding");
 }
 
-/* Packets whose checksum the device has summed up whole: the kernel itself checks that the sum is still right. */
+/*
+ * Packets whose checksum the device has summed up whole: the kernel itself checks that the sum is
+ * still right.
+ */
 static void test_checksum_complete(void **state)
 {
 	json_t *doc = load_cases();
@@ -221,7 +233,8 @@ static void test_checksum_complete(void **state)
 		r = test_run(&host, c.direction, &c.in, out, &len, &action,
 			     BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
 		if (r == -EINVAL && n == 0) {
-			print_message("skipped: this kernel's BPF_PROG_TEST_RUN has no CHECKSUM_COMPLETE\n");
+			print_message(
+				"skipped: BPF_PROG_TEST_RUN here has no CHECKSUM_COMPLETE\n");
 			host_clean(&host);
 			json_decref(doc);
 			skip();
@@ -286,8 +299,8 @@ static void mutate_field(struct stream *s, struct packet *p)
 		p->data[9] = protocols[draw(s, ARRAY_SIZE(protocols))];
 		break;
 	case 5:
-		memcpy(p->data + (draw(s, 2) ? 12 : 16),
-		       addresses[draw(s, ARRAY_SIZE(addresses))], 4);
+		memcpy(p->data + (draw(s, 2) ? 12 : 16), addresses[draw(s, ARRAY_SIZE(addresses))],
+		       4);
 		break;
 	case 6:
 		put16(p, l4 + draw(s, 2) * 2, ports[draw(s, ARRAY_SIZE(ports))]);
@@ -335,9 +348,8 @@ static void compare_hosts(struct bpf_host *host, struct kk_user *user, enum kk_d
 	print_packet("in  ", in);
 	print_packet("bpf ", &theirs.packet);
 	print_packet("user", &ours.packet);
-	fail_msg("%s: %s at tc, %s in user space",
-		 direction == KK_INBOUND ? "inbound" : "outbound", kk_reason_name(theirs.reason),
-		 kk_reason_name(ours.reason));
+	fail_msg("%s: %s at tc, %s in user space", direction == KK_INBOUND ? "inbound" : "outbound",
+		 kk_reason_name(theirs.reason), kk_reason_name(ours.reason));
 }
 
 static void stream_init(struct stream *s, const json_t *world_obj)
@@ -348,8 +360,9 @@ static void stream_init(struct stream *s, const json_t *world_obj)
 	s->random = 0x9e3779b97f4a7c15;
 	s->cases = calloc(json_array_size(cases), sizeof(*s->cases));
 	assert_non_null(s->cases);
-	json_array_foreach(cases, i, obj)
+	json_array_foreach(cases, i, obj) {
 		case_of(world_obj, obj, &s->cases[s->n++]);
+	}
 }
 
 static void test_mutated_stream(void **state)

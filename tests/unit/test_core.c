@@ -49,11 +49,13 @@ static void test_every_reason_has_a_case(void **state)
 	size_t i, j;
 
 	(void)state;
-	json_array_foreach(json_object_get(doc, "worlds"), i, world_obj)
-		json_array_foreach(json_object_get(world_obj, "cases"), j, obj)
+	json_array_foreach(json_object_get(doc, "worlds"), i, world_obj) {
+		json_array_foreach(json_object_get(world_obj, "cases"), j, obj) {
 			for (int reason = 0; reason < KK_REASON_MAX; reason++)
 				if (strcmp(text_of(obj, "reason"), kk_reason_name(reason)) == 0)
 					seen[reason] = true;
+		}
+	}
 	for (int reason = 0; reason < KK_REASON_MAX; reason++)
 		if (!seen[reason])
 			fail_msg("no case for %s", kk_reason_name(reason));
@@ -78,7 +80,10 @@ static uint16_t sum(const uint8_t *data, size_t len)
 	return (uint16_t)total;
 }
 
-/* Corrected and made afresh are the same, whatever changes, as long as anything in the data is not zero. */
+/*
+ * Corrected and made afresh are the same, whatever changes, as long as anything in the data is not
+ * zero.
+ */
 static void test_checksum_against_whole_sums(void **state)
 {
 	uint8_t data[20];
@@ -102,15 +107,19 @@ static void test_checksum_against_whole_sums(void **state)
 }
 
 /*
- * With CHECKSUM_PARTIAL the field holds the sum of the pseudo header, which the device completes: after the
- * rewrite it has to be that of the new one, and the port has no part in it.
+ * With CHECKSUM_PARTIAL the field holds the sum of the pseudo header, which the device completes:
+ * after the rewrite it has to be that of the new one, and the port has no part in it.
  */
 static void test_partial_checksum(void **state)
 {
 	struct packet_world world = {
-		.settings = {.address = htonl(0xc6336401), .pool = htonl(0x0a000000),
+		.settings = {.address = htonl(0xc6336401),
+			     .pool = htonl(0x0a000000),
 			     .pool_mask = htonl(0xff000000)},
-		.listeners = {{.protocol = KK_TCP, .port = 443, .agent_port = 8443, .service = 1,
+		.listeners = {{.protocol = KK_TCP,
+			       .port = 443,
+			       .agent_port = 8443,
+			       .service = 1,
 			       .agent_address.s_addr = htonl(0x0a010064)}},
 		.n_listeners = 1,
 	};
@@ -118,8 +127,12 @@ static void test_partial_checksum(void **state)
 	struct {
 		struct kk_ip4 ip;
 		uint8_t tcp[20];
-	} p = {.ip = {.version_ihl = 0x45, .total = htons(40), .ttl = 9, .protocol = KK_TCP,
-		      .source = htonl(0xcb007107), .dest = htonl(0xc6336401)},
+	} p = {.ip = {.version_ihl = 0x45,
+		      .total = htons(40),
+		      .ttl = 9,
+		      .protocol = KK_TCP,
+		      .source = htonl(0xcb007107),
+		      .dest = htonl(0xc6336401)},
 	       .tcp = {[2] = 443 >> 8, [3] = 443 & 0xff, [12] = 0x50, [13] = 0x10}};
 	struct kk_user_packet packet = {.data = (uint8_t *)&p, .len = sizeof(p), .partial = true};
 	uint8_t pseudo[12] = {[9] = KK_TCP, [11] = 20};

@@ -3,11 +3,15 @@
 #include "kk_test.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/mount.h>
+#include <time.h>
 
 #include <systemd/sd-event.h>
 
 #include "link/link.h"
+#include "net/net.h"
 #include "util/cleanup.h"
 #include "util/json.h"
 #include "util/log.h"
@@ -282,6 +286,14 @@ static void silent(struct server *s)
 		accept(s->listener, NULL, NULL);
 }
 
+static uint64_t monotonic_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 static int on_turn(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct node *n = userdata;
@@ -312,12 +324,72 @@ static void test_never_blocks(void **state)
 	server_kill(&n.server);
 }
 
+/* ---- a name server that is silent ---- */
+
+/* A machine of our own whose name server takes questions and answers none. Returns false without root. */
+static bool enter_silent_world(void)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x7f000035)};
+	static const char text[] = "nameserver 127.0.0.53\noptions timeout:5 attempts:2\n";
+	char path[] = "/tmp/kk-test-link-XXXXXX";
+	int fd;
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
+		return false;
+	server_check(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	fd = mkstemp(path);
+	server_check(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+	server_check(mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0);
+	unlink(path);
+	server_check(kk_net_link_set("lo", true, 0, NULL) == 0);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	server_check(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	return true;
+}
+
+/* In a child, which has left the machine: what ending a try costs while its name is being looked up. */
+static void end_in_silence(void)
+{
+	struct node n;
+	uint64_t before, after;
+
+	if (!enter_silent_world())
+		_exit(77);
+	node_start(&n, silent);
+	strcpy(n.identity.url, "https://control.example:8443");
+	run_for(&n, 0.3);
+	before = monotonic_us();
+	kk_link_free(n.link);
+	after = monotonic_us();
+	server_kill(&n.server);
+	server_check(after - before < 500000);
+	_exit(0);
+}
+
+static void test_silent_name_server(void **state)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		end_in_silence();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+		print_message("skipped: only root can have a name server of its own\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life),	     cmocka_unit_test(test_revoked),
 		cmocka_unit_test(test_bad_answers),  cmocka_unit_test(test_wrong_pin),
-		cmocka_unit_test(test_never_blocks),
+		cmocka_unit_test(test_never_blocks), cmocka_unit_test(test_silent_name_server),
 	};
 
 	kk_log_init("test_link", getenv("KK_DEBUG") ? LOG_DEBUG : LOG_INFO);

@@ -369,6 +369,71 @@ static void test_copy(void **state)
 	assert_non_null(kk_config_agent(&two, 3));
 }
 
+static void check_order(const int64_t *ids, size_t n, size_t size)
+{
+	for (size_t i = 1; i < n; i++)
+		assert_true(ids[(i - 1) * size / sizeof(*ids)] < ids[i * size / sizeof(*ids)]);
+}
+
+/* What a daemon relies on, whatever the message was. */
+static void check_config(const struct kk_config *config)
+{
+	assert_true(config->generation > 0 && config->epoch[0]);
+	check_order(&config->agents->id, config->n_agents, sizeof(*config->agents));
+	check_order(&config->services->id, config->n_services, sizeof(*config->services));
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct kk_service *s = &config->services[i];
+
+		assert_true(s->port && s->agent_port);
+		assert_int_equal(kk_parse_name("name", s->name, NULL), 0);
+		if (config->self.subnet.len)
+			assert_true(s->target[0]);
+		else
+			assert_non_null(kk_config_agent(config, s->agent));
+	}
+}
+
+/* Damaged messages are refused or make a sound configuration; the sanitized build sees the rest. */
+static void damage(const struct kk_config *old, const char *text, int *taken)
+{
+	char copy[2048];
+	size_t len = strlen(text);
+
+	assert_true(len < sizeof(copy));
+	for (int round = 0; round < 4000; round++) {
+		KK_CLEANUP(kk_config_clean) struct kk_config config = {0};
+		KK_CLEANUP_JSON json_t *msg = NULL;
+
+		memcpy(copy, text, len);
+		for (int i = rand() % 4; i >= 0; i--)
+			copy[(size_t)rand() % len] = "0123456789\"{}[]:,.-eat/=u"[rand() % 26];
+		msg = kk_json_parse(copy, len, NULL);
+		if (!msg || kk_config_next(old, msg, &config, NULL) < 0)
+			continue;
+		check_config(&config);
+		(*taken)++;
+	}
+}
+
+static void test_damaged(void **state)
+{
+	KK_CLEANUP(kk_config_clean) struct kk_config one = {0};
+	int taken = 0;
+
+	(void)state;
+	srand(1);
+	snapshot(&one);
+	damage(&one, SNAPSHOT(GATEWAY_SELF, LISTS), &taken);
+	damage(&one, AGENT_SNAPSHOT("198.51.100.1:51820", "nas.lan:80"), &taken);
+	damage(&one,
+	       DELTA(4, 6,
+		     ",\"put\":{\"services\":[" SSH "],\"agents\":[" AGENT1 "]},"
+		     "\"remove\":{\"services\":[5,99],\"agents\":[2]}"),
+	       &taken);
+	/* Some damage is harmless: otherwise this test looked at nothing. */
+	assert_in_range(taken, 100, 11000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -385,6 +450,7 @@ int main(void)
 		cmocka_unit_test(test_bad_agent_objects),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_damaged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,5 +36,8 @@ class Rest:
         """All that can be changed."""
         lists = ("gateways", "agents", "services", "join-tokens", "api-keys")
         state = {name: self.call("GET", f"/api/v1/{name}")[1]["items"] for name in lists}
+        for node in state["gateways"] + state["agents"]:
+            # How far a node is on its way is not what is configured.
+            del node["acked_generation"], node["connected"]
         state["generation"] = self.call("GET", "/api/v1/status")[1]["generation"]
         return state

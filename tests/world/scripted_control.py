@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Control as far as one gateway sees it, saying what a test tells it to say, also what Control never would.
+"""Control as far as one node sees it, saying what a test tells it to say, also what Control never would.
 
 Speaks doc/protocol.md: the join, and one WebSocket (RFC 6455) whose messages wait in a queue for the test.
 """
@@ -28,7 +28,8 @@ def _read(stream, length):
 
 
 class ScriptedControl:
-    def __init__(self, namespace, address, port, directory):
+    def __init__(self, namespace, address, port, directory, role="gateway", node="gw"):
+        self.role, self.node = role, node
         self.url = f"https://{address}:{port}"
         self.key = "kkn_" + base64.urlsafe_b64encode(b"n" * 32).decode().rstrip("=")
         self.joins = []
@@ -39,8 +40,9 @@ class ScriptedControl:
             self._listener = socket.create_server((address, port))
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def token(self, node="gw", role="gateway", secret="c2VjcmV0"):
-        text = json.dumps({"url": self.url, "pin": self.pin, "secret": secret, "role": role, "node": node})
+    def token(self, node=None, role=None, secret="c2VjcmV0"):
+        text = json.dumps({"url": self.url, "pin": self.pin, "secret": secret, "role": role or self.role,
+                           "node": node or self.node})
         return "kkj1." + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     def close(self):
@@ -114,7 +116,7 @@ class ScriptedControl:
 
     def _join(self, line, stream, headers):
         self.joins.append(json.loads(_read(stream, int(headers["content-length"]))))
-        _answer(line, 200, {"role": "gateway", "id": 1, "name": "gw", "key": self.key, "epoch": "e1"})
+        _answer(line, 200, {"role": self.role, "id": 1, "name": self.node, "key": self.key, "epoch": "e1"})
 
     def _listen(self, line, stream):
         while True:

@@ -82,6 +82,8 @@ class Echo:
         while True:
             try:
                 datagram, sender = self.udp.recvfrom(65536)
+                if sender is None:  # shut down
+                    return
                 self.udp.sendto(self.greeting + datagram, sender)
             except OSError:
                 return

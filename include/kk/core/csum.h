@@ -21,9 +21,9 @@ KK_INLINE __u16 kk_csum_fold(__u32 sum)
 }
 
 /*
- * The checksum @check (as it is in the packet) after a field of it changed @from to @to, both as they are in
- * the packet. The 32-bit complements keep the sum from being all zero, so that the result is never the
- * second form of zero (0xffff), as with a checksum made afresh.
+ * The checksum @check (as it is in the packet) after a field of it changed @from to @to, both as
+ * they are in the packet. The 32-bit complements keep the sum from being all zero, so that the
+ * result is never the second form of zero (0xffff), as with a checksum made afresh.
  */
 KK_INLINE __be16 kk_csum_replace(__be16 check, __u32 from, __u32 to)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * What a host supplies. It defines struct kk_packet as it likes and these functions, then includes
- * <kk/core/forward.h>. Offsets are in bytes from the network header. Functions that return int return 0, or a
- * negative number when the bytes are not there or memory is short.
+ * <kk/core/forward.h>. Offsets are in bytes from the network header. Functions that return int
+ * return 0, or a negative number when the bytes are not there or memory is short.
  */
 #ifndef KK_CORE_ENV_H
 #define KK_CORE_ENV_H
@@ -21,16 +21,19 @@ KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from
 /* Cuts the packet to @len bytes. */
 KK_INLINE int kk_env_trim(struct kk_packet *pkt, __u32 len);
 /*
- * Corrects the transport checksum at @offset for a field that changed @from to @to (@size 2 or 4 bytes, in
- * network byte order): kk_csum_replace(), or less where the packet's checksum is still to be completed by
- * the device (CHECKSUM_PARTIAL covers the pseudo header alone). With KK_CSUM_ZERO_IS_NONE a checksum of 0 stays.
+ * Corrects the transport checksum at @offset for a field that changed @from to @to (@size 2 or 4
+ * bytes, in network byte order): kk_csum_replace(), or less where the packet's checksum is still to
+ * be completed by the device (CHECKSUM_PARTIAL covers the pseudo header alone). With
+ * KK_CSUM_ZERO_IS_NONE a checksum of 0 stays.
  */
 KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32 to, __u32 size,
 			  __u32 flags);
 #define KK_CSUM_PSEUDO	     1 /* the field is part of the pseudo header */
 #define KK_CSUM_ZERO_IS_NONE 2 /* UDP, RFC 768 */
 
-/* Readies a rewritten packet for the link that it leaves by in @direction (room for a header, say). */
+/*
+ * Readies a rewritten packet for the link that it leaves by in @direction (room for a header, say).
+ */
 KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction);
 
 KK_INLINE struct kk_settings kk_env_settings(const struct kk_packet *pkt);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The forwarding core: parse, match, decide, rewrite; the same in every host. Stateless: what happens to a
- * packet depends on it, the settings and the tables alone. IPv4 with TCP and UDP.
- * A header checksum that was wrong stays wrong: whoever receives the packet notices.
+ * The forwarding core: parse, match, decide, rewrite; the same in every host. Stateless: what
+ * happens to a packet depends on it, the settings and the tables alone. IPv4 with TCP and UDP. A
+ * header checksum that was wrong stays wrong: whoever receives the packet notices.
  */
 #ifndef KK_CORE_FORWARD_H
 #define KK_CORE_FORWARD_H
@@ -70,7 +70,9 @@ KK_INLINE enum kk_reason kk_decide_answer(const struct kk_packet *pkt, struct kk
 	}
 }
 
-/* From the tunnel. Nothing goes on but the answers of published ports and answers to this gateway. */
+/*
+ * From the tunnel. Nothing goes on but the answers of published ports and answers to this gateway.
+ */
 KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, struct kk_flow *flow,
 					    struct kk_next *next)
 {
@@ -106,13 +108,15 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, struct 
 		return KK_REASON_MARTIAN;
 	if (flow->ip.ttl <= 1)
 		return KK_REASON_TTL;
-	*next = (struct kk_next){.address = set.address, .port = from.port, .service = from.service};
+	*next = (struct kk_next){
+		.address = set.address, .port = from.port, .service = from.service};
 	return KK_REASON_OUTBOUND;
 }
 
 /*
- * Decides about @pkt, rewrites it if it is to be forwarded, and counts it. kk_verdict() of the result says
- * what the host is to do. A packet that is not forwarded is unchanged, except for KK_REASON_HOST.
+ * Decides about @pkt, rewrites it if it is to be forwarded, and counts it. kk_verdict() of the
+ * result says what the host is to do. A packet that is not forwarded is unchanged, except for
+ * KK_REASON_HOST.
  */
 KK_INLINE enum kk_reason kk_forward(struct kk_packet *pkt, enum kk_direction direction)
 {

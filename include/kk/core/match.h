@@ -11,8 +11,9 @@ KK_INLINE int kk_in_pool(const struct kk_settings *set, __be32 address)
 }
 
 /*
- * No unicast address of the internet: this network, loopback, link-local (there clouds serve a machine's
- * secrets), multicast and beyond (RFC 6890). The stack would have refused them, but it does not see them.
+ * No unicast address of the internet: this network, loopback, link-local (there clouds serve a
+ * machine's secrets), multicast and beyond (RFC 6890). The stack would have refused them, but it
+ * does not see them.
  */
 KK_INLINE int kk_is_martian(__be32 address)
 {
@@ -36,8 +37,8 @@ KK_INLINE int kk_has_ports(const struct kk_flow *flow)
 KK_INLINE union kk_destination kk_match_destination(const struct kk_packet *pkt,
 						    const struct kk_flow *flow)
 {
-	return kk_env_listener(pkt, kk_listener_index(flow->ip.protocol,
-						      KK_HOST16(flow->port.dest)));
+	return kk_env_listener(pkt,
+			       kk_listener_index(flow->ip.protocol, KK_HOST16(flow->port.dest)));
 }
 
 /* The public port that an Agent's packet comes from; port 0: it is not published. */
@@ -57,8 +58,8 @@ KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, const st
 }
 
 /*
- * Without any state: can this be the answer to a connection that the other side opened? A segment that
- * opens one has SYN and no ACK; every other one has ACK or RST (RFC 9293 section 3.10.7).
+ * Without any state: can this be the answer to a connection that the other side opened? A segment
+ * that opens one has SYN and no ACK; every other one has ACK or RST (RFC 9293 section 3.10.7).
  */
 KK_INLINE int kk_tcp_answers(const struct kk_flow *flow)
 {

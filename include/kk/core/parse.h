@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* The packet's headers, as far as forwarding needs them, with every length checked against the others. */
+/*
+ * The packet's headers, as far as forwarding needs them, with every length checked against the
+ * others.
+ */
 #ifndef KK_CORE_PARSE_H
 #define KK_CORE_PARSE_H
 
@@ -7,8 +10,8 @@
 
 struct kk_flow {
 	struct kk_ip4 ip;
-	__u32 len;	/* of the IP packet, without link padding */
-	__u32 l4;	/* offset of the transport header */
+	__u32 len; /* of the IP packet, without link padding */
+	__u32 l4;  /* offset of the transport header */
 	struct {
 		__be16 source, dest;
 	} port;
@@ -22,7 +25,7 @@ struct kk_flow {
 enum kk_parsed {
 	KK_PARSED,
 	KK_PARSED_NOT_IP4,
-	KK_PARSED_BAD,	 /* only flow->ip is filled, and no field of it to be relied on but the addresses */
+	KK_PARSED_BAD, /* flow->ip is filled, but of it only the addresses are to be relied on */
 };
 
 KK_INLINE enum kk_parsed kk_parse_ip4(const struct kk_packet *pkt, struct kk_flow *flow)
@@ -79,7 +82,10 @@ KK_INLINE int kk_parse_tcp(const struct kk_packet *pkt, struct kk_flow *flow)
 	return 0;
 }
 
-/* RFC 768: a length, which counts the header. That of a GSO packet beyond 64 KiB does not fit and is 0. */
+/*
+ * RFC 768: a length, which counts the header. That of a GSO packet beyond 64 KiB does not fit and
+ * is 0.
+ */
 KK_INLINE int kk_parse_udp(const struct kk_packet *pkt, const struct kk_flow *flow)
 {
 	__be16 field;

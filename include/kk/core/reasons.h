@@ -1,38 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * Every packet leaves the core with exactly one reason, and is counted once under it. The reason decides
- * the verdict, so the two cannot disagree.
+ * Every packet leaves the core with exactly one reason, and is counted once under it. The reason
+ * decides the verdict, so the two cannot disagree.
  */
 #ifndef KK_CORE_REASONS_H
 #define KK_CORE_REASONS_H
 
 #include <kk/core/types.h>
 
-#define KK_VERDICTS(X)                                                  \
-	X(PASS, "pass")		/* untouched, on to the host's stack */ \
-	X(TO_TUNNEL, "tunnel")	/* rewritten, to the Agent */           \
-	X(TO_NIC, "nic")	/* rewritten, to the client */          \
+/* clang-format off */
+#define KK_VERDICTS(X)                                                                         \
+	X(PASS, "pass")		/* untouched, on to the host's stack */                               \
+	X(TO_TUNNEL, "tunnel")	/* rewritten, to the Agent */                                   \
+	X(TO_NIC, "nic")	/* rewritten, to the client */                                        \
 	X(DROP, "drop")
 
 /* X(name, verdict, text) */
-#define KK_REASONS(X)                                                                              \
-	X(INBOUND, TO_TUNNEL, "inbound")	/* to a published port */                           \
-	X(OUTBOUND, TO_NIC, "outbound")		/* answer of a published port */                    \
-	X(NOT_OURS, PASS, "not_ours")		/* nothing is published there */                    \
-	X(FRAGMENT, PASS, "fragment")		/* to the public address; the stack reassembles */  \
-	X(ANSWER, PASS, "answer")		/* from an Agent to its gateway, which had asked */ \
-	X(MALFORMED, DROP, "malformed")		/* a length or header field that cannot be */       \
-	X(TTL, DROP, "ttl")			/* used up on the way here */                       \
-	X(MARTIAN, DROP, "martian")		/* peer is no unicast address of the internet */    \
-	X(POOL_DESTINATION, DROP, "pool_destination") /* from outside, addressed to an Agent */     \
-	X(POOL_SOURCE, DROP, "pool_source")	/* from outside, in an Agent's name */              \
-	X(SPOOFED, DROP, "spoofed")		/* from the tunnel, not in an Agent's name */       \
-	X(ISOLATED, DROP, "isolated")		/* from an Agent to another one or to a gateway */  \
-	X(UNSOLICITED, DROP, "unsolicited")	/* an Agent opens where it may only answer */       \
-	X(NOT_PUBLISHED, DROP, "not_published")	/* from an Agent, but from no published port */     \
-	X(AGENT_FRAGMENT, DROP, "agent_fragment") /* from an Agent: its port cannot be known */     \
-	X(NOT_IP4, DROP, "not_ip4")		/* from the tunnel */                               \
-	X(HOST, DROP, "host")			/* the host could not do a step, memory was short */
+#define KK_REASONS(X)                                                                          \
+	X(INBOUND, TO_TUNNEL, "inbound")              /* to a published port */                \
+	X(OUTBOUND, TO_NIC, "outbound")               /* answer of a published port */         \
+	X(NOT_OURS, PASS, "not_ours")                 /* nothing is published there */         \
+	X(FRAGMENT, PASS, "fragment")                 /* to the public address */              \
+	X(ANSWER, PASS, "answer")                     /* from an Agent; its gateway had asked */ \
+	X(MALFORMED, DROP, "malformed")               /* a length that cannot be */            \
+	X(TTL, DROP, "ttl")                           /* used up on the way here */            \
+	X(MARTIAN, DROP, "martian")                   /* peer is no address of the internet */ \
+	X(POOL_DESTINATION, DROP, "pool_destination") /* from outside, addressed to an Agent */ \
+	X(POOL_SOURCE, DROP, "pool_source")           /* from outside, in an Agent's name */   \
+	X(SPOOFED, DROP, "spoofed")                   /* from the tunnel, not in an Agent's name */ \
+	X(ISOLATED, DROP, "isolated")                 /* from an Agent to another, or a gateway */ \
+	X(UNSOLICITED, DROP, "unsolicited")           /* an Agent opens where it may only answer */ \
+	X(NOT_PUBLISHED, DROP, "not_published")       /* from an Agent, no published port */   \
+	X(AGENT_FRAGMENT, DROP, "agent_fragment")     /* from an Agent: which port? */         \
+	X(NOT_IP4, DROP, "not_ip4")                   /* from the tunnel */                    \
+	X(HOST, DROP, "host")                         /* memory was short, say */
 
 enum kk_verdict {
 #define X(name, text) KK_##name,
@@ -46,13 +47,14 @@ enum kk_reason {
 #undef X
 	KK_REASON_MAX
 };
+/* clang-format on */
 
 /* A switch over constants: where the reason is known at compile time nothing of it remains. */
 KK_INLINE enum kk_verdict kk_verdict(enum kk_reason reason)
 {
 	switch (reason) {
-#define X(name, verdict, text)    \
-	case KK_REASON_##name:    \
+#define X(name, verdict, text)                                                                     \
+	case KK_REASON_##name:                                                                     \
 		return KK_##verdict;
 		KK_REASONS(X)
 #undef X

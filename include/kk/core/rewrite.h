@@ -6,12 +6,14 @@
 #include <kk/core/csum.h>
 #include <kk/core/parse.h>
 
-/* Offset in the IPv4 header from which it is written back: TTL, protocol, checksum, both addresses. */
+/*
+ * Offset in the IPv4 header from which it is written back: TTL, protocol, checksum, both addresses.
+ */
 #define KK_IP4_TAIL 8
 
 KK_INLINE int kk_rewrite_ip4(struct kk_packet *pkt, struct kk_ip4 *ip, __be32 *field, __be32 to)
 {
-	/* TTL is the first byte of its 16-bit word, RFC 1141's case; the protocol beside it cancels out. */
+	/* The TTL is the first byte of its 16-bit word, the protocol beside it cancels out. */
 	ip->check = kk_csum_replace(ip->check, KK_BE16(ip->ttl << 8), KK_BE16((ip->ttl - 1) << 8));
 	ip->check = kk_csum_replace(ip->check, *field, to);
 	ip->ttl--;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * What every host of the forwarding core shares: packet headers as they are on the wire, and the keys and
- * values of the tables. Kernel, BPF and user space see the same bytes, so each layout is asserted.
+ * What every host of the forwarding core shares: packet headers as they are on the wire, and the
+ * keys and values of the tables. Kernel, BPF and user space see the same bytes, so each layout is
+ * asserted.
  */
 #ifndef KK_CORE_TYPES_H
 #define KK_CORE_TYPES_H
@@ -58,16 +59,16 @@ struct kk_settings {
 	__be32 address;	  /* the public address that is managed */
 	__be32 pool;	  /* Agents' addresses ... */
 	__be32 pool_mask; /* ... and which bits of them count */
-	__be32 host;	  /* the gateway's own host part in each Agent's /24; 0: it has no address there */
+	__be32 host;	  /* the gateway's own in each Agent's /24; 0: it has no address there */
 };
 _Static_assert(sizeof(struct kk_settings) == 16, "layout of the settings");
 
 #define KK_AGENT_MASK KK_BE32(0xffffff00) /* an Agent owns a /24 */
 
 /*
- * Table of listeners: an array with one element per protocol and port of the public address, made of one
- * word, so that user space changes an element while packets read it. All zero: nothing is published there.
- * A second public address takes the next KK_LISTENERS_PER_ADDRESS elements.
+ * Table of listeners: an array with one element per protocol and port of the public address, made
+ * of one word, so that user space changes an element while packets read it. All zero: nothing is
+ * published there. A second public address takes the next KK_LISTENERS_PER_ADDRESS elements.
  */
 union kk_destination {
 	__u64 word;
@@ -88,8 +89,8 @@ KK_INLINE __u32 kk_listener_index(__u8 protocol, __u16 port)
 }
 
 /*
- * Table of origins: a hash with the listeners whose Agent port is not their public port. The others are
- * found in the array of listeners by their Agent port, which is the same.
+ * Table of origins: a hash with the listeners whose Agent port is not their public port. The others
+ * are found in the array of listeners by their Agent port, which is the same.
  */
 struct kk_origin_key {
 	__be32 address; /* the Agent's */
@@ -118,14 +119,16 @@ union kk_service_slot {
 _Static_assert(sizeof(union kk_service_slot) == 8, "a service slot is one word");
 
 enum kk_slot_state {
-	KK_SLOT_FRESH,	 /* never used: its counters are zero */
+	KK_SLOT_FRESH, /* never used: its counters are zero */
 	KK_SLOT_USED,
 	KK_SLOT_RETIRED, /* was used: its counters are not zero */
 };
 
 #define KK_SERVICES_MAX 16384
 
-/* Packets as the host hands them over (a GSO packet is one) and bytes from the network header on. */
+/*
+ * Packets as the host hands them over (a GSO packet is one) and bytes from the network header on.
+ */
 struct kk_counter {
 	__u64 packets;
 	__u64 bytes;

@@ -16,7 +16,7 @@ static int set_up(void **state)
 	struct relay *relay = malloc(sizeof(*relay));
 
 	*state = relay;
-	return relay ? relay_init(relay, 1024) : -1;
+	return relay ? relay_init(relay, 1024, 60000) : -1;
 }
 
 static int tear_down(void **state)
