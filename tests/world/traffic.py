@@ -57,8 +57,9 @@ class Echo:
             self.tcp = socket.create_server((address, port))
             self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind((address, port))
-        for serve in (self._serve_tcp, self._serve_udp):
-            threading.Thread(target=serve, daemon=True).start()
+        self.threads = [threading.Thread(target=serve, daemon=True) for serve in (self._serve_tcp, self._serve_udp)]
+        for thread in self.threads:
+            thread.start()
 
     def _serve_tcp(self):
         while True:
@@ -89,12 +90,13 @@ class Echo:
                 return
 
     def close(self):
-        for listener in (self.tcp, self.udp):
+        for listener, thread in zip((self.tcp, self.udp), self.threads):
             # shutdown() wakes the thread that waits in it; an unconnected UDP socket complains about that.
             try:
                 listener.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+            thread.join()
             listener.close()
 
 
