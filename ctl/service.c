@@ -107,8 +107,7 @@ static void print_entries(const json_t *gateways, const json_t *service)
 	const json_t *gateway;
 	size_t i, n = 0;
 
-	json_array_foreach((json_t *)gateways, i, gateway)
-	{
+	json_array_foreach((json_t *)gateways, i, gateway) {
 		if (!json_is_true(json_object_get(gateway, "joined")) || n++ >= GATEWAYS_SHOWN)
 			continue;
 		printf("%s %s:%lld%s", n > 1 ? "," : "", ctl_text(gateway, "address"),
