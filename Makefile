@@ -6,6 +6,7 @@
 #   make check      set-up, then every test (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
+#   make bench-forward  ns per packet of the tc program (root)
 #   make SAN=1      the same with AddressSanitizer and UBSan
 
 VERSION := $(shell cat VERSION)
@@ -57,7 +58,7 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
 
 .DELETE_ON_ERROR:
-.PHONY: all unit-build vm-build unit check check-vm check-bare demo fmt lint clean
+.PHONY: all bench-forward unit-build vm-build unit check check-vm check-bare demo fmt lint clean
 .SECONDARY:
 
 all: $(BINS) $(BPF_OBJ)
@@ -98,6 +99,14 @@ $B/gen/%.skel.h: $B/bpf/%.bpf.o
 $B/unit/%: $B/obj/tests/unit/%.o $(LIB) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $< $(wildcard $B/$(patsubst %/,%,$(dir $*)).a) $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread
+
+# tests/bench/bench_x.c measures; nothing runs it but the one who asks.
+$B/bench/%: $B/obj/tests/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) -lm -lpthread
+
+bench-forward: $B/bench/bench_forward
+	$<
 
 unit-build: $(UNIT)
 

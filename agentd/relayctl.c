@@ -15,6 +15,7 @@
 #include "util/json.h"
 
 #define PATIENCE_S    5 /* for an answer; the relay never waits for anything itself */
+#define LISTENERS_MAX 524288
 #define START_MS      5000
 #define START_STEP_MS 10
 
@@ -202,7 +203,15 @@ static int read_row(const json_t *obj, struct relay_listener *l, struct kk_err *
 	return 0;
 }
 
-/* Adds the rows of one answer; returns 1 when there are more behind them. */
+static bool comes_after(const struct relay_listener *a, const struct relay_listener *b)
+{
+	return a->service > b->service || (a->service == b->service && a->gateway > b->gateway);
+}
+
+/*
+ * Adds the rows of one answer; returns 1 when there are more behind them. The relay meets strangers' bytes and has
+ * no privileges, so it is not believed either: it must not keep us listening for ever.
+ */
 static int append(const json_t *answer, struct relay_listener **items, size_t *n,
 		  struct kk_err *err)
 {
@@ -218,6 +227,9 @@ static int append(const json_t *answer, struct relay_listener **items, size_t *n
 
 		if (r < 0)
 			return r;
+		if (*n >= LISTENERS_MAX || (*n && !comes_after(&bigger[*n], &bigger[*n - 1])))
+			return kk_err_set(err, EBADMSG, NULL,
+					  "the relay's list is out of order or has no end");
 		(*n)++;
 	}
 	return more && json_is_true(json_object_get(answer, "more"));

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "gatewayd/tables.h"
-#include "net/net.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -15,7 +14,7 @@ int gateway_ports(const struct gateway *gw, struct ports *ret, struct kk_err *er
 	struct ports ports;
 	int r;
 
-	r = ports_read(gw->place.address, kk_net_ifindex(gw->place.public_ifname), &ports, err);
+	r = ports_read(gw->place.address, gw->place.ifindex, &ports, err);
 	if (r < 0)
 		return r;
 	if (ports_add(&ports, IPPROTO_UDP, gw->tunnel.now.port) < 0) {
@@ -35,7 +34,7 @@ static int check_ports(const struct gateway *gw, const struct kk_config *next, s
 	n = kk_datapath_list(gw->datapath, &carried, err);
 	if (n < 0)
 		return n;
-	r = ports_read(gw->place.address, kk_net_ifindex(gw->place.public_ifname), &used, err);
+	r = ports_read(gw->place.address, gw->place.ifindex, &used, err);
 	if (r < 0)
 		return r;
 	return tables_check_ports(next, carried, (size_t)n, &used, err);
@@ -86,6 +85,30 @@ static int set_tables(struct gateway *gw, const struct kk_config *config, struct
 	if (r < 0)
 		return r;
 	return kk_datapath_sync(gw->datapath, listeners, config->n_services, err);
+}
+
+int gateway_follow_place(struct gateway *gw, struct kk_err *err)
+{
+	struct place place, old = gw->place;
+	struct kk_datapath *fresh;
+	int r;
+
+	r = place_look_again(gw->options, &old, &place, err);
+	if (r < 0 || (place.ifindex == old.ifindex && place.address.s_addr == old.address.s_addr))
+		return r;
+	kk_warn("interface %s %s, and the data plane follows", place.public_ifname,
+		place.ifindex == old.ifindex ? "has another address" : "was made anew");
+	gw->place = place;
+	if (!gw->datapath)
+		return 0;
+	r = open_datapath(gw, &gw->pool, gw->index, &fresh, err);
+	if (r < 0) {
+		gw->place = old; /* to be tried again */
+		return r;
+	}
+	kk_datapath_close(gw->datapath);
+	gw->datapath = fresh;
+	return set_tables(gw, kk_link_config(gw->link), err);
 }
 
 static int set_tunnel(struct gateway *gw, const struct kk_config *config, struct kk_err *err)

@@ -28,9 +28,13 @@ static int remove_tunnel(const struct options *o, struct kk_err *err)
 
 int gateway_down(const struct options *o, struct kk_err *err)
 {
+	KK_CLEANUP_CLOSE int lock = gateway_lock(o->state, false, err);
 	char public_ifname[IFNAMSIZ];
 	int r;
 
+	/* A daemon that runs would make it all anew. */
+	if (lock < 0 && lock != -ENOENT)
+		return lock;
 	r = place_find_interface(o, public_ifname, err);
 	if (r == 0)
 		r = kk_datapath_remove(o->pin_dir, public_ifname, o->tunnel_interface, err);

@@ -25,8 +25,14 @@ struct gateway {
 	struct kk_link *link;
 	struct kk_httpd *httpd;
 	struct ports ports; /* as they were told to Control last */
-	bool connected;	    /* as it was when last looked at */
+	int complaint; /* errno of what was wrong with the public interface when last looked at */
 };
+
+/*
+ * One daemon a state directory: a descriptor that holds the lock, which goes with the process. -EAGAIN: another
+ * has it. Without @make a lock that nobody ever held is -ENOENT, with no @err.
+ */
+int gateway_lock(const char *state, bool make, struct kk_err *err);
 
 /* Runs until it is told to end. Returns 0 or a negative errno with @err. */
 int gateway_run(const struct options *o, struct kk_err *err);
@@ -37,6 +43,12 @@ int gateway_down(const struct options *o, struct kk_err *err);
 /* Of struct kk_link_config: brings tunnel and tables from @old to @next. @userdata is the struct gateway. */
 int gateway_apply(const struct kk_config *old, const struct kk_config *next, void *userdata,
 		  struct kk_err *err);
+
+/*
+ * Looks whether the public interface was made anew or has another address, and brings the data plane along. It can
+ * be called again after a failure.
+ */
+int gateway_follow_place(struct gateway *gw, struct kk_err *err);
 
 /* Of struct kk_link_config: the fields of a report, or NULL when memory is short. */
 json_t *gateway_report(void *userdata);

@@ -24,32 +24,42 @@ int place_find_interface(const struct options *o, char ifname[IFNAMSIZ], struct 
 	return 0;
 }
 
-static int choose_address(const struct options *o, const struct kk_prefix4 *list, int n,
-			  struct place *place, struct kk_err *err)
+static bool has(const struct kk_prefix4 *list, int n, struct in_addr address)
 {
+	for (int i = 0; i < n; i++)
+		if (list[i].addr.s_addr == address.s_addr)
+			return true;
+	return false;
+}
+
+/* Fills in what @place->public_ifname has; @place->address is kept where it can be. */
+static int look(const struct options *o, struct place *place, struct kk_err *err)
+{
+	KK_CLEANUP_FREE struct kk_prefix4 *list = NULL;
+	int n;
+
+	place->ifindex = kk_net_ifindex(place->public_ifname);
+	n = kk_net_addr_list(place->public_ifname, &list, err);
+	if (n < 0)
+		return n;
 	if (n == 0)
 		return kk_err_set(err, EADDRNOTAVAIL, "address", "interface %s has no IPv4 address",
 				  place->public_ifname);
-	if (!o->address) {
+	if (o->address && !has(list, n, o->managed))
+		return kk_err_set(err, EADDRNOTAVAIL, "address",
+				  "interface %s does not have the address %s", place->public_ifname,
+				  o->address);
+	if (o->address)
+		place->address = o->managed;
+	else if (!has(list, n, place->address))
 		place->address = list[0].addr;
-		return 0;
-	}
-	for (int i = 0; i < n; i++) {
-		if (list[i].addr.s_addr == o->managed.s_addr) {
-			place->address = o->managed;
-			return 0;
-		}
-	}
-	return kk_err_set(err, EADDRNOTAVAIL, "address",
-			  "interface %s does not have the address %s", place->public_ifname,
-			  o->address);
+	return 0;
 }
 
 int place_find(const struct options *o, struct place *ret, struct kk_err *err)
 {
-	KK_CLEANUP_FREE struct kk_prefix4 *list = NULL;
 	struct place place = {0};
-	int n, r;
+	int r;
 
 	r = place_find_interface(o, place.public_ifname, err);
 	if (r < 0)
@@ -58,10 +68,19 @@ int place_find(const struct options *o, struct place *ret, struct kk_err *err)
 		return kk_err_set(err, EINVAL, "tunnel-interface",
 				  "%s cannot be public and tunnel interface at once",
 				  place.public_ifname);
-	n = kk_net_addr_list(place.public_ifname, &list, err);
-	if (n < 0)
-		return n;
-	r = choose_address(o, list, n, &place, err);
+	r = look(o, &place, err);
+	if (r == 0)
+		*ret = place;
+	return r;
+}
+
+int place_look_again(const struct options *o, const struct place *old, struct place *ret,
+		     struct kk_err *err)
+{
+	struct place place = *old;
+	int r;
+
+	r = look(o, &place, err);
 	if (r == 0)
 		*ret = place;
 	return r;

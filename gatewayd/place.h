@@ -9,6 +9,7 @@
 
 struct place {
 	char public_ifname[IFNAMSIZ];
+	int ifindex;		/* of it */
 	struct in_addr address; /* local to that interface */
 };
 
@@ -16,5 +17,11 @@ struct place {
 int place_find_interface(const struct options *o, char ifname[IFNAMSIZ], struct kk_err *err);
 /* Interface and address, both checked to be there. */
 int place_find(const struct options *o, struct place *ret, struct kk_err *err);
+/*
+ * The same interface again, which may have been made anew or have another address since. An address that is
+ * still there stays the managed one.
+ */
+int place_look_again(const struct options *o, const struct place *old, struct place *ret,
+		     struct kk_err *err);
 
 #endif

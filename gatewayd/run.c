@@ -2,17 +2,14 @@
 #include "gatewayd/gateway.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/file.h>
 #include <systemd/sd-daemon.h>
 
 #include "util/cleanup.h"
 #include "util/log.h"
 
-/* How often ports and tunnel are looked at. */
+/* How often ports, tunnel and public interface are looked at. */
 #define WATCH_US (2 * 1000000ull)
 
 /* Exit code of the loop: the tunnel was lost, begin anew. */
@@ -21,22 +18,14 @@
 #define BODY_MAX	1024
 #define CONNECTIONS_MAX 32
 
-/* One daemon a state directory; the lock goes with the process. Returns a descriptor. */
-static int take_lock(const char *state, struct kk_err *err)
+/* An interface or address that is away for a while is worth one line, not one every 2 s. */
+static void watch_place(struct gateway *gw)
 {
-	KK_CLEANUP_CLOSE int fd = -1;
-	char path[PATH_MAX];
+	struct kk_err err = {0};
 
-	if (snprintf(path, sizeof(path), "%s/lock", state) >= (int)sizeof(path))
-		return kk_err_set(err, ENAMETOOLONG, "state", "state: the path is too long");
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return kk_err_set(err, errno, "state", "cannot open %.200s: %s", path,
-				  strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return kk_err_set(err, errno, "state", "another kkgatewayd runs with %.200s",
-				  state);
-	return kk_steal_fd(&fd);
+	if (gateway_follow_place(gw, &err) < 0 && err.code != gw->complaint)
+		kk_error("%s", err.msg);
+	gw->complaint = err.code;
 }
 
 static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
@@ -50,6 +39,7 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 		kk_error("tunnel %s is gone and is made anew", gw->tunnel.ifname);
 		return sd_event_exit(gw->event, AGAIN);
 	}
+	watch_place(gw);
 	if (gateway_ports(gw, &now, &err) < 0)
 		kk_debug("%s", err.msg);
 	else if (!ports_equal(&now, &gw->ports))
@@ -158,7 +148,7 @@ int gateway_run(const struct options *o, struct kk_err *err)
 	r = kk_link_load(o->state, "gateway", &identity, err);
 	if (r < 0)
 		return r;
-	lock = take_lock(o->state, err);
+	lock = gateway_lock(o->state, true, err);
 	if (lock < 0)
 		return lock;
 	kk_info("gateway %s", identity.name);

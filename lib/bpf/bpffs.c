@@ -75,57 +75,65 @@ int kk_bpffs_mkdir(const char *path, struct kk_err *err)
 	return 0;
 }
 
-static int remove_entry(const char *path, struct kk_err *err)
+static int no_room(const char *path, struct kk_err *err)
 {
-	struct stat st;
-
-	if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return kk_bpffs_remove(path, err);
-	if (unlink(path) < 0 && errno != ENOENT)
-		return kk_err_set(err, errno, NULL, "cannot remove %s: %s", path, strerror(errno));
-	return 0;
+	return kk_err_set(err, ENAMETOOLONG, "pin-dir", "path %s is too long", path);
 }
 
-static int remove_entries(const char *path, DIR *dir, struct kk_err *err)
+/* Calls @act with the path of every entry of directory @path whose name begins with @prefix. */
+static int for_each_entry(const char *path, const char *prefix, const char *keep,
+			  int (*act)(const char *path, struct kk_err *err), struct kk_err *err)
 {
 	const struct dirent *entry;
+	char child[PATH_MAX];
+	DIR *dir;
+	int r = 0;
 
-	while ((entry = readdir(dir))) {
-		char child[PATH_MAX];
-		int r;
-
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+	dir = opendir(path);
+	if (!dir && errno == ENOENT)
+		return 0;
+	if (!dir)
+		return kk_err_set(err, errno, "pin-dir", "cannot read %s: %s", path,
+				  strerror(errno));
+	while (r == 0 && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 ||
+		    strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if (snprintf(child, sizeof(child), "%s/%s", path, entry->d_name) >=
 		    (int)sizeof(child))
-			return kk_err_set(err, ENAMETOOLONG, NULL, "path %s is too long", path);
-		r = remove_entry(child, err);
-		if (r < 0)
-			return r;
+			r = no_room(path, err);
+		else if (!keep || strcmp(child, keep) != 0)
+			r = act(child, err);
 	}
+	closedir(dir);
+	return r;
+}
+
+static int remove_pin(const char *path, struct kk_err *err)
+{
+	if (unlink(path) < 0 && errno != ENOENT)
+		return kk_err_set(err, errno, "pin-dir", "cannot remove %s: %s", path,
+				  strerror(errno));
 	return 0;
 }
 
 int kk_bpffs_remove(const char *path, struct kk_err *err)
 {
-	DIR *dir;
-	int r;
+	int r = for_each_entry(path, "", NULL, remove_pin, err);
 
-	dir = opendir(path);
-	if (!dir) {
-		if (errno == ENOENT)
-			return 0;
-		return kk_err_set(err, errno, NULL, "cannot read %s: %s", path, strerror(errno));
-	}
-	if (!is_bpffs(path))
-		r = kk_err_set(err, EINVAL, NULL, "%s is not in a bpffs, nothing in it is removed",
-			       path);
-	else
-		r = remove_entries(path, dir, err);
-	closedir(dir);
 	if (r < 0)
 		return r;
 	if (rmdir(path) < 0 && errno != ENOENT)
-		return kk_err_set(err, errno, NULL, "cannot remove %s: %s", path, strerror(errno));
+		return kk_err_set(err, errno, "pin-dir", "cannot remove %s: %s", path,
+				  strerror(errno));
 	return 0;
+}
+
+int kk_bpffs_remove_all(const char *path, const char *prefix, const char *keep, struct kk_err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && !is_bpffs(path))
+		return kk_err_set(err, EINVAL, "pin-dir", "%s is not in a bpffs", path);
+	return for_each_entry(path, prefix, keep, kk_bpffs_remove, err);
 }

@@ -25,6 +25,7 @@
 
 enum { TUNNEL, PUBLIC, N_LINKS };
 
+/* Programs differ by what their packets begin with, so each interface is of one kind. */
 struct link {
 	char name[IFNAMSIZ];
 	int ifindex;
@@ -52,29 +53,35 @@ static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap
 	return 0;
 }
 
-/* @type: ARPHRD_..., what the program for this interface takes its packets to begin with. */
-static int link_init(struct link *link, const char *ifname, int type, struct kk_err *err)
+static const struct {
+	const char *field; /* as the daemons' option is called */
+	unsigned short type;
+	const char *text;
+} wanted[N_LINKS] = {
+	[TUNNEL] = {"tunnel-interface", ARPHRD_NONE, "layer 3 tunnel (WireGuard or TUN)"},
+	[PUBLIC] = {"public-interface", ARPHRD_ETHER, "Ethernet device"},
+};
+
+static int link_init(struct link *links, int which, const char *ifname, struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const char *field = wanted[which].field;
 	struct ifreq req = {0};
 
 	if (fd < 0)
 		return kk_err_set(err, errno, NULL, "cannot open a socket: %s", strerror(errno));
 	if (strlen(ifname) >= sizeof(req.ifr_name))
-		return kk_err_set(err, ENODEV, "interface", "no interface %s", ifname);
+		return kk_err_set(err, ENODEV, field, "there is no interface %s", ifname);
 	strcpy(req.ifr_name, ifname);
 	if (ioctl(fd, SIOCGIFHWADDR, &req) < 0)
-		return kk_err_set(err, errno, "interface", "interface %s: %s", ifname,
-				  strerror(errno));
-	if (req.ifr_hwaddr.sa_family != type)
-		return kk_err_set(err, EINVAL, "interface", "interface %s is no %s", ifname,
-				  type == ARPHRD_ETHER ? "Ethernet device"
-						       : "layer 3 tunnel (WireGuard or TUN)");
+		return kk_err_set(err, errno, field, "interface %s: %s", ifname, strerror(errno));
+	if (req.ifr_hwaddr.sa_family != wanted[which].type)
+		return kk_err_set(err, EINVAL, field, "interface %s is no %s", ifname,
+				  wanted[which].text);
 	if (ioctl(fd, SIOCGIFINDEX, &req) < 0)
-		return kk_err_set(err, errno, "interface", "interface %s: %s", ifname,
-				  strerror(errno));
-	strcpy(link->name, ifname);
-	link->ifindex = req.ifr_ifindex;
+		return kk_err_set(err, errno, field, "interface %s: %s", ifname, strerror(errno));
+	strcpy(links[which].name, ifname);
+	links[which].ifindex = req.ifr_ifindex;
 	return 0;
 }
 
@@ -96,10 +103,12 @@ static int check_config(const struct kk_datapath_config *config, struct kk_err *
 	return 0;
 }
 
-/* Where the tables of a layout are pinned. */
-static const char *layout_dir(const struct kk_datapath *dp, int layout, char path[PATH_MAX])
+#define LAYOUT_PREFIX "layout-"
+
+/* Where the tables of our layout are pinned. */
+static const char *layout_dir(const struct kk_datapath *dp, char path[PATH_MAX])
 {
-	snprintf(path, PATH_MAX, "%s/layout-%d", dp->pin_dir, layout);
+	snprintf(path, PATH_MAX, "%s/" LAYOUT_PREFIX "%d", dp->pin_dir, KK_LAYOUT);
 	return path;
 }
 
@@ -121,25 +130,16 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 	};
 	dp->skel->rodata->kk_public_ifindex = (__u32)dp->link[PUBLIC].ifindex;
 	dp->skel->rodata->kk_tunnel_ifindex = (__u32)dp->link[TUNNEL].ifindex;
-	*ret_adopted = kk_tables_adopt(dp->skel->obj, layout_dir(dp, KK_LAYOUT, dir));
+	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), err);
+	if (r < 0)
+		return r;
+	*ret_adopted = r;
 	r = kk_tc__load(dp->skel);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL,
 				  "the kernel refused the BPF programs (--verbose says why): %s",
 				  strerror(-r));
 	return kk_tables_init(&dp->tables, dp->skel->obj, err);
-}
-
-/* Removes the tables of other versions, which no program uses any more. */
-static void remove_old_layouts(const struct kk_datapath *dp)
-{
-	for (int layout = 0; layout < KK_LAYOUT; layout++) {
-		struct kk_err err = {0};
-		char dir[PATH_MAX];
-
-		if (kk_bpffs_remove(layout_dir(dp, layout, dir), &err) < 0)
-			kk_warn("%s", err.msg);
-	}
 }
 
 /* Tables first: a process that dies between the two leaves what the next one adopts. */
@@ -150,10 +150,11 @@ static int put_in_force(struct kk_datapath *dp, bool adopted, struct kk_err *err
 		[PUBLIC] = bpf_program__fd(dp->skel->progs.kk_tc_public),
 	};
 	struct kk_attachment done[N_LINKS];
+	struct kk_err others = {0};
 	char dir[PATH_MAX];
 	int r = 0, n = 0;
 
-	layout_dir(dp, KK_LAYOUT, dir);
+	layout_dir(dp, dir);
 	if (!adopted) {
 		r = kk_bpffs_mkdir(dir, err);
 		if (r == 0)
@@ -170,10 +171,11 @@ static int put_in_force(struct kk_datapath *dp, bool adopted, struct kk_err *err
 		else
 			kk_attach_done(&done[n]);
 	}
-	if (r == 0)
-		remove_old_layouts(dp);
-	else if (!adopted)
+	if (r < 0 && !adopted)
 		kk_bpffs_remove(dir, NULL);
+	/* No program uses the tables of other versions any more; nobody shall ever adopt them. */
+	if (r == 0 && kk_bpffs_remove_all(dp->pin_dir, LAYOUT_PREFIX, dir, &others) < 0)
+		kk_warn("%s", others.msg);
 	return r;
 }
 
@@ -201,9 +203,9 @@ int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath
 	strcpy(dp->pin_dir, config->pin_dir);
 	dp->address = config->address;
 	dp->pool = config->pool;
-	r = link_init(&dp->link[TUNNEL], config->tunnel_ifname, ARPHRD_NONE, err);
+	r = link_init(dp->link, TUNNEL, config->tunnel_ifname, err);
 	if (r == 0)
-		r = link_init(&dp->link[PUBLIC], config->public_ifname, ARPHRD_ETHER, err);
+		r = link_init(dp->link, PUBLIC, config->public_ifname, err);
 	if (r == 0)
 		r = kk_bpffs_mkdir(dp->pin_dir, err);
 	if (r == 0)
@@ -238,7 +240,10 @@ int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, str
 	if (!dp->skel)
 		return kk_err_set(err, errno, NULL, "cannot open the BPF programs: %s",
 				  strerror(errno));
-	if (!kk_tables_adopt(dp->skel->obj, layout_dir(dp, KK_LAYOUT, dir)))
+	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), err);
+	if (r < 0)
+		return r;
+	if (r == 0)
 		return kk_err_set(err, ENOENT, "pin-dir",
 				  "there are no tables of this version in %s", pin_dir);
 	r = kk_tables_init(&dp->tables, dp->skel->obj, err);
@@ -261,17 +266,23 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
 		       struct kk_err *err)
 {
 	const char *names[N_LINKS] = {[TUNNEL] = tunnel_ifname, [PUBLIC] = public_ifname};
+	int r;
 
 	libbpf_set_print(log_libbpf);
 	/* The way in closes before the wall behind it goes. */
 	for (int i = N_LINKS - 1; i >= 0; i--) {
 		int ifindex = (int)if_nametoindex(names[i]);
-		int r = ifindex ? kk_detach(names[i], ifindex, err) : 0;
 
+		r = ifindex ? kk_detach(names[i], ifindex, err) : 0;
 		if (r < 0)
 			return r;
 	}
-	return kk_bpffs_remove(pin_dir, err);
+	r = kk_bpffs_remove_all(pin_dir, LAYOUT_PREFIX, NULL, err);
+	/* Whoever put other things there keeps the directory too. */
+	if (r == 0 && rmdir(pin_dir) < 0 && errno != ENOENT && errno != ENOTEMPTY && errno != EBUSY)
+		return kk_err_set(err, errno, "pin-dir", "cannot remove %s: %s", pin_dir,
+				  strerror(errno));
+	return r;
 }
 
 static int check_listener(const struct kk_datapath *dp, const struct kk_listener *l,

@@ -64,12 +64,12 @@ static bool all_pinned(struct bpf_object *obj, const char *dir)
 	return true;
 }
 
-bool kk_tables_adopt(struct bpf_object *obj, const char *dir)
+int kk_tables_adopt(struct bpf_object *obj, const char *dir, struct kk_err *err)
 {
 	struct bpf_map *map;
 
 	if (!all_pinned(obj, dir))
-		return false;
+		return 0;
 	bpf_object__for_each_map(map, obj) {
 		KK_CLEANUP_CLOSE int fd = -1;
 
@@ -77,9 +77,10 @@ bool kk_tables_adopt(struct bpf_object *obj, const char *dir)
 			continue;
 		fd = open_pinned(map, dir);
 		if (fd < 0 || bpf_map__reuse_fd(map, fd) < 0)
-			return false;
+			return kk_err_set(err, errno, NULL, "cannot take over table %s: %s",
+					  bpf_map__name(map), strerror(errno));
 	}
-	return true;
+	return 1;
 }
 
 int kk_tables_pin(struct bpf_object *obj, const char *dir, struct kk_err *err)

@@ -7,7 +7,6 @@
 #ifndef KK_BPF_TABLES_H
 #define KK_BPF_TABLES_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include <bpf/libbpf.h>
@@ -25,9 +24,10 @@ struct kk_tables {
 
 /*
  * Before the object is loaded: if every map of @obj is pinned in @dir with the shape that @obj
- * wants, makes it use those. Returns true then. Maps of another shape are left where they are.
+ * wants, makes it use those and returns 1. Returns 0 if not; maps of another shape are left where
+ * they are. On a negative errno @obj is not to be loaded.
  */
-bool kk_tables_adopt(struct bpf_object *obj, const char *dir);
+int kk_tables_adopt(struct bpf_object *obj, const char *dir, struct kk_err *err);
 /* Pins the maps of a loaded @obj in @dir, in place of what is pinned there under their names. */
 int kk_tables_pin(struct bpf_object *obj, const char *dir, struct kk_err *err);
 

@@ -422,7 +422,7 @@ static void test_tables_of_another_version(void **state)
 	public_id = program_id(WORLD_PUBLIC);
 	tunnel_id = program_id(WORLD_TUNNEL);
 	pin_other_shape("kk_traffic");
-	snprintf(path, sizeof(path), "%s/layout-0", world.pin_dir);
+	snprintf(path, sizeof(path), "%s/layout-999", world.pin_dir);
 	assert_int_equal(mkdir(path, 0700), 0);
 
 	dp = open_datapath();
@@ -542,10 +542,15 @@ static void test_remove(void **state)
 	struct kk_datapath *dp = open_datapath();
 	struct kk_err err = {0};
 	struct stat st;
+	char other[128];
 
 	(void)state;
 	kk_datapath_close(dp);
 	attach_foreign(200);
+	snprintf(other, sizeof(other), "%s/other", world.pin_dir);
+	assert_int_equal(mkdir(other, 0700), 0);
+	remove_all();
+	assert_int_equal(rmdir(other), 0);
 	remove_all();
 	assert_int_equal(program_id(WORLD_PUBLIC), 0);
 	assert_int_equal(program_id(WORLD_TUNNEL), 0);
@@ -568,11 +573,11 @@ static void test_bad_config(void **state)
 #define IFS(p, t) .public_ifname = (p), .tunnel_ifname = (t)
 #define REST	  .address = world.config.address, .pool = world.config.pool
 		{WITH(.pin_dir = world.pin_dir, IFS("nothere", WORLD_TUNNEL), REST), -ENODEV,
-		 "interface", "nothere"},
+		 "public-interface", "nothere"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_TUNNEL, WORLD_TUNNEL), REST), -EINVAL,
-		 "interface", "Ethernet"},
+		 "public-interface", "Ethernet"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_PUBLIC, WORLD_PUBLIC), REST), -EINVAL,
-		 "interface", "layer 3"},
+		 "tunnel-interface", "layer 3"},
 		{WITH(.pin_dir = "/tmp/kk-no-bpffs", IFS(WORLD_PUBLIC, WORLD_TUNNEL), REST),
 		 -EINVAL, "pin-dir", "bpffs"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_PUBLIC, WORLD_TUNNEL),

@@ -26,7 +26,7 @@
 #define UDP_SEGMENT 103
 #endif
 
-#define STREAM_BYTES (256u << 20)
+#define STREAM_BYTES (128u << 20)
 
 enum { CLIENT, GATEWAY, AGENT, N_MACHINES };
 

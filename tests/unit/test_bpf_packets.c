@@ -16,7 +16,7 @@
 #include "kk_tc.skel.h"
 
 #ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
-#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2) /* Linux 6.15 */
+#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2) /* younger than some headers */
 #endif
 
 #define STREAM_PACKETS 200000

@@ -90,6 +90,13 @@ def test_kernel_that_does_not_exist():
     assert b"no package linux-image-1.2.3" in done.stderr
 
 
+def test_tools_that_are_not_there(tmp_path):
+    done = subprocess.run([TREE / "scripts/vm", "6.1", "--", "true"], stderr=subprocess.PIPE, check=False,
+                          env={"PATH": str(tmp_path)})
+    assert done.returncode == 125
+    assert b"no qemu-system-x86_64, " in done.stderr and b"scripts/bootstrap --vm" in done.stderr
+
+
 @pytest.mark.parametrize("argv", [(), ("6.1",), ("6.1", "--"), ("6.1", "--nonsense", "--", "true")])
 def test_usage(argv):
     assert subprocess.run([TREE / "scripts/vm", *argv], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,

@@ -346,15 +346,38 @@ static void test_namespace_passes_nothing_on(void **state)
 	agent_finish(&a);
 }
 
+/* The same with kernel WireGuard, where there is one (make check-vm). */
+static int set_up_kernel(void **state)
+{
+	struct kk_err err = {0};
+	int r = set_up(state);
+
+	if (r < 0 || !able)
+		return r;
+	options.tunnel.kind = WGCTL_KERNEL;
+	if (kk_net_link_add("kktprobe", "wireguard", &err) == 0)
+		return kk_net_link_del("kktprobe", &err);
+	print_message("skipped: %s\n", err.msg);
+	r = tear_down(state);
+	able = false;
+	return r;
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	const struct CMUnitTest userspace[] = {
 		cmocka_unit_test(test_make_change_and_adopt),
 		cmocka_unit_test(test_peer),
 		cmocka_unit_test(test_mending),
 		cmocka_unit_test(test_port_that_is_taken),
 		cmocka_unit_test(test_namespace_passes_nothing_on),
 	};
+	const struct CMUnitTest kernel[] = {
+		cmocka_unit_test(test_make_change_and_adopt),
+		cmocka_unit_test(test_peer),
+		cmocka_unit_test(test_mending),
+	};
+	int failed = cmocka_run_group_tests(userspace, set_up, tear_down);
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return failed + cmocka_run_group_tests(kernel, set_up_kernel, tear_down);
 }
