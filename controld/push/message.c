@@ -308,6 +308,8 @@ static int build_delta(struct kk_store *store, const struct collected *c, int64_
 		if (r < 0)
 			return r;
 	}
+	if (!json_object_size(put) && !json_object_size(remove))
+		return 0;
 	*ret = json_pack("{s:s, s:I, s:I, s:O, s:O}", "type", "delta", "from", (json_int_t)from,
 			 "generation", (json_int_t)kk_store_generation(store), "put", put, "remove",
 			 remove);

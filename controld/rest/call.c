@@ -3,6 +3,7 @@
 #include "controld/rest/call.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "util/log.h"
@@ -22,7 +23,7 @@ void kk_rest_answer(struct kk_httpd_request *req, unsigned int status, const jso
 
 	if (!text) {
 		static const char broken[] =
-			"{\"error\":{\"code\":\"internal\",\"message\":\"out of memory\"}}";
+			"{\"error\":{\"code\":\"internal\",\"message\":\"Out of memory.\"}}";
 
 		kk_httpd_answer(req, 500, JSON_TYPE, broken, strlen(broken));
 		return;
@@ -30,14 +31,36 @@ void kk_rest_answer(struct kk_httpd_request *req, unsigned int status, const jso
 	kk_httpd_answer(req, status, JSON_TYPE, text, strlen(text));
 }
 
+/*
+ * What the caller wrote is quoted in messages, cut to a length: it may have been no UTF-8, or is not any
+ * more, and a person is to read it on one line.
+ */
+static json_t *readable(const char *text, const char *end)
+{
+	char copy[512];
+	json_t *string;
+	int len = snprintf(copy, sizeof(copy), "%s%s", text, end);
+
+	for (int i = 0; i < len && copy[i]; i++)
+		if ((unsigned char)copy[i] < ' ' || copy[i] == 0x7f)
+			copy[i] = '?';
+	string = json_string(copy);
+	if (string)
+		return string;
+	for (int i = 0; i < len && copy[i]; i++)
+		if ((unsigned char)copy[i] > 0x7f)
+			copy[i] = '?';
+	return json_string(copy);
+}
+
 void kk_rest_error(struct kk_httpd_request *req, unsigned int status, const char *code,
 		   const char *message, const char *field)
 {
-	KK_CLEANUP_JSON json_t *answer =
-		json_pack("{s:{s:s, s:s}}", "error", "code", code, "message", message);
+	KK_CLEANUP_JSON json_t *answer = json_pack("{s:{s:s, s:o}}", "error", "code", code,
+						   "message", readable(message, "."));
 
 	if (answer && field[0])
-		json_object_set_new(json_object_get(answer, "error"), "field", json_string(field));
+		json_object_set_new(json_object_get(answer, "error"), "field", readable(field, ""));
 	if (status == 401)
 		kk_httpd_add_header(req, "WWW-Authenticate", "Bearer");
 	kk_rest_answer(req, status, answer);

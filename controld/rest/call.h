@@ -43,7 +43,7 @@ int kk_call_answer(struct kk_call *call, unsigned int status, json_t *answer);
 /* {"generation":N} of the change that was made last */
 json_t *kk_call_generation(struct kk_call *call);
 
-/* An error of doc/protocol.md; @field may be "". */
+/* An error of doc/protocol.md; @message is a sentence without its full stop, @field may be "". */
 void kk_rest_error(struct kk_httpd_request *req, unsigned int status, const char *code,
 		   const char *message, const char *field);
 /* As above from a handler's negative errno. */

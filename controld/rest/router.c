@@ -106,8 +106,9 @@ static void no_route(struct kk_httpd_request *req, const char *path)
 		kk_rest_error(req, 405, "method_not_allowed", message, "");
 	} else if (other_version(path)) {
 		snprintf(message, sizeof(message),
-			 "%.64s is of a version of the API that is not spoken here, only %s is",
-			 path, API);
+			 "version %.*s of the API is not spoken here, only version 1 (" API ")",
+			 (int)strspn(path + strlen("/api/v"), "0123456789"),
+			 path + strlen("/api/v"));
 		kk_rest_error(req, 404, "unknown_version", message, "");
 	} else {
 		snprintf(message, sizeof(message), "there is nothing at %.96s", path);

@@ -58,13 +58,14 @@ static int read_target(const char *text, char ret[KK_TARGET_MAX], struct kk_err 
 				      "0123456789.-_:";
 	char host[KK_TARGET_MAX];
 	uint16_t port;
-	int r = kk_parse_hostport("target", text, false, host, sizeof(host), &port, err);
 
-	if (r < 0)
-		return r;
+	if (kk_parse_hostport("target", text, false, host, sizeof(host), &port, NULL) < 0)
+		return kk_err_set(err, EINVAL, "target",
+				  "target: \"%.200s\" is not HOST:PORT with a port of 1 to 65535",
+				  text);
 	if (host[strspn(host, allowed)])
 		return kk_err_set(err, EINVAL, "target",
-				  "target: \"%.64s\" is not a host name or address", host);
+				  "target: \"%.200s\" is not a host name or address", host);
 	snprintf(ret, KK_TARGET_MAX, "%s", text);
 	return 0;
 }

@@ -35,7 +35,7 @@ int kk_store_node_set_key(struct kk_store *store, enum kk_kind role, int64_t id,
 			  const uint8_t public_key[KK_KEY_LEN], struct kk_err *err)
 {
 	enum kk_kind other = role == KK_GATEWAY ? KK_AGENT : KK_GATEWAY;
-	int64_t owner, stranger;
+	int64_t owner = 0, stranger = 0;
 	int r = key_owner(store, role, public_key, &owner, err);
 
 	if (r == 0)
