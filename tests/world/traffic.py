@@ -57,8 +57,8 @@ class Echo:
             self.tcp = socket.create_server((address, port))
             self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind((address, port))
-        self.threads = [threading.Thread(target=serve, daemon=True) for serve in (self._serve_tcp, self._serve_udp)]
-        for thread in self.threads:
+        self._threads = [threading.Thread(target=serve, daemon=True) for serve in (self._serve_tcp, self._serve_udp)]
+        for thread in self._threads:
             thread.start()
 
     def _serve_tcp(self):
@@ -90,13 +90,16 @@ class Echo:
                 return
 
     def close(self):
-        for listener, thread in zip((self.tcp, self.udp), self.threads):
+        for listener in (self.tcp, self.udp):
             # shutdown() wakes the thread that waits in it; an unconnected UDP socket complains about that.
             try:
                 listener.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-            thread.join()
+        # Until they are out of their system calls the ports are taken.
+        for thread in self._threads:
+            thread.join(10)
+        for listener in (self.tcp, self.udp):
             listener.close()
 
 
