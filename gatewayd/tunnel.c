@@ -208,30 +208,12 @@ static void restore(struct tunnel *t)
 		kk_error("the tunnel could not be put back as it was: %s", err.msg);
 }
 
-static int copy(const struct peers *from, struct peers *ret)
-{
-	struct peers p = *from;
-
-	p.peers = calloc(from->n_peers + 1, sizeof(*p.peers));
-	p.addresses = calloc(from->n_addresses + 1, sizeof(*p.addresses));
-	if (!p.peers || !p.addresses) {
-		peers_clean(&p);
-		return -ENOMEM;
-	}
-	if (from->n_peers)
-		memcpy(p.peers, from->peers, from->n_peers * sizeof(*p.peers));
-	if (from->n_addresses)
-		memcpy(p.addresses, from->addresses, from->n_addresses * sizeof(*p.addresses));
-	*ret = p;
-	return 0;
-}
-
 int tunnel_set(struct tunnel *t, const struct peers *wanted, struct kk_err *err)
 {
 	struct peers next;
 	int r;
 
-	if (copy(wanted, &next) < 0)
+	if (peers_copy(wanted, &next) < 0)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	r = change(t, &t->now, wanted, err);
 	if (r < 0) {
