@@ -155,9 +155,9 @@ static json_t *without_zeros(const json_t *counters)
 	json_t *some = json_array(), *counter;
 	size_t i;
 
-	json_array_foreach((json_t *)counters, i,
-			   counter) if (json_integer_value(json_object_get(counter, "packets")))
-		json_array_append(some, counter);
+	json_array_foreach((json_t *)counters, i, counter)
+		if (json_integer_value(json_object_get(counter, "packets")))
+			json_array_append(some, counter);
 	return some;
 }
 

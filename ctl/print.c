@@ -71,8 +71,7 @@ void ctl_print_list(const json_t *items, const struct ctl_column *columns, size_
 	}
 	for (size_t c = 0; c < n_columns; c++) {
 		width[c] = width_of(columns[c].title);
-		json_array_foreach((json_t *)items, i, obj)
-		{
+		json_array_foreach((json_t *)items, i, obj) {
 			cell(obj, &columns[c], text);
 			if (width_of(text) > width[c])
 				width[c] = width_of(text);
@@ -80,8 +79,7 @@ void ctl_print_list(const json_t *items, const struct ctl_column *columns, size_
 	}
 	for (size_t c = 0; c < n_columns; c++)
 		put(columns[c].title, width[c], c + 1 == n_columns);
-	json_array_foreach((json_t *)items, i, obj)
-	{
+	json_array_foreach((json_t *)items, i, obj) {
 		for (size_t c = 0; c < n_columns; c++) {
 			cell(obj, &columns[c], text);
 			put(text, width[c], c + 1 == n_columns);

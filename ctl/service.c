@@ -107,8 +107,7 @@ static void print_entries(const json_t *gateways, const json_t *service)
 	const json_t *gateway;
 	size_t i, n = 0;
 
-	json_array_foreach((json_t *)gateways, i, gateway)
-	{
+	json_array_foreach((json_t *)gateways, i, gateway) {
 		if (!json_is_true(json_object_get(gateway, "joined")) || n++ >= GATEWAYS_SHOWN)
 			continue;
 		printf("%s %s:%lld%s", n > 1 ? "," : "", ctl_text(gateway, "address"),
@@ -120,21 +119,29 @@ static void print_entries(const json_t *gateways, const json_t *service)
 		printf(" and %zu more", n - GATEWAYS_SHOWN);
 }
 
-/* Prints "ssh: 198.51.100.1:2222 -> home 127.0.0.1:22, applied on 1/1 gateways". */
-static int print_done(struct ctl *ctl, const json_t *service)
+/*
+ * Sends @body (taken over) to @path and prints what came of it, such as
+ * "ssh: 198.51.100.1:2222 -> home 127.0.0.1:22, applied on 1/1 gateways". What is only needed to say so is
+ * asked for first: once the change is made nothing else may fail.
+ */
+static int change(struct ctl *ctl, json_t *body, const char *method, const char *path)
 {
-	KK_CLEANUP_JSON json_t *gateways = NULL;
+	KK_CLEANUP_JSON json_t *owned = body, *gateways = NULL, *service = NULL;
 	char applied[256];
-	int r;
+	int r = CTL_DONE;
 
-	if (ctl->options.json) {
-		ctl_print_json(service);
-		return ctl_applied(ctl, service, applied, sizeof(applied));
-	}
-	r = ctl_call(ctl, &gateways, NULL, "GET", "/api/v1/gateways");
+	if (!ctl->options.json)
+		r = ctl_call(ctl, &gateways, NULL, "GET", "/api/v1/gateways");
+	if (r == CTL_DONE)
+		r = ctl_call(ctl, &service, json_incref(owned), method, "%s?wait=%lld", path,
+			     (long long)ctl->options.wait);
 	if (r != CTL_DONE)
 		return r;
 	r = ctl_applied(ctl, service, applied, sizeof(applied));
+	if (ctl->options.json) {
+		ctl_print_json(service);
+		return r;
+	}
 	printf("%s:", ctl->name);
 	print_entries(json_object_get(gateways, "items"), service);
 	printf(" -> %s %s%s, %s\n", ctl_text(service, "agent"), ctl_text(service, "target"),
@@ -147,25 +154,24 @@ static int print_done(struct ctl *ctl, const json_t *service)
 
 static int add(struct ctl *ctl)
 {
-	KK_CLEANUP_JSON json_t *body = json_object(), *answer = NULL;
+	KK_CLEANUP_JSON json_t *body = json_object();
 	int r = take_add(ctl, body);
 
-	if (r == CTL_DONE)
-		r = ctl_call(ctl, &answer, json_incref(body), "POST", "/api/v1/services?wait=%lld",
-			     (long long)ctl->options.wait);
-	return r == CTL_DONE ? print_done(ctl, answer) : r;
+	if (r != CTL_DONE)
+		return r;
+	return change(ctl, json_incref(body), "POST", "/api/v1/services");
 }
 
 static int set(struct ctl *ctl)
 {
-	KK_CLEANUP_JSON json_t *body = json_object(), *answer = NULL;
+	KK_CLEANUP_JSON json_t *body = json_object();
+	char path[64];
 	int r = take_set(ctl, body);
 
-	if (r == CTL_DONE)
-		r = ctl_call(ctl, &answer, json_incref(body), "PATCH",
-			     "/api/v1/services/%s?wait=%lld", ctl->name,
-			     (long long)ctl->options.wait);
-	return r == CTL_DONE ? print_done(ctl, answer) : r;
+	if (r != CTL_DONE)
+		return r;
+	snprintf(path, sizeof(path), "/api/v1/services/%s", ctl->name);
+	return change(ctl, json_incref(body), "PATCH", path);
 }
 
 static int list(struct ctl *ctl)

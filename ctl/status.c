@@ -81,9 +81,9 @@ static json_t *name_of(const json_t *items, json_int_t id)
 	const json_t *obj;
 	size_t i;
 
-	json_array_foreach((json_t *)items, i,
-			   obj) if (json_integer_value(json_object_get(obj, "id")) ==
-				    id) return json_string(ctl_text(obj, "name"));
+	json_array_foreach((json_t *)items, i, obj)
+		if (json_integer_value(json_object_get(obj, "id")) == id)
+			return json_string(ctl_text(obj, "name"));
 	return json_sprintf("#%lld", id);
 }
 
@@ -93,10 +93,8 @@ static void add_peers(json_t *peers, const json_t *nodes, const json_t *others, 
 	const json_t *node, *peer;
 	size_t i, j;
 
-	json_array_foreach((json_t *)nodes, i, node)
-	{
-		json_array_foreach((json_t *)report_of(node, "peers"), j, peer)
-		{
+	json_array_foreach((json_t *)nodes, i, node) {
+		json_array_foreach((json_t *)report_of(node, "peers"), j, peer) {
 			json_t *row = json_is_object(peer) ? json_copy((json_t *)peer) : NULL;
 
 			if (!row)
@@ -125,8 +123,7 @@ static void add_remarks(json_t *remarks, const json_t *nodes, const json_t *serv
 	const json_t *node, *service;
 	size_t i, j;
 
-	json_array_foreach((json_t *)nodes, i, node)
-	{
+	json_array_foreach((json_t *)nodes, i, node) {
 		const json_t *dataplane = report_of(node, "dataplane");
 		const json_t *tunnel = report_of(node, "tunnel");
 
@@ -134,8 +131,7 @@ static void add_remarks(json_t *remarks, const json_t *nodes, const json_t *serv
 			   ctl_text(dataplane, "reason"));
 		add_remark(remarks, node, "tunnel", ctl_text(tunnel, "kind"),
 			   ctl_text(tunnel, "reason"));
-		json_array_foreach((json_t *)report_of(node, "services"), j, service)
-		{
+		json_array_foreach((json_t *)report_of(node, "services"), j, service) {
 			KK_CLEANUP_JSON json_t *name = NULL;
 
 			if (strcmp(ctl_text(service, "state"), "failed") != 0)
@@ -155,8 +151,7 @@ static void print_remarks(const json_t *remarks)
 
 	if (json_array_size(remarks))
 		putchar('\n');
-	json_array_foreach((json_t *)remarks, i, remark)
-	{
+	json_array_foreach((json_t *)remarks, i, remark) {
 		ctl_print_text(json_string_value(remark));
 		putchar('\n');
 	}
@@ -167,8 +162,8 @@ static size_t count_connected(const json_t *nodes)
 	const json_t *node;
 	size_t i, n = 0;
 
-	json_array_foreach((json_t *)nodes, i, node) n +=
-		json_is_true(json_object_get(node, "connected"));
+	json_array_foreach((json_t *)nodes, i, node)
+		n += json_is_true(json_object_get(node, "connected"));
 	return n;
 }
 

@@ -502,3 +502,27 @@ def test_sessions_without_relay(prepared, tmp_path):
 def test_datapath_without_gateway(prepared):
     for verb in ("show", "stats"):
         assert "there are no tables" in prepared.refused("datapath", verb, "--pin-dir", "/sys/fs/bpf/kk-test-none")
+
+
+# Completion
+
+@pytest.mark.parametrize("line,wanted", [
+    ("kkctl s", ["service", "sessions", "status"]),
+    ("kkctl service ", ["add", "list", "rm", "set", "show"]),
+    ("kkctl service sh", ["show"]),
+    ("kkctl service show ", ["ssh", "web"]),
+    ("kkctl --json service rm s", ["ssh"]),
+    ("kkctl service add new --agent ", ["home"]),
+    ("kkctl service add new --pr", ["--proxy-protocol"]),
+    ("kkctl service add ", []),
+    ("kkctl status ", []),
+    ("kkctl nothing ", []),
+])
+def test_completion(prepared, line, wanted):
+    script = pathlib.Path(__file__).resolve().parents[2] / "packaging/bash-completion/kkctl"
+    words = line.split(" ")
+    done = subprocess.run(
+        ["bash", "-c", '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _kkctl; printf "%s\\n" "${COMPREPLY[@]}"',
+         script, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=30,
+        env={**os.environ, "PATH": f"{BUILD}:{os.environ['PATH']}", "KKCTL_CONFIG": str(prepared.admin)})
+    assert (sorted(done.stdout.split()), done.stderr) == (wanted, "")

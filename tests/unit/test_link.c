@@ -27,6 +27,7 @@ struct node {
 	uint8_t key[KK_KEY_LEN];
 	int64_t applied, stop_at;	  /* generations */
 	uint64_t last_turn, longest_turn; /* us */
+	size_t filler;			  /* bytes that make the report long */
 };
 
 static int apply(const struct kk_config *old, const struct kk_config *next, void *userdata,
@@ -45,8 +46,12 @@ static int apply(const struct kk_config *old, const struct kk_config *next, void
 
 static json_t *report(void *userdata)
 {
-	(void)userdata;
-	return json_pack("{s:{s:s}}", "tunnel", "kind", "userspace");
+	struct node *n = userdata;
+	KK_CLEANUP_FREE char *filler = malloc(n->filler + 1);
+
+	memset(filler, 'x', n->filler);
+	return json_pack("{s:{s:s}, s:s#}", "tunnel", "kind", "userspace", "filler", filler,
+			 (int)n->filler);
 }
 
 static void node_start(struct node *n, void (*script)(struct server *s))
@@ -195,6 +200,52 @@ static void test_life(void **state)
 	assert_int_equal(kk_link_config(n.link)->generation, 12);
 	node_end(&n);
 	assert_int_equal(server_wait(&n.server), 0);
+}
+
+/* ---- a Control that is slow to read ---- */
+
+#define FILLER 3000000 /* bytes: two such reports are more than the sockets hold between them */
+
+static void hear_report(struct server *s)
+{
+	static char text[FILLER + 4096];
+
+	server_check(server_hear(s, text, sizeof(text)) == 1);
+	server_check(strstr(text, "xxx") && strspn(strstr(text, "xxx"), "x") == FILLER);
+}
+
+static void slow(struct server *s)
+{
+	struct timespec nap = {.tv_nsec = 300000000};
+
+	open_line(s);
+	want(s, HELLO("null", "0"));
+	server_say(s, "{\"type\":\"snapshot\",\"epoch\":\"e1\",\"generation\":1," SELF "}");
+	want(s, "{\"type\":\"ack\",\"generation\":1}");
+	/* each change makes a report */
+	nanosleep(&nap, NULL);
+	server_say(s, "{\"type\":\"delta\",\"from\":1,\"generation\":2}");
+	nanosleep(&nap, NULL);
+	hear_report(s);
+	want(s, "{\"type\":\"ack\",\"generation\":2}");
+	hear_report(s);
+}
+
+static void test_slow_reader(void **state)
+{
+	struct node n;
+	int status = 0;
+
+	(void)state;
+	node_start(&n, slow);
+	n.filler = FILLER;
+	assert_int_equal(run_for(&n, 3), -ETIME);
+	assert_int_equal(n.applied, 2);
+	assert_int_equal(waitpid(n.server.pid, &status, WNOHANG), n.server.pid);
+	assert_int_equal(status, 0);
+	node_end(&n);
+	close(n.server.listener);
+	SSL_CTX_free(n.server.tls);
 }
 
 /* ---- Controls that do not work ---- */
@@ -387,9 +438,13 @@ static void test_silent_name_server(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_life),	     cmocka_unit_test(test_revoked),
-		cmocka_unit_test(test_bad_answers),  cmocka_unit_test(test_wrong_pin),
-		cmocka_unit_test(test_never_blocks), cmocka_unit_test(test_silent_name_server),
+		cmocka_unit_test(test_life),
+		cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_revoked),
+		cmocka_unit_test(test_bad_answers),
+		cmocka_unit_test(test_wrong_pin),
+		cmocka_unit_test(test_never_blocks),
+		cmocka_unit_test(test_silent_name_server),
 	};
 
 	kk_log_init("test_link", getenv("KK_DEBUG") ? LOG_DEBUG : LOG_INFO);

@@ -71,8 +71,11 @@ static inline void server_start(struct server *s, void (*script)(struct server *
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
 	socklen_t len = sizeof(address);
+	int window = 8192;
 
 	*s = (struct server){.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	/* A small window: what a script does not read is soon felt by the client. */
+	server_check(setsockopt(s->listener, SOL_SOCKET, SO_RCVBUF, &window, sizeof(window)) == 0);
 	server_check(bind(s->listener, (struct sockaddr *)&address, len) == 0);
 	server_check(listen(s->listener, 8) == 0);
 	server_check(getsockname(s->listener, (struct sockaddr *)&address, &len) == 0);
@@ -207,15 +210,19 @@ static inline void server_say(struct server *s, const char *text)
 /* The next frame's opcode; @text gets its payload, unmasked. */
 static inline int server_hear(struct server *s, char *text, size_t size)
 {
-	unsigned char head[2], more[2], mask[4];
+	unsigned char head[2], more[8], mask[4];
 	size_t len;
 
 	server_read(s, head, 2);
 	server_check(head[0] & 0x80 && head[1] & 0x80);
 	len = head[1] & 0x7f;
-	if (len == 126) {
-		server_read(s, more, 2);
-		len = (size_t)more[0] << 8 | more[1];
+	if (len >= 126) {
+		size_t n = len == 126 ? 2 : 8;
+
+		server_read(s, more, n);
+		len = 0;
+		for (size_t i = 0; i < n; i++)
+			len = len << 8 | more[i];
 	}
 	server_check(len < size);
 	server_read(s, mask, 4);

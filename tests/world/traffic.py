@@ -57,8 +57,9 @@ class Echo:
             self.tcp = socket.create_server((address, port))
             self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind((address, port))
-        for serve in (self._serve_tcp, self._serve_udp):
-            threading.Thread(target=serve, daemon=True).start()
+        self._threads = [threading.Thread(target=serve, daemon=True) for serve in (self._serve_tcp, self._serve_udp)]
+        for thread in self._threads:
+            thread.start()
 
     def _serve_tcp(self):
         while True:
@@ -95,6 +96,10 @@ class Echo:
                 listener.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+        # Until they are out of their system calls the ports are taken.
+        for thread in self._threads:
+            thread.join(10)
+        for listener in (self.tcp, self.udp):
             listener.close()
 
 
