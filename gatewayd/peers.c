@@ -167,7 +167,7 @@ void peers_sort(struct wgctl_device *device)
 const struct wgctl_peer *peers_lookup(const struct wgctl_device *device,
 				      const uint8_t public_key[KK_KEY_LEN])
 {
-	struct wgctl_peer key;
+	struct wgctl_peer key = {0};
 
 	memcpy(key.public_key, public_key, KK_KEY_LEN);
 	return device->n_peers
