@@ -64,6 +64,32 @@ static int on_check(sd_event_source *source, uint64_t usec, void *userdata)
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
+static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *a = userdata;
+
+	(void)source;
+	(void)usec;
+	kk_info("asking Control again for what could not be made");
+	kk_link_ask_again(a->link);
+	return 0;
+}
+
+/* What failed may work later (an engine that could not start, a port not yet free): nobody shall have to help. */
+static void ask_later(struct agent *a)
+{
+	sd_event_source_set_time_relative(a->again, a->again_us);
+	sd_event_source_set_enabled(a->again, SD_EVENT_ONESHOT);
+	if (a->again_us < AGENT_AGAIN_MAX_US)
+		a->again_us *= 2;
+}
+
+static void ask_no_more(struct agent *a)
+{
+	sd_event_source_set_enabled(a->again, SD_EVENT_OFF);
+	a->again_us = AGENT_AGAIN_US;
+}
+
 static int apply(const struct kk_config *old, const struct kk_config *next, void *userdata,
 		 struct kk_err *err)
 {
@@ -75,10 +101,14 @@ static int apply(const struct kk_config *old, const struct kk_config *next, void
 		r = open_relay(a, err);
 	if (r == 0)
 		r = agent_bring(a, next, err);
-	if (r == 0)
+	if (r == 0) {
 		a->troubled = 0;
+		ask_no_more(a);
+		return 0;
+	}
+	ask_later(a);
 	/* After a start nothing is known of what was; then what was done stays until Control says better. */
-	if (r < 0 && old->generation && agent_bring(a, old, &undo) < 0)
+	if (old->generation && agent_bring(a, old, &undo) < 0)
 		kk_error("generation %lld cannot be restored: %s", (long long)old->generation,
 			 undo.msg);
 	return r;
@@ -98,9 +128,13 @@ static int start_link(struct agent *a, struct kk_err *err)
 		.report = report,
 		.userdata = a,
 	};
-	int r = kk_link_new(a->event, &config, &a->link);
+	int r = sd_event_add_time_relative(a->event, &a->again, CLOCK_MONOTONIC, 0, 0, on_again, a);
 
-	if (r == 0)
+	if (r >= 0) {
+		ask_no_more(a);
+		r = kk_link_new(a->event, &config, &a->link);
+	}
+	if (r >= 0)
 		r = sd_event_add_time_relative(a->event, &a->check, CLOCK_MONOTONIC, AGENT_CHECK_US,
 					       0, on_check, a);
 	return r < 0 ? kk_err_set(err, -r, NULL, "cannot start: %s", strerror(-r)) : 0;
@@ -131,6 +165,7 @@ void agent_clean(struct agent *a)
 {
 	kk_link_free(a->link);
 	sd_event_source_disable_unref(a->check);
+	sd_event_source_disable_unref(a->again);
 	sd_event_source_disable_unref(a->relay_watch);
 	relayctl_close(&a->relay);
 	tunnel_free(a->tunnel);

@@ -9,7 +9,9 @@
 #include "agentd/tunnel.h"
 #include "link/link.h"
 
-#define AGENT_CHECK_US (2 * 1000000ull) /* between looks at whether everything is still there */
+#define AGENT_AGAIN_US	   (5 * 1000000ull)   /* until a rejected change is asked for again, */
+#define AGENT_AGAIN_MAX_US (300 * 1000000ull) /* twice as long every time, up to this */
+#define AGENT_CHECK_US	   (2 * 1000000ull) /* between looks at whether everything is still there */
 
 struct agent {
 	sd_event *event;
@@ -18,7 +20,8 @@ struct agent {
 	struct tunnel *tunnel;
 	struct relayctl relay;
 	struct kk_link *link;
-	sd_event_source *check, *relay_watch;
+	sd_event_source *check, *relay_watch, *again;
+	uint64_t again_us;
 	int64_t troubled; /* generation whose mending failed and was logged */
 };
 

@@ -165,6 +165,22 @@ const uint8_t *tunnel_public_key(const struct tunnel *t)
 	return t->public_key;
 }
 
+/* An engine can be left whose interface is in a namespace that has lost its name: it is of no more use. */
+static int open_here(struct tunnel *t, const char *ifname, struct wgctl **wg, struct kk_err *err)
+{
+	bool adopted;
+	int r = wgctl_open(ifname, t->options.kind, t->options.engine, wg, &adopted, err);
+
+	if (r < 0 || kk_net_ifindex(ifname) > 0)
+		return r;
+	kk_warn("%s is replaced: it is in a namespace that nobody knows", ifname);
+	r = wgctl_destroy(*wg, err);
+	wgctl_close(*wg);
+	*wg = NULL;
+	return r < 0 ? r
+		     : wgctl_open(ifname, t->options.kind, t->options.engine, wg, &adopted, err);
+}
+
 /*
  * Made in the namespace that the daemon is in, so that its UDP socket lives there, then moved to where
  * only plain text goes.
@@ -173,11 +189,10 @@ static int make(struct tunnel *t, uint8_t index, struct kk_err *err)
 {
 	KK_CLEANUP(wgctl_closep) struct wgctl *wg = NULL;
 	char ifname[IFNAMSIZ];
-	bool adopted;
 	int r;
 
 	way_name(t->options.prefix, index, ifname);
-	r = wgctl_open(ifname, t->options.kind, t->options.engine, &wg, &adopted, err);
+	r = open_here(t, ifname, &wg, err);
 	if (r == 0)
 		r = kk_net_link_move(ifname, t->netns_fd, err);
 	if (r < 0) {

@@ -10,7 +10,7 @@
 #include "proto/model.h"
 #include "wgctl/wgctl.h"
 
-#define WAYS_MAX 255 /* by gateway index */
+#define WAYS_MAX 256 /* by gateway index */
 
 /* "PREFIX7" of prefix "PREFIX" and index 7. */
 void way_name(const char *prefix, uint8_t index, char out[IFNAMSIZ]);

@@ -353,6 +353,14 @@ void kk_link_free(struct kk_link *link)
 	free(link);
 }
 
+void kk_link_ask_again(struct kk_link *link)
+{
+	if (!kk_link_connected(link))
+		return;
+	link->closing = true;
+	kk_ws_close(link->ws, CLOSE_STALE, "again");
+}
+
 bool kk_link_connected(const struct kk_link *link)
 {
 	return link->ws && !link->closing;

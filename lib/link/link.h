@@ -52,6 +52,11 @@ void kk_link_free(struct kk_link *link);
 bool kk_link_connected(const struct kk_link *link);
 /* The configuration in force; generation 0 before the first. */
 const struct kk_config *kk_link_config(const struct kk_link *link);
+/*
+ * Says hello anew, so that Control sends again what was rejected: for a cause that may have passed. The
+ * configuration in force stays.
+ */
+void kk_link_ask_again(struct kk_link *link);
 /* Sends a report now instead of at the next turn. */
 void kk_link_report(struct kk_link *link);
 

@@ -496,6 +496,33 @@ def test_change_that_cannot_be_made_changes_nothing(place, config):
         assert gateway.greeting(7000) == "echo" and gateway.udp_answer(7000)
 
 
+def test_change_that_cannot_be_made_yet(place, config):
+    """A cause that passes needs nobody's help: the Agent asks again."""
+    with netns.entered(place.tun):
+        squatter = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    squatter.bind((AGENT, 7002))
+    squatter.listen(1)
+    put = {"services": [service(23, "new", "tcp", 7002, f"127.0.0.1:{OTHER_PORT}")]}
+    place.delta(config, put=put)
+    assert "7002" in place.control.expect("nack")["message"]
+    squatter.close()
+    hello = place.control.expect("hello", timeout_s=20)
+    assert (hello["epoch"], hello["generation"]) == ("e1", 5)
+    config["generation"] = 5
+    place.delta(config, put=put)
+    place.control.expect("ack")
+    assert place.gateways[0].greeting(7002) == "other"
+
+
+def test_namespace_without_its_name(place, config):
+    """Someone removed the name while no daemon ran: what is in there is of no use, and is replaced."""
+    place.stop()
+    netns.sh("ip", "netns", "del", place.tun)
+    place.begin(config)
+    for gateway in place.gateways:
+        wait_until(f"traffic by {gateway.name}", lambda gw=gateway: answers(gw, 7000))
+
+
 def test_relay_killed(place, config):
     """Its connections are lost, new ones are served within a moment."""
     pid, _ = peer_pid(place.relay_socket, socket.SOCK_SEQPACKET)
