@@ -109,6 +109,14 @@ check:
 	$(MAKE) SAN=1 all unit-build
 	scripts/check all
 
+# Interleaved with PEER (default wireguard-go); see tests/bench/tunnel.py.
+$B/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $<
+.PHONY: bench-tunnel
+bench-tunnel: $B/kkwg $B/bench/rr
+	/usr/bin/python3 tests/bench/tunnel.py
+
 check-bare:
 	scripts/check-bare
 
