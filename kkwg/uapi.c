@@ -36,6 +36,8 @@ struct client {
 	bool overlong; /* the rest of a line that is too long is skipped */
 	char *answer;  /* what is still to be written */
 	size_t answer_len, answer_at;
+	size_t input_len, input_at; /* what was read and not yet looked at */
+	char input[LINE_LEN];
 	char line[LINE_LEN];
 };
 
@@ -265,12 +267,15 @@ static bool write_answer(struct uapi *u, unsigned int i)
 	return true;
 }
 
-static bool take_bytes(struct uapi *u, struct client *c, const char *buf, size_t n)
+/* Looks at what was read, up to the end of one request. Returns false where the connection ends. */
+static bool take_input(struct uapi *u, struct client *c)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (buf[i] != '\n') {
+	while (c->input_at < c->input_len && !c->answer) {
+		char byte = c->input[c->input_at++];
+
+		if (byte != '\n') {
 			if (c->line_len < sizeof(c->line) - 1)
-				c->line[c->line_len++] = buf[i];
+				c->line[c->line_len++] = byte;
 			else
 				c->overlong = true;
 			continue;
@@ -283,24 +288,36 @@ static bool take_bytes(struct uapi *u, struct client *c, const char *buf, size_t
 	return true;
 }
 
-static bool read_client(struct uapi *u, struct client *c)
+static bool read_input(struct client *c)
 {
-	char buf[4096];
-	bool ok;
-	ssize_t n;
+	ssize_t n = recv(c->fd, c->input, sizeof(c->input), MSG_DONTWAIT);
 
-	n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
-	ok = n > 0 && take_bytes(u, c, buf, (size_t)n);
-	wg_zero(buf, sizeof(buf));
-	return ok;
+	c->input_len = (size_t)n;
+	c->input_at = 0;
+	return n > 0;
+}
+
+/* One answer at a time: requests behind it wait. */
+static bool serve(struct uapi *u, unsigned int i, bool readable)
+{
+	struct client *c = u->clients[i];
+
+	if (c->answer && !write_answer(u, i))
+		return false;
+	if (!c->answer && c->input_at == c->input_len && readable && !read_input(c))
+		return false;
+	while (!c->answer && c->input_at < c->input_len)
+		if (!take_input(u, c) || (c->answer && !write_answer(u, i)))
+			return false;
+	return true;
 }
 
 void uapi_event(struct uapi *u, uint64_t id, uint32_t events)
 {
 	unsigned int i = (unsigned int)id - 1;
-	bool ok = true;
+	bool ok;
 
 	if (id == LISTENER) {
 		accept_client(u);
@@ -308,11 +325,7 @@ void uapi_event(struct uapi *u, uint64_t id, uint32_t events)
 	}
 	if (i >= CLIENTS || !u->clients[i])
 		return;
-	/* One answer at a time: what came meanwhile waits in the socket. */
-	if (!u->clients[i]->answer && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-		ok = read_client(u, u->clients[i]);
-	if (ok && u->clients[i]->answer)
-		ok = write_answer(u, i);
+	ok = serve(u, i, events & (EPOLLIN | EPOLLHUP | EPOLLERR));
 	if (!ok)
 		client_end(u, i);
 }
