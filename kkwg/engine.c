@@ -2,6 +2,7 @@
 #include "kkwg/engine.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -15,9 +16,7 @@
 #include "wg/constants.h"
 
 #define CHECK_INTERVAL	 WG_SEC
-#define READ_PACKETS	 64    /* from TUN in a row */
-#define READ_BYTES	 65536 /* from TUN in a row, unless one packet is longer */
-#define RECEIVE_BYTES	 65536 /* what one turn of receiving aims at */
+#define YIELD_INTERVAL	 (200 * WG_MS / 1000)
 
 enum source {
 	SOURCE_TUN,
@@ -134,7 +133,6 @@ int engine_init(struct engine *e, const char *name, struct kk_err *err)
 	e->out.udp = &e->udp;
 	e->out.mtu = TUN_MTU;
 	e->in.coalesce.tun = &e->tun;
-	e->receive_max = UDP_BATCH;
 	watch(e, e->tun.fd, SOURCE_TUN);
 	watch(e, e->udp.fd4, SOURCE_UDP4);
 	watch(e, e->udp.fd6, SOURCE_UDP6);
@@ -203,33 +201,10 @@ static void check_tun(struct engine *e, uint64_t now)
 
 static void pump_tun(struct engine *e, uint64_t now)
 {
-	size_t bytes = 0;
+	int r = outbound_read(&e->out, &e->tun, now);
 
-	for (unsigned int i = 0; i < READ_PACKETS && bytes < READ_BYTES; i++) {
-		tun_header hdr;
-		int n = tun_read(&e->tun, &hdr, e->packet.data, sizeof(e->packet.data));
-
-		if (n == -EAGAIN)
-			break;
-		if (n < 0) {
-			check_tun(e, now);
-			break;
-		}
-		bytes += (size_t)n;
-		outbound_packet(&e->out, &hdr, e->packet.data, (size_t)n, now);
-	}
-	outbound_flush(&e->out, now);
-}
-
-/* Receives few large messages or many small ones, so that the other direction waits equally long. */
-static void pump_udp(struct engine *e, int fd, uint64_t now)
-{
-	size_t bytes = inbound_pump(&e->in, fd, e->receive_max, now);
-
-	if (bytes > RECEIVE_BYTES && e->receive_max > 1)
-		e->receive_max /= 2;
-	else if (bytes < RECEIVE_BYTES / 4 && e->receive_max < UDP_BATCH)
-		e->receive_max *= 2;
+	if (r < 0)
+		check_tun(e, now);
 }
 
 static void routes_changed(struct engine *e)
@@ -254,10 +229,10 @@ static void handle(struct engine *e, const struct epoll_event *ev, uint64_t now)
 			pump_tun(e, now);
 		break;
 	case SOURCE_UDP4:
-		pump_udp(e, e->udp.fd4, now);
+		inbound_receive(&e->in, e->udp.fd4, now);
 		break;
 	case SOURCE_UDP6:
-		pump_udp(e, e->udp.fd6, now);
+		inbound_receive(&e->in, e->udp.fd6, now);
 		break;
 	case SOURCE_MONITOR:
 		routes_changed(e);
@@ -290,19 +265,36 @@ static int timeout_ms(const struct engine *e, uint64_t now)
 	return next <= now ? 0 : (int)((next - now) / WG_MS + 1);
 }
 
+/*
+ * Lets others run who may wait for what was just delivered. On a kernel that does not preempt they
+ * would wait for the next tick, and a tunnel under load never sleeps.
+ */
+static void give_way(struct engine *e, uint64_t now)
+{
+	if (!e->in.delivered && now - e->last_yield < YIELD_INTERVAL)
+		return;
+	e->in.delivered = false;
+	e->last_yield = now;
+	sched_yield();
+}
+
 int engine_run(struct engine *e)
 {
 	struct epoll_event events[16];
 	uint64_t now = engine_now();
+	bool more = false;
 
 	while (!e->stop) {
-		int n = epoll_wait(e->epoll_fd, events, ARRAY_SIZE(events), timeout_ms(e, now));
+		int n = epoll_wait(e->epoll_fd, events, ARRAY_SIZE(events), more ? 0 : timeout_ms(e, now));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		now = engine_now();
 		for (int i = 0; i < n && !e->stop; i++)
 			handle(e, &events[i], now);
+		more = inbound_work(&e->in, now);
+		more |= outbound_work(&e->out, now);
+		give_way(e, now);
 		if (now >= e->next_check)
 			check(e, now);
 		wg_device_tick(e->dev, now);

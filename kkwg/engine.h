@@ -25,13 +25,8 @@ struct engine {
 	struct inbound in;
 	int epoll_fd, signal_fd;
 	bool stop;
-	unsigned int receive_max; /* messages of the next recvmmsg() */
-	uint64_t next_check;	  /* ns: when the interface is looked at next */
-	struct {
-		uint8_t headroom[2 * WG_AEAD_HEADROOM];
-		uint8_t data[TUN_PACKET_MAX + 1];
-		uint8_t tailroom[WG_AEAD_HEADROOM];
-	} packet; /* read from TUN */
+	uint64_t next_check; /* ns: when the interface is looked at next */
+	uint64_t last_yield; /* ns */
 };
 
 /* Creates interface and sockets. The engine is large: allocate it. Returns 0 or -errno. */

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "kkwg/outbound.h"
 
-#include <arpa/inet.h>
+#include <errno.h>
 #include <string.h>
 #include <netinet/in.h>
 
 #include "kkwg/offload.h"
 
-void outbound_flush(struct outbound *o, uint64_t now)
+/* Sends what was gathered. */
+static void flush(struct outbound *o, uint64_t now)
 {
 	if (!o->n)
 		return;
@@ -36,10 +37,10 @@ static void emit(struct outbound *o, struct wg_peer *p, struct wg_keypair *kp, u
 	uint8_t *out;
 
 	if (o->used + len > sizeof(o->arena))
-		outbound_flush(o, now);
+		flush(o, now);
 	if (!extends(o, p, len, ecn)) {
 		if (o->n == UDP_SENDS)
-			outbound_flush(o, now);
+			flush(o, now);
 		o->peers[o->n] = p;
 		o->sends[o->n++] = (struct udp_send){
 			.to = &p->endpoint,
@@ -90,8 +91,12 @@ static void send_segments(struct outbound *o, struct wg_peer *p, const struct of
 	}
 }
 
-void outbound_packet(struct outbound *o, const tun_header *hdr, uint8_t *data, size_t len, uint64_t now)
+/* Takes one packet or super-packet. */
+static void packet_out(struct outbound *o, struct outbound_packet *q, uint64_t now)
 {
+	const tun_header *hdr = &q->hdr;
+	uint8_t *data = q->data;
+	size_t len = q->len;
 	struct wg_peer *p = wg_device_route(o->dev, data, len, now);
 	struct wg_packet packet;
 	struct offload cut;
@@ -105,4 +110,52 @@ void outbound_packet(struct outbound *o, const tun_header *hdr, uint8_t *data, s
 	}
 	if (offload_parse(hdr, data, packet.len, &cut) == 0)
 		send_segments(o, p, &cut, data, packet.len, packet.ecn, now);
+}
+
+/* Whether something in line is of the flow of @q, or may be. */
+static bool has_to_wait(const struct outbound *o, const struct outbound_packet *q)
+{
+	for (unsigned int i = 0; i < o->count; i++) {
+		const struct outbound_packet *w = &o->queue[(o->head + i) % (OUTBOUND_QUEUE + 1)];
+
+		if (!w->has_flow || !q->has_flow || memcmp(&w->flow, &q->flow, sizeof(q->flow)) == 0)
+			return true;
+	}
+	return false;
+}
+
+int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < OUTBOUND_READS && o->count < OUTBOUND_QUEUE; i++) {
+		struct outbound_packet *q = &o->queue[(o->head + o->count) % (OUTBOUND_QUEUE + 1)];
+
+		r = tun_read(t, &q->hdr, q->data, sizeof(q->data));
+		if (r <= 0)
+			break;
+		q->len = (uint32_t)r;
+		if (!o->count && q->len <= OUTBOUND_SHORT) {
+			packet_out(o, q, now);
+			continue;
+		}
+		q->has_flow = wg_packet_flow(q->data, q->len, false, &q->flow);
+		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q))
+			o->count++;
+		else
+			packet_out(o, q, now);
+	}
+	flush(o, now);
+	return r < 0 && r != -EAGAIN ? r : 0;
+}
+
+bool outbound_work(struct outbound *o, uint64_t now)
+{
+	if (!o->count)
+		return false;
+	packet_out(o, &o->queue[o->head], now);
+	flush(o, now);
+	o->head = (o->head + 1) % (OUTBOUND_QUEUE + 1);
+	o->count--;
+	return o->count > 0;
 }

@@ -79,4 +79,10 @@ void wg_cipher_seal(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len
  */
 int wg_cipher_open(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len, uint8_t *out);
 
+/*
+ * Deciphers the first @len bytes of a text, at most 64, without looking whether it is authentic: good
+ * for a guess about it only.
+ */
+void wg_cipher_peek(struct wg_cipher *c, uint64_t nonce, const uint8_t *in, size_t len, uint8_t *out);
+
 #endif

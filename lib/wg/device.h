@@ -155,6 +155,12 @@ static inline size_t wg_padded(size_t len, size_t mtu)
 size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, uint8_t ecn, uint8_t *msg,
 			 size_t len, uint8_t *out, struct wg_peer **ret_peer, uint64_t now);
 
+/*
+ * Guesses the flow of the packet inside a data message that is still closed, for the order of work
+ * only: nothing is checked, nothing changes, @msg stays as it is. Returns false where it cannot tell.
+ */
+bool wg_device_peek(struct wg_device *d, const uint8_t *msg, size_t len, struct wg_flow_key *ret);
+
 /* For peer.c, handshake.c and timers.c. */
 uint32_t wg_device_new_index(struct wg_device *d);
 void wg_device_timestamp(struct wg_device *d, uint8_t out[WG_TIMESTAMP_LEN]);

@@ -174,6 +174,27 @@ static size_t receive_data(struct wg_device *d, const struct wg_endpoint *from, 
 	return inner(d, p, ecn, out, len - WG_DATA_OVERHEAD, now);
 }
 
+#define PEEK_LEN 64 /* covers IPv4 without options or IPv6, and the ports */
+
+bool wg_device_peek(struct wg_device *d, const uint8_t *msg, size_t len, struct wg_flow_key *ret)
+{
+	struct wg_msg_data header;
+	uint8_t text[PEEK_LEN];
+	struct wg_keypair *kp;
+
+	if (wg_message_type(msg, len) != WG_MSG_DATA || len == WG_DATA_OVERHEAD)
+		return false;
+	memcpy(&header, msg, sizeof(header));
+	kp = find_keypair(d, le32toh(header.receiver));
+	if (!kp)
+		return false;
+	len -= WG_DATA_OVERHEAD;
+	if (len > PEEK_LEN)
+		len = PEEK_LEN;
+	wg_cipher_peek(kp->recv, le64toh(header.counter), msg + WG_DATA_HEADER, len, text);
+	return wg_packet_flow(text, len, true, ret);
+}
+
 size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, uint8_t ecn, uint8_t *msg,
 			 size_t len, uint8_t *out, struct wg_peer **ret_peer, uint64_t now)
 {
