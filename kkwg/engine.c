@@ -16,7 +16,7 @@
 #include "wg/constants.h"
 
 #define CHECK_INTERVAL	 WG_SEC
-#define YIELD_INTERVAL	 (200 * WG_MS / 1000)
+#define YIELD_INTERVAL	 WG_MS
 
 enum source {
 	SOURCE_TUN,
@@ -105,6 +105,15 @@ static int watch_signals(struct engine *e)
 	return e->signal_fd < 0 ? -errno : 0;
 }
 
+static void set_mtu(struct engine *e, uint32_t mtu)
+{
+	uint32_t segments = UDP_PAYLOAD_MAX / (mtu + WG_DATA_OVERHEAD);
+
+	e->out.mtu = mtu;
+	if (segments >= 2)
+		tun_set_segments(&e->tun, segments < UDP_SEGMENTS ? segments : UDP_SEGMENTS);
+}
+
 int engine_init(struct engine *e, const char *name, struct kk_err *err)
 {
 	const struct wg_env env = {e, env_random, env_realtime, env_transmit};
@@ -131,7 +140,7 @@ int engine_init(struct engine *e, const char *name, struct kk_err *err)
 	monitor_open(&e->monitor, e->tun.ifindex);
 	e->out.dev = e->in.dev = e->dev;
 	e->out.udp = &e->udp;
-	e->out.mtu = TUN_MTU;
+	set_mtu(e, TUN_MTU);
 	e->in.coalesce.tun = &e->tun;
 	watch(e, e->tun.fd, SOURCE_TUN);
 	watch(e, e->udp.fd4, SOURCE_UDP4);
@@ -210,8 +219,8 @@ static void pump_tun(struct engine *e, uint64_t now)
 static void routes_changed(struct engine *e)
 {
 	monitor_read(&e->monitor);
-	if (e->monitor.mtu)
-		e->out.mtu = e->monitor.mtu;
+	if (e->monitor.mtu && e->monitor.mtu != e->out.mtu)
+		set_mtu(e, e->monitor.mtu);
 	if (!e->monitor.rerouted)
 		return;
 	e->monitor.rerouted = false;

@@ -139,9 +139,12 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 	unsigned int buffer[INBOUND_QUEUE], n = 0;
 	int got;
 
+	/* Few while trains wait: what is copied too early is out of the cache when its turn comes. */
 	for (unsigned int i = 0; i < INBOUND_QUEUE; i++) {
 		if (in->busy_buffers >> i & 1)
 			continue;
+		if (in->count && in->count + n >= INBOUND_TRAINS)
+			break;
 		batch[n].data = in->buffers[i].data;
 		batch[n].max = INBOUND_MESSAGE;
 		buffer[n++] = i;

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -111,6 +113,25 @@ int tun_write(struct tun *t, const tun_header *hdr, struct iovec *iov, int n)
 		n--;
 	}
 	return writev(t->fd, iov, n) < 0 ? -errno : 0;
+}
+
+void tun_set_segments(const struct tun *t, uint32_t segments)
+{
+	KK_CLEANUP_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg info;
+		struct rtattr attr;
+		uint32_t segments;
+	} m = {
+		.head = {.nlmsg_len = sizeof(m), .nlmsg_type = RTM_SETLINK, .nlmsg_flags = NLM_F_REQUEST},
+		.info = {.ifi_index = (int)t->ifindex},
+		.attr = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFLA_GSO_MAX_SEGS},
+		.segments = segments,
+	};
+
+	if (fd < 0 || send(fd, &m, sizeof(m), 0) < 0)
+		kk_debug("%s: cannot bound super-packets: %m", t->name);
 }
 
 enum tun_state tun_state(const struct tun *t)

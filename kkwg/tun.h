@@ -49,6 +49,12 @@ int tun_read(struct tun *t, tun_header *hdr, uint8_t *data, size_t max);
 /* Writes one packet; iov[0] is left to the header. Returns 0 or -errno: -EIO while it is down. */
 int tun_write(struct tun *t, const tun_header *hdr, struct iovec *iov, int n);
 
+/*
+ * Lets the kernel build super-packets of at most @segments, so that each becomes one send. Where that
+ * is refused, or the interface is in another namespace, they are cut in two.
+ */
+void tun_set_segments(const struct tun *t, uint32_t segments);
+
 enum tun_state {
 	TUN_DOWN,
 	TUN_UP,

@@ -219,29 +219,58 @@ bool wg_packet_flow(const uint8_t *data, size_t len, bool inbound, struct wg_flo
 	return flow_of(data, len, inbound, false, ret);
 }
 
-/* Sums of 32-bit words never overflow 64 bits here, and the loop becomes vector code. */
-__attribute__((optimize("O3"))) uint64_t wg_sum(const void *data, size_t len, uint64_t sum)
+/*
+ * Sums of 32-bit words, low and high halves of 64-bit ones apart, so that nothing overflows and the
+ * loop becomes vector code. Compiled twice: with AVX2 it takes a third of the time.
+ */
+static inline __attribute__((always_inline)) uint64_t sum_words(const uint8_t *p, size_t words)
 {
-	const uint8_t *p = data;
-	size_t words = len / 4;
-	uint16_t half = 0;
+	uint64_t low = 0, high = 0;
 
 	for (size_t i = 0; i < words; i++) {
-		uint32_t w;
+		uint64_t w;
 
-		memcpy(&w, p + 4 * i, 4);
-		sum += w;
+		memcpy(&w, p + 8 * i, 8);
+		low += (uint32_t)w;
+		high += w >> 32;
 	}
-	p += 4 * words;
-	len -= 4 * words;
-	if (len >= 2) {
+	return low + high;
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"), optimize("O3", "unroll-loops"))) static uint64_t
+sum_avx2(const uint8_t *p, size_t words)
+{
+	return sum_words(p, words);
+}
+#endif
+
+__attribute__((optimize("O3"))) static uint64_t sum_plain(const uint8_t *p, size_t words)
+{
+	return sum_words(p, words);
+}
+
+uint64_t wg_sum(const void *data, size_t len, uint64_t sum)
+{
+	const uint8_t *p = data;
+	size_t words = len / 8;
+
+#ifdef __x86_64__
+	sum += __builtin_cpu_supports("avx2") ? sum_avx2(p, words) : sum_plain(p, words);
+#else
+	sum += sum_plain(p, words);
+#endif
+	p += 8 * words;
+	len -= 8 * words;
+	for (; len >= 2; p += 2, len -= 2) {
+		uint16_t half;
+
 		memcpy(&half, p, 2);
 		sum += half;
-		p += 2;
-		len -= 2;
 	}
 	if (len) {
-		half = 0;
+		uint16_t half = 0;
+
 		memcpy(&half, p, 1);
 		sum += half;
 	}

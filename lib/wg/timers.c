@@ -17,10 +17,11 @@ static void arm(struct wg_peer *p, enum wg_timer t, uint64_t when)
 /* The random part keeps both sides from starting handshakes at the same moment for ever. */
 static uint64_t jitter(struct wg_peer *p)
 {
-	uint32_t r;
+	struct wg_device *d = p->dev;
 
-	p->dev->env.random(p->dev->env.ctx, &r, sizeof(r));
-	return r % WG_REKEY_JITTER;
+	/* Armed with every round trip, so not worth a call to the system; nobody gains by guessing it. */
+	d->jitter++;
+	return wg_siphash(&d->hash_key, &d->jitter, sizeof(d->jitter)) % WG_REKEY_JITTER;
 }
 
 void wg_timers_data_sent(struct wg_peer *p, uint64_t now)
