@@ -50,7 +50,7 @@ struct inbound {
 	uint8_t arena[INBOUND_ARENA];
 	struct {
 		uint8_t headroom[WG_AEAD_HEADROOM];
-		uint8_t data[INBOUND_MESSAGE];
+		uint8_t data[INBOUND_MESSAGE + WG_AEAD_TAILROOM];
 	} buffers[INBOUND_QUEUE];
 };
 

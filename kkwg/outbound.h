@@ -45,6 +45,7 @@ struct outbound {
 	size_t used;
 	uint8_t headroom[WG_AEAD_HEADROOM];
 	uint8_t arena[OUTBOUND_ARENA];
+	uint8_t tailroom[WG_AEAD_TAILROOM];
 	struct outbound_packet queue[OUTBOUND_QUEUE + 1]; /* one more than the line: it is read into */
 };
 

@@ -297,18 +297,22 @@ static void stream(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len,
 		   (unsigned int)(len + WG_AEAD_HEADROOM));
 }
 
-/* The tag of RFC 7539 section 2.8 without additional data. */
-static void tag_of(const uint8_t key[32], const uint8_t *text, size_t len, uint8_t tag[WG_TAG_LEN])
+/*
+ * The tag of RFC 7539 section 2.8 without additional data. Padding and lengths are put behind the text
+ * for the time being, so that all of it is one update.
+ */
+static void tag_of(const uint8_t key[32], uint8_t *text, size_t len, uint8_t tag[WG_TAG_LEN])
 {
-	static const uint8_t zero[16];
-	uint64_t lens[2] = {0, len};
-	size_t n;
+	const uint64_t lens[2] = {0, len};
+	size_t pad = -len % 16, n;
+	uint8_t saved[WG_TAG_LEN + WG_AEAD_TAILROOM];
 
+	memcpy(saved, text + len, sizeof(saved));
+	memset(text + len, 0, 16);
+	memcpy(text + len + pad, lens, sizeof(lens));
 	EVP_MAC_init(poly_ctx, key, 32, NULL);
-	EVP_MAC_update(poly_ctx, text, len);
-	if (len % 16)
-		EVP_MAC_update(poly_ctx, zero, 16 - len % 16);
-	EVP_MAC_update(poly_ctx, (const uint8_t *)lens, sizeof(lens));
+	EVP_MAC_update(poly_ctx, text, len + pad + sizeof(lens));
+	memcpy(text + len, saved, sizeof(saved));
 	EVP_MAC_final(poly_ctx, tag, &n, WG_TAG_LEN);
 }
 

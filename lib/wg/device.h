@@ -80,7 +80,8 @@ struct wg_device {
 	uint64_t last_stamp; /* last TAI64N given out, as ns since 1970 */
 	bool up;
 	struct wg_drops drops;
-	uint8_t scratch[WG_AEAD_HEADROOM + WG_STAGE_MTU + WG_PADDING + WG_DATA_OVERHEAD];
+	uint8_t scratch[WG_AEAD_HEADROOM + WG_STAGE_MTU + WG_PADDING + WG_DATA_OVERHEAD +
+			WG_AEAD_TAILROOM];
 };
 
 /* wg_crypto_init() and wg_noise_init() first. @env is copied. NULL when out of memory. */
@@ -129,8 +130,8 @@ void wg_device_stage(struct wg_device *d, struct wg_peer *p, const uint8_t *pack
 /*
  * Seals one packet to a data message. @in: the packet and zeroes, @padded bytes together, with
  * WG_AEAD_HEADROOM bytes in front that are overwritten. @out: gets WG_DATA_OVERHEAD + @padded bytes, and
- * has as much headroom less WG_DATA_HEADER, which must be writable and keeps its value. @in is out +
- * WG_DATA_HEADER or does not overlap @out. Returns the length of the message.
+ * has as much headroom less WG_DATA_HEADER, and WG_AEAD_TAILROOM behind, which must be writable and
+ * keep their value. @in is out + WG_DATA_HEADER or does not overlap @out. Returns the length of the message.
  */
 size_t wg_keypair_seal(struct wg_keypair *kp, uint8_t *in, size_t padded, uint8_t *out);
 /* After data messages of @bytes together were sent to @p: timers, counters, and a new handshake in time. */
@@ -149,7 +150,7 @@ static inline size_t wg_padded(size_t len, size_t mtu)
 /*
  * Takes one datagram of @len bytes that came from @from (with our address as its source) with the
  * outer congestion mark @ecn. @msg has WG_AEAD_HEADROOM - WG_DATA_HEADER bytes in front; these and the
- * message may be overwritten. A data message is opened to @out, which takes @len bytes, has
+ * message may be overwritten; WG_AEAD_TAILROOM bytes behind it must be writable and keep their value. A data message is opened to @out, which takes @len bytes, has
  * WG_AEAD_HEADROOM bytes in front that are overwritten, and does not overlap @msg. Returns the length of
  * the plaintext packet at @out, checked, trimmed and allowed for *@ret_peer, or 0 where there is none.
  */

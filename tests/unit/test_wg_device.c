@@ -67,8 +67,8 @@ static void swap_direction(uint8_t *p)
 /* Sends @packet from a gateway into the tunnel to the agent, which has to accept it. */
 static void through(struct node *gateway, struct node *agent, const uint8_t *packet)
 {
-	uint8_t in[WG_AEAD_HEADROOM + 256] = {0}, msg[WG_AEAD_HEADROOM + 256],
-		out[WG_AEAD_HEADROOM + 256];
+	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM] = {0}, msg[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM],
+		out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	struct net *n = agent->net;
 	struct wg_peer *p = wg_device_find_peer(gateway->dev, agent->public), *got = NULL;
 	struct wg_keypair *kp = wg_device_session(gateway->dev, p, n->now);
@@ -153,7 +153,7 @@ static uint64_t flood(struct net *n, struct node *victim, struct node *attacker,
 {
 	uint64_t before = n->datagrams;
 	struct wg_peer *p = wg_device_find_peer(attacker->dev, victim->public);
-	uint8_t in[WG_AEAD_HEADROOM + 256], out[WG_AEAD_HEADROOM + 256];
+	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM], out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	struct wg_peer *ignored;
 
 	for (int i = 0; i < count; i++) {
@@ -292,7 +292,7 @@ static void junk(void **state)
 {
 	struct net *n = fresh(7);
 	struct node *a = &n->nodes[0];
-	uint8_t in[WG_AEAD_HEADROOM + 256], out[WG_AEAD_HEADROOM + 256];
+	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM], out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	struct wg_peer *p;
 
 	(void)state;

@@ -140,7 +140,7 @@ static void make_packet(struct node *from, struct node *to, uint8_t *p)
 
 void node_send(struct node *from, struct node *to)
 {
-	uint8_t in[WG_AEAD_HEADROOM + PACKET_LEN + WG_PADDING], out[WG_AEAD_HEADROOM + 256];
+	uint8_t in[WG_AEAD_HEADROOM + PACKET_LEN + WG_PADDING], out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	uint8_t *packet = in + WG_AEAD_HEADROOM, *msg = out + WG_AEAD_HEADROOM;
 	size_t padded = wg_padded(PACKET_LEN, 1420), len;
 	uint64_t now = from->net->now;
@@ -181,7 +181,7 @@ static void accept_packet(struct node *node, const uint8_t *packet, size_t len)
 
 static void deliver(struct net *n, unsigned int i)
 {
-	uint8_t in[WG_AEAD_HEADROOM + 256], out[WG_AEAD_HEADROOM + 256];
+	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM], out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	struct datagram *d = &n->flight[i];
 	struct node *node = d->to;
 	struct wg_endpoint from = d->from;
