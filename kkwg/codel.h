@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Far below those of RFC 8289, since the queue is inside one machine. ns */
-#define CODEL_TARGET   250000ull
+#define CODEL_TARGET   120000ull
 #define CODEL_INTERVAL 10000000ull
 
 /* Zeroed memory is a queue that was short so far. */

@@ -16,7 +16,6 @@
 #include "wg/constants.h"
 
 #define CHECK_INTERVAL	 WG_SEC
-#define YIELD_INTERVAL	 WG_MS
 
 enum source {
 	SOURCE_TUN,
@@ -275,15 +274,14 @@ static int timeout_ms(const struct engine *e, uint64_t now)
 }
 
 /*
- * Lets others run who may wait for what was just delivered. On a kernel that does not preempt they
- * would wait for the next tick, and a tunnel under load never sleeps.
+ * Lets those run who wait for what was just delivered. On a kernel that does not preempt they would
+ * wait for the next tick, and a tunnel under load never sleeps.
  */
-static void give_way(struct engine *e, uint64_t now)
+static void give_way(struct engine *e)
 {
-	if (!e->in.delivered && now - e->last_yield < YIELD_INTERVAL)
+	if (!e->in.delivered)
 		return;
 	e->in.delivered = false;
-	e->last_yield = now;
 	sched_yield();
 }
 
@@ -303,7 +301,7 @@ int engine_run(struct engine *e)
 			handle(e, &events[i], now);
 		more = inbound_work(&e->in, now);
 		more |= outbound_work(&e->out, now);
-		give_way(e, now);
+		give_way(e);
 		if (now >= e->next_check)
 			check(e, now);
 		wg_device_tick(e->dev, now);

@@ -26,7 +26,6 @@ struct engine {
 	int epoll_fd, signal_fd;
 	bool stop;
 	uint64_t next_check; /* ns: when the interface is looked at next */
-	uint64_t last_yield; /* ns */
 };
 
 /* Creates interface and sockets. The engine is large: allocate it. Returns 0 or -errno. */
