@@ -130,13 +130,31 @@ static void undo_datapath(struct gateway *gw, const struct kk_self *old)
 		kk_error("the data plane could not be put back as it was: %s", err.msg);
 }
 
-static void undo_tunnel(struct gateway *gw, const struct kk_config *old)
+static void undo_tunnel(struct gateway *gw, const struct peers *before)
 {
 	struct kk_err err = {0};
 
-	/* Before the first configuration there is nothing to go back to: peers that were adopted stay. */
-	if (old->generation && set_tunnel(gw, old, &err) < 0)
+	if (tunnel_set(&gw->tunnel, before, &err) < 0)
 		kk_error("the tunnel could not be put back as it was: %s", err.msg);
+}
+
+/* The way of a change in its order; on failure what was done of it is undone. */
+static int change(struct gateway *gw, const struct kk_config *next, struct kk_err *err)
+{
+	KK_CLEANUP(peers_clean) struct peers before = {0};
+	int r;
+
+	r = check_ports(gw, next, err);
+	if (r == 0 && peers_copy(&gw->tunnel.now, &before) < 0)
+		r = kk_err_set(err, ENOMEM, NULL, "out of memory");
+	if (r == 0)
+		r = set_tunnel(gw, next, err);
+	if (r < 0)
+		return r;
+	r = set_tables(gw, next, err);
+	if (r < 0)
+		undo_tunnel(gw, &before);
+	return r;
 }
 
 int gateway_apply(const struct kk_config *old, const struct kk_config *next, void *userdata,
@@ -149,16 +167,8 @@ int gateway_apply(const struct kk_config *old, const struct kk_config *next, voi
 	r = renew_datapath(gw, &next->self, err);
 	if (r < 0)
 		return r;
-	r = check_ports(gw, next, err);
-	if (r == 0)
-		r = set_tunnel(gw, next, err);
+	r = change(gw, next, err);
 	if (r < 0) {
-		undo_datapath(gw, &old->self);
-		return r;
-	}
-	r = set_tables(gw, next, err);
-	if (r < 0) {
-		undo_tunnel(gw, old);
 		undo_datapath(gw, &old->self);
 		return r;
 	}

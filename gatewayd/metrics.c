@@ -85,13 +85,10 @@ static void write_services(FILE *f, const struct gateway *gw)
 	}
 }
 
-static const char *agent_of(const struct kk_config *config, const struct wgctl_peer *peer)
+static const struct wgctl_peer *peer_of(const struct wgctl_device *device,
+					const struct kk_agent *agent)
 {
-	for (size_t i = 0; i < config->n_agents; i++)
-		if (config->agents[i].has_key &&
-		    memcmp(config->agents[i].public_key, peer->public_key, KK_KEY_LEN) == 0)
-			return config->agents[i].name;
-	return NULL;
+	return agent->has_key ? peers_lookup(device, agent->public_key) : NULL;
 }
 
 static void write_peers(FILE *f, const struct gateway *gw, const struct wgctl_device *device)
@@ -101,22 +98,22 @@ static void write_peers(FILE *f, const struct gateway *gw, const struct wgctl_de
 
 	family(f, "peer_handshake_age_seconds", "gauge",
 	       "Time since the last handshake with an Agent; absent before the first.");
-	for (size_t i = 0; i < device->n_peers; i++) {
-		const char *agent = agent_of(config, &device->peers[i]);
+	for (size_t i = 0; i < config->n_agents; i++) {
+		const struct wgctl_peer *peer = peer_of(device, &config->agents[i]);
 
-		if (agent && device->peers[i].last_handshake)
+		if (peer && peer->last_handshake)
 			fprintf(f,
 				"kakuremichi_peer_handshake_age_seconds{agent=\"%s\"} %" PRId64
 				"\n",
-				agent, now - device->peers[i].last_handshake);
+				config->agents[i].name, now - peer->last_handshake);
 	}
 	family(f, "peer_bytes_total", "counter",
 	       "Bytes received from (rx) and sent to (tx) an Agent.");
-	for (size_t i = 0; i < device->n_peers; i++) {
-		const struct wgctl_peer *peer = &device->peers[i];
-		const char *agent = agent_of(config, peer);
+	for (size_t i = 0; i < config->n_agents; i++) {
+		const struct wgctl_peer *peer = peer_of(device, &config->agents[i]);
+		const char *agent = config->agents[i].name;
 
-		if (agent)
+		if (peer)
 			fprintf(f,
 				"kakuremichi_peer_bytes_total{agent=\"%s\",direction=\"rx\"} %" PRIu64
 				"\nkakuremichi_peer_bytes_total{agent=\"%s\",direction=\"tx\"} %" PRIu64
@@ -140,8 +137,10 @@ static void answer_metrics(struct kk_httpd_request *req, struct gateway *gw)
 	write_counters(f, gw);
 	write_services(f, gw);
 	/* A counter that cannot be read is left out, the others are still worth having. */
-	if (wgctl_get(gw->tunnel.wg, &device, NULL) == 0)
+	if (wgctl_get(gw->tunnel.wg, &device, NULL) == 0) {
+		peers_sort(&device);
 		write_peers(f, gw, &device);
+	}
 	wgctl_device_free(&device);
 	if (fclose(f) == 0)
 		kk_httpd_answer(req, 200, METRICS_TYPE, text, len);

@@ -30,51 +30,86 @@ static void sort(struct peers *p)
 		qsort(p->addresses, p->n_addresses, sizeof(*p->addresses), compare_addresses);
 }
 
-static int name_twins(const struct kk_config *config, const uint8_t *key, struct kk_err *err)
+static bool in_pool(const struct kk_prefix4 *pool, const struct kk_prefix4 *subnet)
+{
+	uint32_t mask = pool->len ? 0xffffffffu << (32 - pool->len) : 0;
+
+	return subnet->len >= pool->len &&
+	       !((ntohl(subnet->addr.s_addr) ^ ntohl(pool->addr.s_addr)) & mask);
+}
+
+/* Says which two Agents have the same key (@key) or subnet (@key NULL, @address of ours in it). */
+static int refuse_twins(const struct kk_config *config, const uint8_t *key, struct in_addr address,
+			struct kk_err *err)
 {
 	const char *names[2] = {"?", "?"};
 	size_t n = 0;
 
-	for (size_t i = 0; i < config->n_agents && n < 2; i++)
-		if (config->agents[i].has_key &&
-		    memcmp(config->agents[i].public_key, key, KK_KEY_LEN) == 0)
-			names[n++] = config->agents[i].name;
-	return kk_err_set(err, EEXIST, "public_key", "Agents %s and %s have the same public key",
-			  names[0], names[1]);
+	for (size_t i = 0; i < config->n_agents && n < 2; i++) {
+		const struct kk_agent *agent = &config->agents[i];
+		struct in_addr ours = kk_subnet_host(&agent->subnet, config->self.index);
+
+		if (key ? agent->has_key && memcmp(agent->public_key, key, KK_KEY_LEN) == 0
+			: ours.s_addr == address.s_addr)
+			names[n++] = agent->name;
+	}
+	return kk_err_set(err, EEXIST, key ? "public_key" : "subnet",
+			  "Agents %s and %s have the same %s", names[0], names[1],
+			  key ? "public key" : "subnet");
+}
+
+static int check_twins(const struct kk_config *config, const struct peers *p, struct kk_err *err)
+{
+	for (size_t i = 1; i < p->n_peers; i++)
+		if (compare_peers(&p->peers[i - 1], &p->peers[i]) == 0)
+			return refuse_twins(config, p->peers[i].public_key, (struct in_addr){0},
+					    err);
+	for (size_t i = 1; i < p->n_addresses; i++)
+		if (compare_addresses(&p->addresses[i - 1], &p->addresses[i]) == 0)
+			return refuse_twins(config, NULL, p->addresses[i].addr, err);
+	return 0;
+}
+
+static int add_agent(const struct kk_config *config, const struct kk_agent *agent, struct peers *p,
+		     struct kk_err *err)
+{
+	struct wgctl_peer *peer;
+	char subnet[INET_ADDRSTRLEN];
+
+	if (!in_pool(&config->self.pool, &agent->subnet))
+		return kk_err_set(err, EINVAL, "subnet",
+				  "Agent %s has subnet %s/%u, outside the pool", agent->name,
+				  inet_ntop(AF_INET, &agent->subnet.addr, subnet, sizeof(subnet)),
+				  agent->subnet.len);
+	p->addresses[p->n_addresses++] = (struct kk_prefix4){
+		.addr = kk_subnet_host(&agent->subnet, config->self.index),
+		.len = agent->subnet.len,
+	};
+	if (!agent->has_key)
+		return 0;
+	peer = &p->peers[p->n_peers++];
+	memcpy(peer->public_key, agent->public_key, KK_KEY_LEN);
+	peer->allowed[0] = agent->subnet;
+	peer->n_allowed = 1;
+	return 0;
 }
 
 int peers_wanted(const struct kk_config *config, struct peers *ret, struct kk_err *err)
 {
-	struct peers p = {.port = config->self.wg_port};
+	struct peers p = {
+		.port = config->self.wg_port,
+		.peers = calloc(config->n_agents + 1, sizeof(*p.peers)),
+		.addresses = calloc(config->n_agents + 1, sizeof(*p.addresses)),
+	};
 	int r = 0;
 
-	if (config->n_agents) {
-		p.peers = calloc(config->n_agents, sizeof(*p.peers));
-		p.addresses = calloc(config->n_agents, sizeof(*p.addresses));
-		if (!p.peers || !p.addresses) {
-			peers_clean(&p);
-			return kk_err_set(err, ENOMEM, NULL, "out of memory");
-		}
-	}
-	for (size_t i = 0; i < config->n_agents; i++) {
-		const struct kk_agent *agent = &config->agents[i];
-		struct wgctl_peer *peer;
-
-		p.addresses[p.n_addresses++] = (struct kk_prefix4){
-			.addr = kk_subnet_host(&agent->subnet, config->self.index),
-			.len = agent->subnet.len,
-		};
-		if (!agent->has_key)
-			continue;
-		peer = &p.peers[p.n_peers++];
-		memcpy(peer->public_key, agent->public_key, KK_KEY_LEN);
-		peer->allowed[0] = agent->subnet;
-		peer->n_allowed = 1;
-	}
+	if (!p.peers || !p.addresses)
+		r = kk_err_set(err, ENOMEM, NULL, "out of memory");
+	for (size_t i = 0; i < config->n_agents && r == 0; i++)
+		r = add_agent(config, &config->agents[i], &p, err);
 	sort(&p);
-	for (size_t i = 1; i < p.n_peers && r == 0; i++)
-		if (compare_peers(&p.peers[i - 1], &p.peers[i]) == 0)
-			r = name_twins(config, p.peers[i].public_key, err);
+	if (r == 0)
+		r = check_twins(config, &p, err);
 	if (r < 0)
 		peers_clean(&p);
 	else
@@ -103,6 +138,41 @@ int peers_found(const struct wgctl_device *device, struct kk_prefix4 *addresses,
 	sort(&p);
 	*ret = p;
 	return 0;
+}
+
+int peers_copy(const struct peers *from, struct peers *ret)
+{
+	struct peers p = *from;
+
+	p.peers = calloc(from->n_peers + 1, sizeof(*p.peers));
+	p.addresses = calloc(from->n_addresses + 1, sizeof(*p.addresses));
+	if (!p.peers || !p.addresses) {
+		peers_clean(&p);
+		return -ENOMEM;
+	}
+	if (from->n_peers)
+		memcpy(p.peers, from->peers, from->n_peers * sizeof(*p.peers));
+	if (from->n_addresses)
+		memcpy(p.addresses, from->addresses, from->n_addresses * sizeof(*p.addresses));
+	*ret = p;
+	return 0;
+}
+
+void peers_sort(struct wgctl_device *device)
+{
+	if (device->n_peers)
+		qsort(device->peers, device->n_peers, sizeof(*device->peers), compare_peers);
+}
+
+const struct wgctl_peer *peers_lookup(const struct wgctl_device *device,
+				      const uint8_t public_key[KK_KEY_LEN])
+{
+	struct wgctl_peer key = {0};
+
+	memcpy(key.public_key, public_key, KK_KEY_LEN);
+	return device->n_peers
+		       ? bsearch(&key, device->peers, device->n_peers, sizeof(key), compare_peers)
+		       : NULL;
 }
 
 void peers_clean(struct peers *peers)

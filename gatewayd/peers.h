@@ -17,12 +17,22 @@ struct peers {
 	size_t n_addresses;
 };
 
-/* As @config wants it: each Agent that has a key is a peer with its /24. -EEXIST: two Agents have one key. */
+/*
+ * As @config wants it: each Agent that has a key is a peer with its /24. -EEXIST: two Agents have one key or one
+ * subnet; -EINVAL: a subnet is not in the pool.
+ */
 int peers_wanted(const struct kk_config *config, struct peers *ret, struct kk_err *err);
 /* As the machine has it; takes @addresses over. */
 int peers_found(const struct wgctl_device *device, struct kk_prefix4 *addresses, size_t n_addresses,
 		struct peers *ret, struct kk_err *err);
+/* -ENOMEM. */
+int peers_copy(const struct peers *from, struct peers *ret);
 void peers_clean(struct peers *peers);
+
+/* Sorts @device's peers so that peers_lookup finds them by key; NULL: there is none. */
+void peers_sort(struct wgctl_device *device);
+const struct wgctl_peer *peers_lookup(const struct wgctl_device *device,
+				      const uint8_t public_key[KK_KEY_LEN]);
 
 /* What leads from one to another: pointers into both, freed by peers_change_clean. */
 struct peers_change {

@@ -46,14 +46,6 @@ static json_t *report_ports(struct gateway *gw)
 	return list;
 }
 
-static const struct wgctl_peer *find_peer(const struct wgctl_device *device, const uint8_t *key)
-{
-	for (size_t i = 0; i < device->n_peers; i++)
-		if (memcmp(device->peers[i].public_key, key, KK_KEY_LEN) == 0)
-			return &device->peers[i];
-	return NULL;
-}
-
 static json_t *report_peer(const struct kk_agent *agent, const struct wgctl_peer *peer)
 {
 	char address[INET_ADDRSTRLEN], endpoint[INET_ADDRSTRLEN + 6];
@@ -80,10 +72,11 @@ static json_t *report_peers(struct gateway *gw)
 		kk_warn("%s", err.msg);
 		return list;
 	}
+	peers_sort(&device);
 	for (size_t i = 0; i < config->n_agents && json_array_size(list) < PEERS_MAX; i++) {
 		const struct kk_agent *agent = &config->agents[i];
 		const struct wgctl_peer *peer =
-			agent->has_key ? find_peer(&device, agent->public_key) : NULL;
+			agent->has_key ? peers_lookup(&device, agent->public_key) : NULL;
 
 		if (peer)
 			json_array_append_new(list, report_peer(agent, peer));

@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <string.h>
 
-#include <openssl/crypto.h>
+#include <systemd/sd-daemon.h>
 
 #include "net/net.h"
 #include "util/cleanup.h"
@@ -17,6 +17,8 @@
 /* How long the engine may take to see that its interface is up. */
 #define UP_MS	   2000
 #define UP_STEP_MS 10
+
+#define PEERS_AT_ONCE 64
 
 static void device_freep(struct wgctl_device *device)
 {
@@ -156,18 +158,31 @@ static int set_port(struct tunnel *t, uint16_t port, struct kk_err *err)
 	return wgctl_set_device(t->wg, device.private_key, port, err);
 }
 
+/* Thousands of new peers take an engine a while, in which the daemon is not hung. */
+static void feed_watchdog(void)
+{
+	sd_notify(0, "WATCHDOG=1");
+}
+
 static int set_peers(struct tunnel *t, const struct peers_change *change, struct kk_err *err)
 {
-	KK_CLEANUP_FREE struct wgctl_peer *peers = calloc(change->n_set + 1, sizeof(*peers));
-	int r;
+	struct wgctl_peer part[PEERS_AT_ONCE];
+	size_t n = 0;
+	int r = 0;
 
-	if (!peers)
-		return kk_err_set(err, ENOMEM, NULL, "out of memory");
-	for (size_t i = 0; i < change->n_set; i++)
-		peers[i] = *change->set[i];
-	r = wgctl_set_peers(t->wg, peers, change->n_set, err);
-	for (size_t i = 0; r == 0 && i < change->n_removed; i++)
+	for (size_t i = 0; r == 0 && i < change->n_set; i++) {
+		part[n++] = *change->set[i];
+		if (n < PEERS_AT_ONCE && i + 1 < change->n_set)
+			continue;
+		r = wgctl_set_peers(t->wg, part, n, err);
+		n = 0;
+		feed_watchdog();
+	}
+	for (size_t i = 0; r == 0 && i < change->n_removed; i++) {
 		r = wgctl_remove_peer(t->wg, change->removed[i]->public_key, err);
+		if (i % PEERS_AT_ONCE == 0)
+			feed_watchdog();
+	}
 	return r;
 }
 
@@ -208,30 +223,12 @@ static void restore(struct tunnel *t)
 		kk_error("the tunnel could not be put back as it was: %s", err.msg);
 }
 
-static int copy(const struct peers *from, struct peers *ret)
-{
-	struct peers p = *from;
-
-	p.peers = calloc(from->n_peers + 1, sizeof(*p.peers));
-	p.addresses = calloc(from->n_addresses + 1, sizeof(*p.addresses));
-	if (!p.peers || !p.addresses) {
-		peers_clean(&p);
-		return -ENOMEM;
-	}
-	if (from->n_peers)
-		memcpy(p.peers, from->peers, from->n_peers * sizeof(*p.peers));
-	if (from->n_addresses)
-		memcpy(p.addresses, from->addresses, from->n_addresses * sizeof(*p.addresses));
-	*ret = p;
-	return 0;
-}
-
 int tunnel_set(struct tunnel *t, const struct peers *wanted, struct kk_err *err)
 {
 	struct peers next;
 	int r;
 
-	if (copy(wanted, &next) < 0)
+	if (peers_copy(wanted, &next) < 0)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	r = change(t, &t->now, wanted, err);
 	if (r < 0) {

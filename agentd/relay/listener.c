@@ -74,6 +74,8 @@ int listener_new(struct relay *relay, int fd, uint8_t protocol, uint16_t port,
 			       .io.ready = protocol == IPPROTO_TCP ? tcp_accept : udp_receive};
 	if (protocol == IPPROTO_UDP)
 		widen_buffers(fd);
+	else
+		tcp_set_options(fd);
 	*ret = l;
 	return 0;
 }

@@ -38,7 +38,7 @@ struct connection {
 	TAILQ_ENTRY(connection) link, connecting;
 };
 
-static void set_options(int fd)
+void tcp_set_options(int fd)
 {
 	const int on = 1, idle = 300, interval = 60, count = 5;
 
@@ -182,7 +182,7 @@ static void connected(struct connection *c)
 	s->target->prefer = (s->target->prefer + c->tried - 1) % s->target->n_addrs;
 	s->listener->error[0] = '\0';
 	c->open = true;
-	set_options(c->target);
+	tcp_set_options(c->target);
 	c->up = (struct pump){.from = c->client, .to = c->target};
 	c->down = (struct pump){.from = c->target, .to = c->client};
 	if (s->listener->proxy_protocol && send_header(c) < 0)
@@ -288,7 +288,6 @@ static void begin(struct listener *l, int fd, const struct sockaddr_in *peer)
 				 .waiter.resolved = resolved,
 				 .deadline = relay->loop.now + TCP_CONNECT_MS};
 	c->deadline_one = c->deadline;
-	set_options(fd);
 	session_begin(&relay->sessions, &c->session, l, peer);
 	TAILQ_INSERT_TAIL(&relay->tcp.all, c, link);
 	relay->tcp.n++;

@@ -26,6 +26,8 @@ struct tcp {
 void tcp_init(struct tcp *tcp, struct relay *relay, unsigned int max);
 /* Ends every connection. */
 void tcp_clean(struct tcp *tcp);
+/* No waiting for more to send, and an early end for peers that vanished. What a listener accepts inherits it. */
+void tcp_set_options(int fd);
 /* A listener's loop_io->ready. */
 void tcp_accept(struct loop_io *io, uint32_t events);
 

@@ -16,6 +16,9 @@
 /* About 250 bytes a peer, so this is beyond every number of Agents there can be. */
 #define ANSWER_MAX (64u << 20)
 
+/* A new peer takes wireguard-go some milliseconds: an answer has to come before our patience ends. */
+#define PEERS_A_REQUEST 256
+
 /* Text that may hold keys: wiped whenever it moves and when it goes. */
 struct text {
 	char *data;
@@ -166,7 +169,8 @@ static int set_device(struct wgctl *wg, const uint8_t private_key[KK_KEY_LEN], u
 	return request_send(wg, &request, what, err);
 }
 
-static int set_peers(struct wgctl *wg, const struct wgctl_peer *peers, size_t n, struct kk_err *err)
+static int send_peers(const struct wgctl *wg, const struct wgctl_peer *peers, size_t n,
+		      struct kk_err *err)
 {
 	struct request request;
 	int r;
@@ -177,6 +181,18 @@ static int set_peers(struct wgctl *wg, const struct wgctl_peer *peers, size_t n,
 	for (size_t i = 0; i < n; i++)
 		uapi_write_peer(request.f, &peers[i]);
 	return request_send(wg, &request, "set its peers", err);
+}
+
+static int set_peers(struct wgctl *wg, const struct wgctl_peer *peers, size_t n, struct kk_err *err)
+{
+	int r = 0;
+
+	for (size_t done = 0; r == 0 && done < n; done += PEERS_A_REQUEST) {
+		size_t part = n - done < PEERS_A_REQUEST ? n - done : PEERS_A_REQUEST;
+
+		r = send_peers(wg, peers + done, part, err);
+	}
+	return r;
 }
 
 static int remove_peer(struct wgctl *wg, const uint8_t public_key[KK_KEY_LEN], struct kk_err *err)

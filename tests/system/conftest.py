@@ -42,8 +42,7 @@ def make_echo(world):
     """An Echo on the Agent's machine, published as echo/tcp and echo-udp/udp on 7000."""
     server = Echo(world.network["agent"], "127.0.0.1", 7000, "agent")
     for name, protocol in (("echo", "--tcp"), ("echo-udp", "--udp")):
-        world.product.kkctl("service", "add", name, "--agent", "agent", protocol, "7000",
-                            "--target", "127.0.0.1:7000")
+        world.product.publish(name, protocol, "7000", "--target", "127.0.0.1:7000")
     yield server
     server.close()
 

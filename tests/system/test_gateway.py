@@ -156,11 +156,11 @@ class Agent:
     def serve(self, port):
         with netns.entered(self.place.ag):
             server = socket.create_server((AGENT_TUNNEL, port))
-        threading.Thread(target=self._answer, args=(server,), daemon=True).start()
+        threading.Thread(target=self.answer, args=(server,), daemon=True).start()
         return server
 
     @staticmethod
-    def _answer(server):
+    def answer(server):
         while True:
             try:
                 connection, peer = server.accept()
@@ -617,3 +617,93 @@ def test_down(either):
     # And it can begin again.
     either.start()
     accepted(either, snapshot(1))
+
+
+# With the real Control, and the real Agent
+
+
+class Real:
+    """kkcontrold in out, kkagentd in ag, kkctl as the way to both."""
+
+    def __init__(self, place):
+        self.place = place
+        self.directory = place.directory / "control"
+        Process(place.record, "kkcontrold", place.out,
+                [str(default_build() / "kkcontrold"), "--state", str(self.directory), "--listen", f"{CONTROL}:8444"],
+                env=SANITIZER, notify=True).ready()
+
+    def kkctl(self, *argv, check=True):
+        done = self.place.run(str(default_build() / "kkctl"), "--config", str(self.directory / "admin.json"), "--json",
+                              *argv, namespace=self.place.out, check=check)
+        return json.loads(done.stdout) if check else done
+
+    def start_gateway(self):
+        self.place.daemon = Process(self.place.record, "kkgatewayd", self.place.gw,
+                                    [str(default_build() / "kkgatewayd"), "run", *self.place.options],
+                                    env=SANITIZER, notify=True).ready()
+
+    def start_agent(self, token):
+        state = ["--state", str(self.place.directory / "agent")]
+        self.place.run(str(default_build() / "kkagentd"), "join", token, *state, namespace=self.place.ag)
+        options = [*state, "--run-dir", str(self.place.directory / "agent-run"), "--netns",
+                   self.place.record.namespace("tun"), "--interface-prefix", self.place.record.interface("a")]
+        Process(self.place.record, "kkagentd", self.place.ag, [str(default_build() / "kkagentd"), "run", *options],
+                env=SANITIZER, notify=True).ready()
+
+    def gateway(self):
+        return next(entry for entry in self.kkctl("status")["gateways"] if entry["name"] == "gw")
+
+
+def test_with_the_real_control(place):
+    real = Real(place)
+    place.join(token=real.kkctl("gateway", "add", "gw", "--address", GATEWAY, "--wg-port", str(WG_PORT))["join_token"])
+    real.start_gateway()
+    wait_until("the gateway", lambda: real.gateway()["acked_generation"])
+    assert real.gateway()["public_key"] == place.wg("public-key")
+    real.start_agent(real.kkctl("agent", "add", "home")["join_token"])
+
+    agent_key = wait_until("the Agent's key", lambda: real.kkctl("agent", "show", "home")["public_key"])
+    wait_until("the peer", lambda: place.wg("allowed-ips") == f"{agent_key}\t{SUBNET}")
+    wait_until("the tunnel", lambda: not place.wg("latest-handshakes").endswith("\t0"))
+    with netns.entered(place.ag):
+        server = socket.create_server(("127.0.0.1", 4711))
+    with server:
+        threading.Thread(target=Agent.answer, args=(server,), daemon=True).start()
+        added = real.kkctl("service", "add", "echo", "--agent", "home", "--tcp", "2222", "--target", "127.0.0.1:4711")
+        assert added["applied"]["acknowledged"] == added["applied"]["gateways"] == 1
+        shown = place.run(str(default_build() / "kkctl"), "--json", "datapath", "show", "--pin-dir", str(place.pins))
+        assert "2222" in shown.stdout and AGENT_TUNNEL in shown.stdout
+        assert answers(place, 2222)
+
+        # The host's own ports: known to Control before, or found out by the gateway.
+        with netns.entered(place.gw):
+            taken = socket.create_server((GATEWAY, 4000))
+        with taken:
+            done = real.kkctl("service", "add", "own", "--agent", "home", "--tcp", "4000", "--target", "127.0.0.1:1",
+                              check=False)
+            assert done.returncode == 1 and "4000" in done.stderr + done.stdout and "gw" in done.stderr + done.stdout
+            wait_until("the report", lambda: {"protocol": "tcp", "port": 4000} in
+                       real.gateway()["report"]["ports_in_use"])
+            done = real.kkctl("service", "add", "own", "--agent", "home", "--tcp", "4000", "--target", "127.0.0.1:1",
+                              check=False)
+            assert done.returncode == 1 and "4000" in done.stderr + done.stdout
+        assert [service["name"] for service in real.kkctl("service", "list")["items"]] == ["echo"]
+
+        identity, handshake = place.tunnel_identity(), place.wg("latest-handshakes")
+        with open_service(place, 2222) as client:
+            stream = client.makefile("rwb", buffering=0)
+            stream.readline()
+            place.stop(signal.SIGKILL)
+            real.start_gateway()
+            wait_until("the gateway", lambda: real.gateway()["connected"])
+            stream.write(b"still here\n")
+            assert stream.readline() == b"still here\n"
+        assert place.tunnel_identity() == identity
+        assert place.wg("latest-handshakes") == handshake
+        assert real.gateway()["public_key"] == place.wg("public-key")
+        real.kkctl("service", "rm", "echo")
+        assert answers(place, 2222) is None
+
+    place.stop()
+    place.kkgatewayd("down", *place.options)
+    assert not place.pins.exists() and not (SOCKETS / f"{place.tunnel}.sock").exists()

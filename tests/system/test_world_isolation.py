@@ -110,7 +110,7 @@ def test_agent_gets_no_answer_to_udp_and_ping(world, product, attack_by, gateway
 
 def test_published_port_as_source_reaches_no_host(world, product, attack_by, gateway):
     """The gateway lets out what a published port sends, to the internet; not to itself, nor to another Agent."""
-    product.kkctl("service", "add", "bait", "--agent", "agent2", "--udp", "7400", "--target", "127.0.0.1:7400")
+    product.publish("bait", "--udp", "7400", "--target", "127.0.0.1:7400", agent="agent2")
     index = product.kkctl("gateway", "show", gateway)["index"]
     source = (subnet_host(world, "agent2", 100), product.kkctl("service", "show", "bait")["agent_port"])
     inside = [subnet_host(world, "agent2", index), subnet_host(world, "agent", index),

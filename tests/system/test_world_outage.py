@@ -14,7 +14,7 @@ from world.published import DEMO, ssh_command
 from world.record import end
 from world.traffic import Stream, connect, receive_exactly
 
-QUIET_S = 1.5  # the longest that a stream may stand still where nothing should be noticed, on a busy machine
+QUIET_S = 2  # the longest that a stream may stand still where nothing should be noticed, on a busy machine
 
 
 def try_all(world, echo, gateways=topology.GATEWAYS):
@@ -65,34 +65,49 @@ def test_control_killed(world, product, echo, streams):
 def test_daemon_killed_and_restarted_during_scp(world, product, echo, streams, tmp_path, name):
     """The tunnel, the tables and the relay are not the daemon's: they go on without it and it takes them up again."""
     gateway = name if name in topology.GATEWAYS else "gw1"
-    with Scp(world, topology.GATEWAYS[gateway], tmp_path) as scp:
-        scp.wait_under_way()
-        product.daemons[name].stop(signal.SIGKILL)
+    product.publish("scp", "--tcp", str(Scp.PORT), "--target", "127.0.0.1:22")
+    try:
+        with Scp(world, topology.GATEWAYS[gateway], tmp_path) as scp:
+            scp.wait_under_way()
+            product.daemons[name].stop(signal.SIGKILL)
+            try_all(world, echo)
+            product.start_node(name)
+            product.wait_connected(name)
+            assert scp.running(), "scp was too quick to show anything"
+            scp.let_go()
+            assert scp.finish() == scp.digest
         try_all(world, echo)
-        product.start_node(name)
-        product.wait_connected(name)
-        assert scp.running(), "scp was too quick to show anything"
-        assert scp.finish() == scp.digest
-    try_all(world, echo)
+    finally:
+        product.kkctl("service", "rm", "scp")
 
 
 class Scp:
-    """Copies a file to the Agent's machine, at a pace that leaves time to do harm."""
+    """Copies a file to the Agent's machine, slowly until it is let go."""
 
+    PORT = 2223
     LENGTH = 48 << 20
-    KBIT_S = 48000
+    SLOWLY = f"""
+    table ip slowly {{
+        chain output {{
+            type filter hook output priority filter
+            tcp dport {PORT} limit rate over 1500 kbytes/second burst 100 kbytes drop
+        }}
+    }}"""
 
     def __init__(self, world, address, directory):
+        self.namespace = world.network["user"]
         self.source, self.copy = directory / "source", directory / "copy"
         content = os.urandom(1 << 20) * (self.LENGTH >> 20)
         self.source.write_bytes(content)
         self.digest = hashlib.sha256(content).hexdigest()
         argv = ssh_command(world, address)
         options = argv[argv.index("ssh") + 1:-1]
-        options[options.index("-p")] = "-P"
+        port = options.index("-p")
+        options[port:port + 2] = ["-P", str(self.PORT), "-o", f"HostKeyAlias=[{address}]:2222"]
+        netns.sh(*netns.within(self.namespace, "nft", "-f", "-"), input=self.SLOWLY)
+        self.slow = True
         self.process = subprocess.Popen(
-            netns.within(world.network["user"], "scp", "-q", "-l", str(self.KBIT_S), *options,
-                         str(self.source), f"{argv[-1]}:{self.copy}"),
+            netns.within(self.namespace, "scp", "-q", *options, str(self.source), f"{argv[-1]}:{self.copy}"),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def __enter__(self):
@@ -101,6 +116,12 @@ class Scp:
     def __exit__(self, *_):
         self.process.kill()
         self.process.communicate()
+        self.let_go()
+
+    def let_go(self):
+        if self.slow:
+            netns.sh(*netns.within(self.namespace, "nft", "delete", "table", "ip", "slowly"))
+            self.slow = False
 
     def running(self):
         return self.process.poll() is None

@@ -18,7 +18,7 @@ def test_service_through_each_gateway(world, product, service, gateway):
 
 def test_throughput(world, product, say):
     iperf = Iperf(world.record, world.network["agent"], "127.0.0.1")
-    product.kkctl("service", "add", "iperf", "--agent", "agent", "--tcp", "5201", "--target", "127.0.0.1:5201")
+    product.publish("iperf", "--tcp", "5201", "--target", "127.0.0.1:5201")
     try:
         for gateway, address in topology.GATEWAYS.items():
             up = iperf.measure(world.network["user"], address, 5201)
@@ -94,13 +94,13 @@ def _pump(client, block, back):
 
 def test_refused_target_is_refused(world, product):
     """Nobody listens at the target: the client's connection ends, and the session says why."""
-    product.kkctl("service", "add", "nobody", "--agent", "agent", "--tcp", "7099", "--target", "127.0.0.1:7099")
+    product.publish("nobody", "--tcp", "7099", "--target", "127.0.0.1:7099")
     try:
-        with connect(world.network["user"], topology.GATEWAYS["gw1"], 7099) as client:
-            try:
+        try:
+            with connect(world.network["user"], topology.GATEWAYS["gw1"], 7099) as client:
                 assert client.recv(1) == b""
-            except ConnectionResetError:
-                pass
+        except ConnectionResetError:
+            pass
         session = next(s for s in product.sessions() if s["service"] == "nobody")
         assert session["state"] == "failed" and "refused" in session["error"].lower()
     finally:

@@ -78,6 +78,16 @@ class Product:
         answer = self.kkctl(noun, "list")
         return answer["items"] if isinstance(answer, dict) else answer
 
+    def publish(self, name, *argv, agent="agent"):
+        """`kkctl service add`, and until the Agent serves it too: the answer waits for the gateways only."""
+        added = self.kkctl("service", "add", name, "--agent", agent, *argv)
+
+        def served():
+            acked = self.kkctl("agent", "show", agent)["acked_generation"]
+            return acked is not None and acked >= added["generation"]
+        wait_until(f"{agent} serves {name}", served)
+        return added
+
     def sessions(self, agent="agent"):
         """Who is or was connected, as the Agent's relay knows it, newest first."""
         answer = self.kkctl("sessions", "--socket", str(self.relay_socket(agent)), namespace=agent)

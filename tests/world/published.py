@@ -19,9 +19,9 @@ class Published:
     proxy_protocol: bool
     probe: object  # (world, gateway address): tries it, returns the client that the service itself saw or None
 
-    def arguments(self, agent="agent"):
-        """Those of `kkctl service`."""
-        argv = ["add", self.name, "--agent", agent, f"--{self.protocol}", str(self.port), "--target", self.target]
+    def options(self):
+        """Those of `kkctl service add`, but for the Agent."""
+        argv = [f"--{self.protocol}", str(self.port), "--target", self.target]
         return argv + (["--proxy-protocol"] if self.proxy_protocol else [])
 
 

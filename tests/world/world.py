@@ -52,9 +52,8 @@ class World:
 
     def publish(self, services=DEMO):
         for service in services:
-            argv = service.arguments()
-            self.progress("kkctl service " + " ".join(argv))
-            self.product.kkctl("service", *argv)
+            self.progress(f"kkctl service add {service.name} --agent agent {' '.join(service.options())}")
+            self.product.publish(service.name, *service.options())
 
     def attempt(self, service, gateway):
         """Tries a service through a gateway; the client's address as the Agent saw it."""

@@ -73,6 +73,49 @@ static void test_same_key_twice(void **state)
 	assert_err(&err, "public_key", "Agents a and b");
 }
 
+static void test_same_subnet_twice(void **state)
+{
+	struct kk_agent agents[] = {agent(1, "a", "10.1.0.0", 9), agent(2, "b", "10.1.0.0", 8)};
+	struct kk_config config = {.agents = agents, .n_agents = 2};
+	struct kk_err err = {0};
+	struct peers p;
+
+	(void)state;
+	assert_int_equal(peers_wanted(&config, &p, &err), -EEXIST);
+	assert_err(&err, "subnet", "Agents a and b");
+}
+
+static void test_outside_the_pool(void **state)
+{
+	struct kk_agent agents[] = {agent(1, "a", "10.1.0.0", 9), agent(2, "b", "11.1.0.0", 8)};
+	struct kk_config config = {.agents = agents, .n_agents = 2};
+	struct kk_err err = {0};
+	struct peers p;
+
+	(void)state;
+	config.self.pool = prefix("10.0.0.0", 8);
+	assert_int_equal(peers_wanted(&config, &p, &err), -EINVAL);
+	assert_err(&err, "subnet", "11.1.0.0/24");
+	config.n_agents = 1;
+	assert_int_equal(peers_wanted(&config, &p, &err), 0);
+	peers_clean(&p);
+}
+
+static void test_lookup(void **state)
+{
+	struct wgctl_peer peers[] = {{.public_key = {7}}, {.public_key = {3}}, {.public_key = {5}}};
+	struct wgctl_device device = {.peers = peers, .n_peers = 3}, none = {0};
+	uint8_t key[KK_KEY_LEN] = {5};
+
+	(void)state;
+	peers_sort(&device);
+	assert_ptr_equal(peers_lookup(&device, key), &peers[1]);
+	key[31] = 1;
+	assert_null(peers_lookup(&device, key));
+	peers_sort(&none);
+	assert_null(peers_lookup(&none, key));
+}
+
 static void test_nothing_to_change(void **state)
 {
 	struct kk_agent agents[] = {agent(1, "a", "10.1.0.0", 9), agent(3, "c", "10.3.0.0", 4)};
@@ -166,6 +209,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wanted),
 		cmocka_unit_test(test_same_key_twice),
+		cmocka_unit_test(test_same_subnet_twice),
+		cmocka_unit_test(test_outside_the_pool),
+		cmocka_unit_test(test_lookup),
 		cmocka_unit_test(test_nothing_to_change),
 		cmocka_unit_test(test_differences),
 		cmocka_unit_test(test_foreign_settings),
