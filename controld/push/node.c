@@ -26,7 +26,7 @@ static const char *role_name(const struct kk_node *node)
 	return node->role == KK_GATEWAY ? "gateway" : "Agent";
 }
 
-/* The line is to end, and the node will say hello again; @closed takes the rest down. */
+/* Ends the line, with the reason for the node and the log; the node will connect again. */
 static void hang_up(struct kk_node *node, unsigned int status, const char *reason)
 {
 	kk_warn("%s %s is disconnected: %s", role_name(node), node->name, reason);
@@ -278,7 +278,7 @@ int kk_node_connect(struct kk_node *node, struct kk_httpd_upgrade *connection, i
 
 void kk_node_disconnect(struct kk_node *node, unsigned int status, const char *reason)
 {
-	if (node->ws && status)
+	if (node->ws && reason)
 		kk_ws_close(node->ws, status, reason);
 	kk_ws_free(node->ws);
 	kk_httpd_upgrade_close(node->connection);
