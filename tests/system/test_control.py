@@ -65,7 +65,7 @@ def world(control, gateways=1, agents=1):
     for node in nodes:
         node.join_in()
     for node in nodes:
-        node.quiet(0.2)
+        node.quiet()
     return nodes
 
 
@@ -738,7 +738,7 @@ def test_bad_message_ends_the_line_only(control, message):
     gateway.quiet()
     status = control.do("GET", "status")
     assert [node["connected"] for node in status["gateways"] + status["agents"]] == [True, True]
-    assert agent.quiet(0.1) is None
+    assert agent.quiet() is None
 
 
 def test_hello_comes_first(control):
@@ -808,7 +808,7 @@ def test_killed_between_writes(control):
         control.start()
         assert time.monotonic() - start < 10
         gateway.hello()
-        gateway.quiet(0.1)
+        gateway.quiet()
         killer = threading.Timer(0.05 + 0.11 * turn, control.process.kill)
         killer.start()
         port = 10000 + 1000 * turn
