@@ -134,6 +134,25 @@ check-vm:
 	$(MAKE) all unit-build vm-build
 	scripts/check vm
 
+# Interleaved with PEER (default wireguard-go); see tests/bench/tunnel.py.
+.PHONY: bench-tunnel
+bench-tunnel: $B/kkwg $B/bench/rr
+	/usr/bin/python3 tests/bench/tunnel.py
+
+# libFuzzer: FUZZ_TIME seconds for each target of the tunnel; finds go to build/fuzz.
+FUZZ_TIME ?= 60
+FUZZ_WG := wg_message kkwg_uapi kkwg_offload
+.PHONY: fuzz fuzz-wg
+fuzz: fuzz-wg
+build/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard lib/wg/*.[ch] kkwg/*.[ch])
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -DKK_FUZZ -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		-o $@ $< $(wildcard lib/wg/*.c lib/util/*.c) $(filter-out kkwg/main.c,$(wildcard kkwg/*.c)) -lcrypto -ljansson
+fuzz-wg: $(FUZZ_WG:%=build/fuzz/%)
+	@for t in $(FUZZ_WG); do mkdir -p build/fuzz/corpus/$$t && \
+		build/fuzz/$$t -max_total_time=$(FUZZ_TIME) -artifact_prefix=build/fuzz/$$t- -timeout=10 -print_final_stats=1 \
+			build/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
+
 check-bare:
 	scripts/check-bare
 

@@ -76,17 +76,6 @@ static int renew_datapath(struct gateway *gw, const struct kk_self *self, struct
 	return 0;
 }
 
-static int set_tables(struct gateway *gw, const struct kk_config *config, struct kk_err *err)
-{
-	KK_CLEANUP_FREE struct kk_listener *listeners = NULL;
-	int r;
-
-	r = tables_listeners(config, gw->place.address, &listeners, err);
-	if (r < 0)
-		return r;
-	return kk_datapath_sync(gw->datapath, listeners, config->n_services, err);
-}
-
 int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 {
 	struct place place, old = gw->place;
@@ -107,8 +96,19 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 		return r;
 	}
 	kk_datapath_close(gw->datapath);
-	gw->datapath = fresh;
-	return set_tables(gw, kk_link_config(gw->link), err);
+	gw->datapath = fresh; /* with the tables that were there: they go by port, not by address */
+	return 0;
+}
+
+static int set_tables(struct gateway *gw, const struct kk_config *config, struct kk_err *err)
+{
+	KK_CLEANUP_FREE struct kk_listener *listeners = NULL;
+	int r;
+
+	r = tables_listeners(config, gw->place.address, &listeners, err);
+	if (r < 0)
+		return r;
+	return kk_datapath_sync(gw->datapath, listeners, config->n_services, err);
 }
 
 static int set_tunnel(struct gateway *gw, const struct kk_config *config, struct kk_err *err)

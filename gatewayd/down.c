@@ -8,27 +8,23 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-/* Only what is in this namespace: an engine of the same name elsewhere is another gateway's. */
-static int remove_tunnel(const struct options *o, struct kk_err *err)
+/*
+ * The tunnel, if there is one. Only what is in this namespace: an engine of the same name elsewhere is another
+ * gateway's.
+ */
+static int find_tunnel(const struct options *o, struct wgctl **ret, struct kk_err *err)
 {
-	KK_CLEANUP(wgctl_closep) struct wgctl *wg = NULL;
-	int r;
-
 	if (kk_net_ifindex(o->tunnel_interface) < 0) {
 		kk_info("there is no interface %s", o->tunnel_interface);
 		return 0;
 	}
-	r = wgctl_adopt(o->tunnel_interface, &wg, err);
-	if (r == 0)
-		r = wgctl_destroy(wg, err);
-	if (r == 0)
-		kk_info("tunnel %s is down", o->tunnel_interface);
-	return r;
+	return wgctl_adopt(o->tunnel_interface, ret, err);
 }
 
 int gateway_down(const struct options *o, struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int lock = gateway_lock(o->state, false, err);
+	KK_CLEANUP(wgctl_closep) struct wgctl *wg = NULL;
 	char public_ifname[IFNAMSIZ];
 	int r;
 
@@ -37,9 +33,16 @@ int gateway_down(const struct options *o, struct kk_err *err)
 		return lock;
 	r = place_find_interface(o, public_ifname, err);
 	if (r == 0)
+		r = find_tunnel(o, &wg, err);
+	if (r == 0)
 		r = kk_datapath_remove(o->pin_dir, public_ifname, o->tunnel_interface, err);
 	if (r < 0)
 		return r;
 	kk_info("programs and tables are removed from %s", public_ifname);
-	return remove_tunnel(o, err);
+	if (!wg)
+		return 0;
+	r = wgctl_destroy(wg, err);
+	if (r == 0)
+		kk_info("tunnel %s is down", o->tunnel_interface);
+	return r;
 }

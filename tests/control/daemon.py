@@ -75,7 +75,9 @@ class Control:
     def connect(self, timeout=30):
         """A TLS connection to the server with the pinned key."""
         context = ssl._create_unverified_context()
-        return context.wrap_socket(socket.create_connection(("127.0.0.1", self.port), timeout=timeout))
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return context.wrap_socket(plain)
 
     def pin(self):
         """The pin of the key that the server has, by the openssl program."""

@@ -136,14 +136,20 @@ class Node:
         self.quiet()
         return message
 
-    def quiet(self, seconds=0.3):
-        """Takes what comes for a moment; the last message or None."""
+    def quiet(self, timeout=10):
+        """Takes what comes until Control says that there is no more; the last message or None."""
         last = None
+        deadline = time.monotonic() + timeout
         while True:
             try:
-                last = self.receive(timeout=seconds)
+                last = self.receive(timeout=0.05)
+                continue
             except (TimeoutError, socket.timeout):
+                pass
+            state = self.control.do("GET", f"{self.role}s/{self.name}")
+            if state["acked_generation"] == self.control.do("GET", "status")["generation"]:
                 return last
+            assert time.monotonic() < deadline, state
 
     def nack(self, message, field="port", why="the port is no good here"):
         self.line.send({"type": "nack", "generation": message["generation"], "field": field, "message": why})

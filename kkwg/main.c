@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+/* kkwg: userspace WireGuard, in place of wireguard-go(8). */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kkwg/daemon.h"
+#include "kkwg/engine.h"
+#include "kkwg/privilege.h"
+#include "kkwg/uapi.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/options.h"
+
+struct options {
+	bool foreground, reply_to_ingress, version, help;
+};
+
+static const struct kk_option table[] = {
+	KK_OPTION("foreground", 'f', NULL, KK_OPTION_FLAG, struct options, foreground,
+		  "stay in the foreground and log to standard error"),
+	KK_OPTION("reply-to-ingress", 'r', NULL, KK_OPTION_FLAG, struct options, reply_to_ingress,
+		  "peers may share allowed IPs; a packet leaves by the peer its flow came from"),
+	KK_OPTION("version", 0, NULL, KK_OPTION_FLAG, struct options, version, "print the version"),
+	KK_OPTION("help", 'h', NULL, KK_OPTION_FLAG, struct options, help, "print this help"),
+};
+
+static void usage(FILE *f)
+{
+	fprintf(f, "Usage: kkwg [options] INTERFACE\n\nA WireGuard interface in user space; configure it with wg(8).\n\n");
+	kk_options_help(f, table, ARRAY_SIZE(table));
+}
+
+/* As wireguard-go names its levels. */
+static int log_level(void)
+{
+	const char *level = getenv("LOG_LEVEL");
+
+	if (level && (strcmp(level, "verbose") == 0 || strcmp(level, "debug") == 0))
+		return LOG_DEBUG;
+	if (level && strcmp(level, "silent") == 0)
+		return LOG_EMERG;
+	return LOG_INFO;
+}
+
+static int run(struct engine *e, const char *iface, const struct options *o, int ready_fd)
+{
+	struct kk_err err = {0};
+	int r = engine_init(e, iface, &err);
+
+	if (r == 0 && o->reply_to_ingress)
+		r = wg_device_set_reply_to_ingress(e->dev, true);
+	if (r == 0)
+		r = uapi_open(e, e->tun.name, &e->uapi, &err);
+	if (r == 0) {
+		r = privilege_drop();
+		if (r < 0)
+			kk_warn("cannot drop privileges: %s", strerror(-r));
+		if (ready_fd >= 0)
+			daemon_ready(ready_fd);
+		r = engine_run(e);
+		if (r < 0)
+			kk_error("%s", strerror(-r));
+	} else {
+		kk_error("%s", err.msg);
+	}
+	uapi_close(e->uapi);
+	engine_clean(e);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {0};
+	struct kk_err err = {0};
+	struct engine *e;
+	int left, ready_fd = -1, r;
+
+	kk_log_init("kkwg", log_level());
+	left = kk_options_parse(argc, argv, table, ARRAY_SIZE(table), &o, &err);
+	if (left < 0) {
+		kk_error("%s", err.msg);
+		return 2;
+	}
+	if (o.help || o.version) {
+		if (o.help)
+			usage(stdout);
+		else
+			printf("kkwg %s\n", KK_VERSION);
+		return 0;
+	}
+	if (left != 1) {
+		usage(stderr);
+		return 2;
+	}
+	if (!o.foreground) {
+		ready_fd = daemon_start();
+		if (ready_fd < 0) {
+			kk_error("%s", strerror(-ready_fd));
+			return 1;
+		}
+	}
+	/* Mapped, not touched: what is not used costs nothing. */
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return 1;
+	r = run(e, argv[1], &o, ready_fd);
+	free(e);
+	return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#include "kkwg/outbound.h"
+
+#include <errno.h>
+#include <string.h>
+#include <netinet/in.h>
+
+#include "kkwg/offload.h"
+
+/* Sends what was gathered. */
+static void flush(struct outbound *o, uint64_t now)
+{
+	if (!o->n)
+		return;
+	udp_send(o->udp, o->sends, o->n);
+	for (unsigned int i = 0; i < o->n; i++)
+		wg_device_sent(o->dev, o->peers[i], o->sends[i].len, now);
+	o->n = 0;
+	o->used = 0;
+}
+
+/* Whether a message of @len bytes fits behind the segments of the last send. */
+static bool extends(const struct outbound *o, const struct wg_peer *p, size_t len, uint8_t ecn)
+{
+	const struct udp_send *s = &o->sends[o->n - 1];
+
+	return o->n && o->udp->gso && o->peers[o->n - 1] == p && s->ecn == ecn && len <= s->segment &&
+	       s->len == (uint32_t)s->segment * s->count && s->count < UDP_SEGMENTS &&
+	       s->len + len <= UDP_PAYLOAD_MAX;
+}
+
+/* Seals @padded bytes at @in behind what is gathered already. */
+static void emit(struct outbound *o, struct wg_peer *p, struct wg_keypair *kp, uint8_t *in, size_t padded,
+		 uint8_t ecn, uint64_t now)
+{
+	size_t len = padded + WG_DATA_OVERHEAD;
+	uint8_t *out;
+
+	if (o->used + len > sizeof(o->arena))
+		flush(o, now);
+	if (!extends(o, p, len, ecn)) {
+		if (o->n == UDP_SENDS)
+			flush(o, now);
+		o->peers[o->n] = p;
+		o->sends[o->n++] = (struct udp_send){
+			.to = &p->endpoint,
+			.data = o->arena + o->used,
+			.segment = (uint16_t)len,
+			.ecn = ecn,
+		};
+	}
+	out = o->arena + o->used;
+	wg_keypair_seal(kp, in, padded, out);
+	o->used += len;
+	o->sends[o->n - 1].len += (uint32_t)len;
+	o->sends[o->n - 1].count++;
+}
+
+/* One finished packet: sealed, or kept until there is a session. Bytes behind it keep their value. */
+static void send_packet(struct outbound *o, struct wg_peer *p, uint8_t *data, size_t len, uint8_t ecn,
+			uint64_t now)
+{
+	struct wg_keypair *kp = wg_device_session(o->dev, p, now);
+	size_t padded = wg_padded(len, o->mtu);
+	uint8_t behind[WG_PADDING];
+
+	if (!kp) {
+		wg_device_stage(o->dev, p, data, len, padded, ecn, now);
+		return;
+	}
+	memcpy(behind, data + len, WG_PADDING);
+	memset(data + len, 0, WG_PADDING);
+	emit(o, p, kp, data, padded, ecn, now);
+	memcpy(data + len, behind, WG_PADDING);
+}
+
+static void send_segments(struct outbound *o, struct wg_peer *p, const struct offload *cut, uint8_t *data,
+			  size_t len, uint8_t ecn, uint64_t now)
+{
+	uint8_t headers[OFFLOAD_HEADERS_MAX];
+	size_t payload = len - cut->headers;
+
+	memcpy(headers, data, cut->headers);
+	for (size_t at = 0, i = 0; at < payload; at += cut->size, i++) {
+		size_t size = payload - at < cut->size ? payload - at : cut->size;
+		uint8_t *segment = data + at;
+
+		memcpy(segment, headers, cut->headers);
+		offload_finish(cut, segment, size, i, at, at + size == payload);
+		send_packet(o, p, segment, cut->headers + size, ecn, now);
+	}
+}
+
+/* Takes one packet or super-packet. */
+static void packet_out(struct outbound *o, struct outbound_packet *q, uint64_t now)
+{
+	const tun_header *hdr = &q->hdr;
+	uint8_t *data = q->data;
+	size_t len = q->len;
+	struct wg_peer *p = wg_device_route(o->dev, data, len, now);
+	struct wg_packet packet;
+	struct offload cut;
+
+	if (!p || wg_packet_parse(data, len, &packet) < 0)
+		return;
+	if (hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
+		if (offload_checksum(hdr, data, packet.len) == 0)
+			send_packet(o, p, data, packet.len, packet.ecn, now);
+		return;
+	}
+	if (offload_parse(hdr, data, packet.len, &cut) == 0)
+		send_segments(o, p, &cut, data, packet.len, packet.ecn, now);
+}
+
+/* Whether something in line is of the flow of @q, or may be. */
+static bool has_to_wait(const struct outbound *o, const struct outbound_packet *q)
+{
+	for (unsigned int i = 0; i < o->count; i++) {
+		const struct outbound_packet *w = &o->queue[(o->head + i) % (OUTBOUND_QUEUE + 1)];
+
+		if (!w->has_flow || !q->has_flow || memcmp(&w->flow, &q->flow, sizeof(q->flow)) == 0)
+			return true;
+	}
+	return false;
+}
+
+int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < OUTBOUND_READS && o->count < OUTBOUND_QUEUE; i++) {
+		struct outbound_packet *q = &o->queue[(o->head + o->count) % (OUTBOUND_QUEUE + 1)];
+
+		r = tun_read(t, &q->hdr, q->data, sizeof(q->data));
+		if (r <= 0)
+			break;
+		q->len = (uint32_t)r;
+		if (!o->count && q->len <= OUTBOUND_SHORT) {
+			packet_out(o, q, now);
+			continue;
+		}
+		q->has_flow = wg_packet_flow(q->data, q->len, false, &q->flow);
+		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q))
+			o->count++;
+		else
+			packet_out(o, q, now);
+	}
+	flush(o, now);
+	return r < 0 && r != -EAGAIN ? r : 0;
+}
+
+bool outbound_work(struct outbound *o, uint64_t now)
+{
+	if (!o->count)
+		return false;
+	packet_out(o, &o->queue[o->head], now);
+	flush(o, now);
+	o->head = (o->head + 1) % (OUTBOUND_QUEUE + 1);
+	o->count--;
+	return o->count > 0;
+}

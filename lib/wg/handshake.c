@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+#include "wg/handshake.h"
+
+#include <stdlib.h>
+
+#include "wg/constants.h"
+#include "wg/device.h"
+#include "wg/timers.h"
+
+/* Answers with a cookie; these too are limited, so that a flood costs little more than its first mac. */
+static void send_cookie(struct wg_device *d, const struct wg_endpoint *from, const void *msg, size_t len,
+			uint64_t now)
+{
+	uint8_t random[WG_KEY_LEN + WG_XNONCE_LEN];
+	struct wg_endpoint to = *from;
+	struct wg_msg_cookie reply;
+
+	if (!wg_bucket_take(&d->replies, now, WG_COOKIE_RATE, WG_COOKIE_BURST))
+		return;
+	d->env.random(d->env.ctx, random, sizeof(random));
+	wg_cookie_reply(&d->checker, from, msg, len, random, now, &reply);
+	wg_zero(random, sizeof(random));
+	d->env.transmit(d->env.ctx, &to, &reply, sizeof(reply), 0);
+}
+
+/* Whether many initiations came in a short time. */
+static bool under_load(struct wg_device *d, uint64_t now)
+{
+	if (!wg_bucket_take(&d->load, now, WG_LOAD_RATE, WG_LOAD_BURST))
+		d->load_until = now + WG_LOAD_TIME;
+	return now < d->load_until;
+}
+
+static bool source_allowed(struct wg_device *d, const struct wg_endpoint *from, uint64_t now)
+{
+	if (!d->ratelimit) {
+		d->ratelimit = calloc(1, sizeof(*d->ratelimit));
+		if (!d->ratelimit)
+			return true;
+		d->env.random(d->env.ctx, &d->ratelimit->key, sizeof(d->ratelimit->key));
+	}
+	return wg_ratelimit_allow(d->ratelimit, from, now);
+}
+
+/* Whether the initiation is worth two Diffie-Hellman operations. */
+static bool admit(struct wg_device *d, const struct wg_endpoint *from,
+		  const struct wg_msg_initiation *msg, uint64_t now)
+{
+	if (!under_load(d, now))
+		return true;
+	if (!wg_cookie_check_mac2(&d->checker, from, msg, sizeof(*msg), now)) {
+		d->drops.load++;
+		send_cookie(d, from, msg, sizeof(*msg), now);
+		return false;
+	}
+	if (!source_allowed(d, from, now)) {
+		d->drops.load++;
+		return false;
+	}
+	return true;
+}
+
+static void respond(struct wg_device *d, struct wg_peer *p, uint64_t now)
+{
+	uint8_t ephemeral[WG_KEY_LEN];
+	struct wg_msg_response msg;
+	uint32_t index = wg_device_new_index(d);
+
+	if (!index || wg_index_add(&d->indices, index, p, NULL) < 0)
+		return;
+	d->env.random(d->env.ctx, ephemeral, sizeof(ephemeral));
+	if (wg_noise_response_make(&p->handshake, index, ephemeral, &msg) < 0) {
+		wg_index_del(&d->indices, index);
+		return;
+	}
+	wg_cookie_sign(&p->cookie, &msg, sizeof(msg), now);
+	if (wg_peer_begin_session(p, now) < 0)
+		return;
+	wg_timers_message_sent(p, now);
+	wg_device_transmit(d, p, &msg, sizeof(msg), 0);
+}
+
+static void receive_initiation(struct wg_device *d, const struct wg_endpoint *from,
+			       const struct wg_msg_initiation *msg, uint64_t now)
+{
+	struct wg_noise_draft draft;
+	struct wg_peer *p;
+	uint32_t old;
+
+	if (!admit(d, from, msg, now))
+		return;
+	if (wg_noise_initiation_open(&d->identity, msg, &draft) < 0) {
+		d->drops.handshake++;
+		return;
+	}
+	p = wg_device_find_peer(d, draft.remote_static);
+	if (!p)
+		goto drop;
+	old = p->handshake.local_index;
+	if (wg_noise_initiation_accept(&p->handshake, &draft, msg, now, WG_INITIATION_GAP) < 0)
+		goto drop;
+	/* Theirs replaces ours, if one was under way. */
+	wg_index_del(&d->indices, old);
+	p->rx_bytes += sizeof(*msg);
+	wg_peer_roam(p, from);
+	wg_timers_message_received(p, now);
+	respond(d, p, now);
+	wg_zero(&draft, sizeof(draft));
+	return;
+drop:
+	d->drops.handshake++;
+	wg_zero(&draft, sizeof(draft));
+}
+
+static void receive_response(struct wg_device *d, const struct wg_endpoint *from,
+			     const struct wg_msg_response *msg, uint64_t now)
+{
+	struct wg_index_entry *e = wg_index_find(&d->indices, le32toh(msg->receiver));
+	struct wg_peer *p;
+
+	/* Only the answer to an initiation of ours gets here, and once: no need for cookies. */
+	if (!e || e->keypair) {
+		d->drops.handshake++;
+		return;
+	}
+	p = e->peer;
+	if (wg_noise_response_accept(&p->handshake, &d->identity, msg) < 0) {
+		d->drops.handshake++;
+		return;
+	}
+	p->rx_bytes += sizeof(*msg);
+	wg_peer_roam(p, from);
+	wg_timers_message_received(p, now);
+	if (wg_peer_begin_session(p, now) < 0)
+		return;
+	wg_timers_handshake_complete(p, now);
+	/* The other side sends only after our first message under the new keys. */
+	if (p->staged.head)
+		wg_peer_send_staged(p, now);
+	else
+		wg_peer_keepalive(p, now);
+}
+
+static void receive_cookie(struct wg_device *d, const struct wg_msg_cookie *msg, uint64_t now)
+{
+	struct wg_index_entry *e = wg_index_find(&d->indices, le32toh(msg->receiver));
+
+	if (!e || wg_cookie_accept(&e->peer->cookie, msg, now) < 0)
+		d->drops.handshake++;
+}
+
+void wg_handshake_receive(struct wg_device *d, const struct wg_endpoint *from, const void *msg,
+			  size_t len, uint64_t now)
+{
+	uint32_t type = wg_message_type(msg, len);
+
+	if (type == WG_MSG_COOKIE) {
+		receive_cookie(d, msg, now);
+		return;
+	}
+	if (!d->identity.set || !wg_cookie_check_mac1(&d->checker, msg, len)) {
+		d->drops.mac++;
+		return;
+	}
+	if (type == WG_MSG_INITIATION)
+		receive_initiation(d, from, msg, now);
+	else
+		receive_response(d, from, msg, now);
+}

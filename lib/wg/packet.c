@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+#include "wg/packet.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <netinet/in.h>
+
+#define IP4_HEADER     20
+#define IP6_HEADER     40
+#define IP6_EXTENSIONS 8 /* extension headers that are walked at most */
+
+static uint16_t load16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+int wg_packet_parse(const uint8_t *data, size_t len, struct wg_packet *ret)
+{
+	struct wg_packet p;
+
+	if (len < IP4_HEADER)
+		return -EINVAL;
+	if (data[0] >> 4 == 4) {
+		size_t header = (data[0] & 15) * 4u;
+
+		p.len = load16(data + 2);
+		p.src = data + 12;
+		p.dst = data + 16;
+		p.addr_len = 4;
+		p.ecn = data[1] & WG_ECN_MASK;
+		if (header < IP4_HEADER || p.len < header || p.len > len)
+			return -EINVAL;
+	} else if (data[0] >> 4 == 6) {
+		if (len < IP6_HEADER)
+			return -EINVAL;
+		p.len = load16(data + 4) + IP6_HEADER;
+		p.src = data + 8;
+		p.dst = data + 24;
+		p.addr_len = 16;
+		p.ecn = data[1] >> 4 & WG_ECN_MASK;
+		if (p.len > len)
+			return -EINVAL;
+	} else {
+		return -EINVAL;
+	}
+	*ret = p;
+	return 0;
+}
+
+static void set_ecn(uint8_t *data, uint8_t ecn)
+{
+	uint16_t was, is;
+	uint32_t sum;
+
+	if (data[0] >> 4 == 6) {
+		data[1] = (uint8_t)((data[1] & ~(WG_ECN_MASK << 4)) | ecn << 4);
+		return;
+	}
+	was = load16(data);
+	data[1] = (uint8_t)((data[1] & ~WG_ECN_MASK) | ecn);
+	is = load16(data);
+	/* RFC 1624: HC' = ~(~HC + ~m + m') */
+	sum = (uint16_t)~load16(data + 10) + (uint32_t)(uint16_t)~was + is;
+	sum = (sum >> 16) + (sum & 0xffff);
+	sum = (sum >> 16) + (sum & 0xffff);
+	data[10] = (uint8_t)(~sum >> 8);
+	data[11] = (uint8_t)~sum;
+}
+
+bool wg_packet_decapsulate_ecn(uint8_t *data, uint8_t outer)
+{
+	uint8_t inner = data[0] >> 4 == 4 ? data[1] & WG_ECN_MASK : data[1] >> 4 & WG_ECN_MASK;
+
+	if (outer == WG_ECN_CE) {
+		if (inner == 0)
+			return false;
+		if (inner != WG_ECN_CE)
+			set_ecn(data, WG_ECN_CE);
+	} else if (outer == WG_ECN_ECT1 && inner == WG_ECN_ECT0) {
+		set_ecn(data, WG_ECN_ECT1);
+	}
+	return true;
+}
+
+/* What follows the IP header and its extensions. */
+struct upper {
+	const uint8_t *data;
+	size_t len;
+	uint8_t protocol;
+	bool fragment;
+};
+
+static bool upper4(const uint8_t *data, size_t len, struct upper *ret)
+{
+	size_t header = (data[0] & 15) * 4u;
+
+	if (len < IP4_HEADER || header < IP4_HEADER || header > len)
+		return false;
+	ret->data = data + header;
+	ret->len = len - header;
+	ret->protocol = data[9];
+	ret->fragment = (load16(data + 6) & 0x3fff) != 0;
+	return true;
+}
+
+static bool upper6(const uint8_t *data, size_t len, struct upper *ret)
+{
+	size_t at = IP6_HEADER;
+	uint8_t next;
+
+	if (len < IP6_HEADER)
+		return false;
+	next = data[6];
+	ret->fragment = false;
+	for (int i = 0; i < IP6_EXTENSIONS; i++) {
+		size_t size;
+
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
+		    next != IPPROTO_FRAGMENT && next != IPPROTO_AH)
+			break;
+		if (at + 8 > len)
+			return false;
+		if (next == IPPROTO_FRAGMENT) {
+			ret->fragment = true;
+			size = 8;
+		} else if (next == IPPROTO_AH) {
+			size = (data[at + 1] + 2) * 4u;
+		} else {
+			size = (data[at + 1] + 1) * 8u;
+		}
+		next = data[at];
+		at += size;
+		/* What a later fragment begins with is not a header. */
+		if (ret->fragment)
+			break;
+	}
+	if (at > len)
+		return false;
+	ret->data = data + at;
+	ret->len = len - at;
+	ret->protocol = next;
+	return true;
+}
+
+static void key_addresses(const uint8_t *data, bool inbound, struct wg_flow_key *key)
+{
+	size_t n = data[0] >> 4 == 4 ? 4 : 16;
+	const uint8_t *src = data + (n == 4 ? 12 : 8);
+
+	memset(key, 0, sizeof(*key));
+	key->addr_len = (uint8_t)n;
+	memcpy(inbound ? key->remote : key->local, src, n);
+	memcpy(inbound ? key->local : key->remote, src + n, n);
+}
+
+static void key_ports(const struct upper *up, bool inbound, struct wg_flow_key *key)
+{
+	if (up->len < 4)
+		return;
+	memcpy(inbound ? &key->remote_port : &key->local_port, up->data, 2);
+	memcpy(inbound ? &key->local_port : &key->remote_port, up->data + 2, 2);
+}
+
+/* Echo requests and replies: the identifier stands for both ports. */
+static bool is_echo(const struct upper *up)
+{
+	uint8_t type = up->data[0];
+
+	return up->protocol == IPPROTO_ICMP ? type == 0 || type == 8 : type == 128 || type == 129;
+}
+
+static bool is_error(const struct upper *up)
+{
+	uint8_t type = up->data[0];
+
+	if (up->protocol == IPPROTO_ICMP)
+		return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+	return type < 128;
+}
+
+static bool flow_of(const uint8_t *data, size_t len, bool inbound, bool quoted, struct wg_flow_key *ret)
+{
+	struct upper up;
+
+	if (len < IP4_HEADER || !(data[0] >> 4 == 4 ? upper4(data, len, &up) : upper6(data, len, &up)))
+		return false;
+	key_addresses(data, inbound, ret);
+	ret->protocol = up.protocol;
+	if (up.fragment)
+		return true;
+	switch (up.protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_SCTP:
+	case IPPROTO_DCCP:
+	case IPPROTO_UDPLITE:
+		key_ports(&up, inbound, ret);
+		return true;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		if (up.len < 8)
+			return false;
+		if (is_echo(&up)) {
+			memcpy(&ret->remote_port, up.data + 4, 2);
+			ret->local_port = ret->remote_port;
+			return true;
+		}
+		if (!is_error(&up))
+			return true;
+		/* The quoted packet is one that came in. */
+		return !quoted && !inbound && flow_of(up.data + 8, up.len - 8, true, true, ret);
+	}
+	return true;
+}
+
+bool wg_packet_flow(const uint8_t *data, size_t len, bool inbound, struct wg_flow_key *ret)
+{
+	return flow_of(data, len, inbound, false, ret);
+}
+
+/*
+ * Sums of 32-bit words, low and high halves of 64-bit ones apart, so that nothing overflows and the
+ * loop becomes vector code. Compiled twice: with AVX2 it takes a third of the time.
+ */
+static inline __attribute__((always_inline)) uint64_t sum_words(const uint8_t *p, size_t words)
+{
+	uint64_t low = 0, high = 0;
+
+	for (size_t i = 0; i < words; i++) {
+		uint64_t w;
+
+		memcpy(&w, p + 8 * i, 8);
+		low += (uint32_t)w;
+		high += w >> 32;
+	}
+	return low + high;
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"), optimize("O3", "unroll-loops"))) static uint64_t
+sum_avx2(const uint8_t *p, size_t words)
+{
+	return sum_words(p, words);
+}
+#endif
+
+__attribute__((optimize("O3"))) static uint64_t sum_plain(const uint8_t *p, size_t words)
+{
+	return sum_words(p, words);
+}
+
+uint64_t wg_sum(const void *data, size_t len, uint64_t sum)
+{
+	const uint8_t *p = data;
+	size_t words = len / 8;
+
+#ifdef __x86_64__
+	sum += __builtin_cpu_supports("avx2") ? sum_avx2(p, words) : sum_plain(p, words);
+#else
+	sum += sum_plain(p, words);
+#endif
+	p += 8 * words;
+	len -= 8 * words;
+	for (; len >= 2; p += 2, len -= 2) {
+		uint16_t half;
+
+		memcpy(&half, p, 2);
+		sum += half;
+	}
+	if (len) {
+		uint16_t half = 0;
+
+		memcpy(&half, p, 1);
+		sum += half;
+	}
+	return sum;
+}

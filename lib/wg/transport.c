@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+/* Data messages (paper section 5.4.6), both ways; declared in device.h. */
+#include "wg/device.h"
+
+#include <string.h>
+
+#include "wg/constants.h"
+#include "wg/handshake.h"
+#include "wg/timers.h"
+
+size_t wg_keypair_seal(struct wg_keypair *kp, uint8_t *in, size_t padded, uint8_t *out)
+{
+	struct wg_msg_data header = {
+		.type = htole32(WG_MSG_DATA),
+		.receiver = htole32(kp->remote_index),
+		.counter = htole64(kp->counter),
+	};
+
+	wg_cipher_seal(kp->send, kp->counter++, in, padded, out + WG_DATA_HEADER);
+	memcpy(out, &header, WG_DATA_HEADER);
+	return padded + WG_DATA_OVERHEAD;
+}
+
+/* The initiator begins a new handshake before the session gets too old, or its counter too high. */
+static void keep_fresh_sending(struct wg_peer *p, const struct wg_keypair *kp, uint64_t now)
+{
+	if (kp->counter > WG_REKEY_AFTER_MESSAGES ||
+	    (kp->initiator && now - kp->birth >= WG_REKEY_AFTER_TIME))
+		wg_peer_initiate(p, false, now);
+}
+
+static void keep_fresh_receiving(struct wg_peer *p, uint64_t now)
+{
+	const struct wg_keypair *kp = p->current;
+
+	if (p->sent_last_minute || !kp || !kp->initiator)
+		return;
+	if (now - kp->birth >= WG_REJECT_AFTER_TIME - WG_KEEPALIVE_TIMEOUT - WG_REKEY_TIMEOUT) {
+		p->sent_last_minute = true;
+		wg_peer_initiate(p, false, now);
+	}
+}
+
+struct wg_keypair *wg_device_session(struct wg_device *d, struct wg_peer *p, uint64_t now)
+{
+	struct wg_keypair *kp = wg_peer_session(p, now);
+
+	if (!d->up || wg_endpoint_none(&p->endpoint)) {
+		d->drops.unroutable++;
+		return NULL;
+	}
+	if (!kp)
+		wg_peer_initiate(p, false, now);
+	return kp;
+}
+
+void wg_device_stage(struct wg_device *d, struct wg_peer *p, const uint8_t *packet, size_t len,
+		     size_t padded, uint8_t ecn, uint64_t now)
+{
+	if (!d->up || wg_endpoint_none(&p->endpoint))
+		return;
+	wg_stage_push(&d->stage, &p->staged, packet, len, padded, ecn);
+	wg_peer_initiate(p, false, now);
+}
+
+void wg_device_sent(struct wg_device *d, struct wg_peer *p, uint64_t bytes, uint64_t now)
+{
+	(void)d;
+	p->tx_bytes += bytes;
+	wg_timers_data_sent(p, now);
+	wg_timers_message_sent(p, now);
+	if (p->current)
+		keep_fresh_sending(p, p->current, now);
+}
+
+static struct wg_keypair *find_keypair(struct wg_device *d, uint32_t index)
+{
+	struct wg_index_entry *e;
+
+	if (d->last && d->last->local_index == index)
+		return d->last;
+	e = wg_index_find(&d->indices, index);
+	if (!e || !e->keypair)
+		return NULL;
+	d->last = e->keypair;
+	return e->keypair;
+}
+
+/* What every authentic data message sets off, before its content is looked at. */
+static void authentic(struct wg_device *d, struct wg_keypair *kp, const struct wg_endpoint *from,
+		      size_t len, uint64_t now)
+{
+	struct wg_peer *p = kp->peer;
+
+	p->rx_bytes += len;
+	wg_peer_roam(p, from);
+	if (kp == p->pending) {
+		wg_peer_confirm(p);
+		wg_timers_handshake_complete(p, now);
+		wg_peer_send_staged(p, now);
+	}
+	keep_fresh_receiving(p, now);
+	wg_timers_message_received(p, now);
+	(void)d;
+}
+
+static bool peer_owns(const struct wg_allowed *a, const struct wg_peer *p)
+{
+	for (; a; a = a->next_of_node)
+		if (a->peer == p)
+			return true;
+	return false;
+}
+
+/* Checks the packet inside: returns its length, or 0. */
+static size_t inner(struct wg_device *d, struct wg_peer *p, uint8_t ecn, uint8_t *data, size_t len,
+		    uint64_t now)
+{
+	struct wg_flow_key key;
+	struct wg_packet packet;
+
+	if (wg_packet_parse(data, len, &packet) < 0) {
+		d->drops.malformed++;
+		return 0;
+	}
+	if (!peer_owns(wg_allowedips_find(&d->allowedips, packet.src, packet.addr_len), p)) {
+		d->drops.source++;
+		return 0;
+	}
+	if (ecn && !wg_packet_decapsulate_ecn(data, ecn)) {
+		d->drops.congestion++;
+		return 0;
+	}
+	if (d->flows && wg_packet_flow(data, packet.len, true, &key))
+		wg_flow_learn(d->flows, &key, p->id, now);
+	return packet.len;
+}
+
+static size_t receive_data(struct wg_device *d, const struct wg_endpoint *from, uint8_t ecn,
+			   uint8_t *msg, size_t len, uint8_t *out, struct wg_peer **ret_peer,
+			   uint64_t now)
+{
+	struct wg_msg_data header;
+	struct wg_keypair *kp;
+	struct wg_peer *p;
+	uint64_t counter;
+
+	memcpy(&header, msg, sizeof(header));
+	counter = le64toh(header.counter);
+	kp = find_keypair(d, le32toh(header.receiver));
+	if (!kp) {
+		d->drops.unknown_index++;
+		return 0;
+	}
+	if (now - kp->birth >= WG_REJECT_AFTER_TIME || counter >= WG_REJECT_AFTER_MESSAGES) {
+		d->drops.expired++;
+		return 0;
+	}
+	if (!wg_replay_may(&kp->replay, counter)) {
+		d->drops.replayed++;
+		return 0;
+	}
+	if (wg_cipher_open(kp->recv, counter, msg + WG_DATA_HEADER, len - WG_DATA_HEADER, out) < 0) {
+		d->drops.forged++;
+		return 0;
+	}
+	wg_replay_accept(&kp->replay, counter);
+	p = kp->peer;
+	authentic(d, kp, from, len, now);
+	if (len == WG_DATA_OVERHEAD)
+		return 0;
+	wg_timers_data_received(p, now);
+	*ret_peer = p;
+	return inner(d, p, ecn, out, len - WG_DATA_OVERHEAD, now);
+}
+
+#define PEEK_LEN 64 /* covers IPv4 without options or IPv6, and the ports */
+
+bool wg_device_peek(struct wg_device *d, const uint8_t *msg, size_t len, struct wg_flow_key *ret)
+{
+	struct wg_msg_data header;
+	uint8_t text[PEEK_LEN];
+	struct wg_keypair *kp;
+
+	if (wg_message_type(msg, len) != WG_MSG_DATA || len == WG_DATA_OVERHEAD)
+		return false;
+	memcpy(&header, msg, sizeof(header));
+	kp = find_keypair(d, le32toh(header.receiver));
+	if (!kp)
+		return false;
+	len -= WG_DATA_OVERHEAD;
+	if (len > PEEK_LEN)
+		len = PEEK_LEN;
+	wg_cipher_peek(kp->recv, le64toh(header.counter), msg + WG_DATA_HEADER, len, text);
+	return wg_packet_flow(text, len, true, ret);
+}
+
+size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, uint8_t ecn, uint8_t *msg,
+			 size_t len, uint8_t *out, struct wg_peer **ret_peer, uint64_t now)
+{
+	if (!d->up)
+		return 0;
+	switch (wg_message_type(msg, len)) {
+	case WG_MSG_DATA:
+		return receive_data(d, from, ecn, msg, len, out, ret_peer, now);
+	case 0:
+		d->drops.malformed++;
+		return 0;
+	default:
+		wg_handshake_receive(d, from, msg, len, now);
+		return 0;
+	}
+}
+
+static bool live(const struct wg_peer *p, uint64_t now)
+{
+	return wg_peer_session(p, now) && !wg_endpoint_none(&p->endpoint);
+}
+
+/* Of the peers of a prefix: a live one before others, then the latest handshake. */
+static struct wg_peer *best_of(const struct wg_allowed *a, uint64_t now)
+{
+	struct wg_peer *best = NULL;
+
+	for (; a; a = a->next_of_node) {
+		struct wg_peer *p = a->peer;
+		bool better;
+
+		if (!best)
+			better = true;
+		else if (live(p, now) != live(best, now))
+			better = live(p, now);
+		else if (wg_endpoint_none(&p->endpoint) != wg_endpoint_none(&best->endpoint))
+			better = !wg_endpoint_none(&p->endpoint);
+		else
+			better = p->last_handshake > best->last_handshake;
+		if (better)
+			best = p;
+	}
+	return best;
+}
+
+/* The peer the flow last came from, unless it may no longer have the address or has no session left. */
+static struct wg_peer *by_flow(struct wg_device *d, const uint8_t *data, size_t len,
+			       const struct wg_allowed *a, uint64_t now)
+{
+	struct wg_flow_key key;
+	struct wg_peer *p;
+	uint32_t id;
+
+	if (!wg_packet_flow(data, len, false, &key))
+		return NULL;
+	id = wg_flow_find(d->flows, &key);
+	if (!id || id > d->capacity)
+		return NULL;
+	p = d->ids[id - 1];
+	return p && peer_owns(a, p) && live(p, now) ? p : NULL;
+}
+
+struct wg_peer *wg_device_route(struct wg_device *d, const uint8_t *data, size_t len, uint64_t now)
+{
+	const struct wg_allowed *a = NULL;
+	struct wg_packet packet;
+	struct wg_peer *p;
+
+	if (wg_packet_parse(data, len, &packet) == 0)
+		a = wg_allowedips_find(&d->allowedips, packet.dst, packet.addr_len);
+	if (!a) {
+		d->drops.unroutable++;
+		return NULL;
+	}
+	if (!d->flows || !a->next_of_node)
+		return a->peer;
+	p = by_flow(d, data, packet.len, a, now);
+	return p ? p : best_of(a, now);
+}
