@@ -86,9 +86,9 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 }
 
 /*
- * To the tunnel bpf_redirect() takes the Ethernet header off, and a priority tag has to go with it. Out of it there is none, but
- * bpf_redirect_neigh() wants room for one, with the protocol in it; the addresses it fills in
- * itself.
+ * To the tunnel bpf_redirect() takes the Ethernet header off, and a priority tag has to go with it.
+ * Out of it there is none, but bpf_redirect_neigh() wants room for one, with the protocol in it; the
+ * addresses it fills in itself.
  */
 KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
 {
