@@ -552,7 +552,7 @@ def test_udp_target_down_and_up_again(relay):
 
 
 def test_udp_name(relay):
-    """Nothing that is sent while the name is looked up may be lost."""
+    """localhost is ::1 and 127.0.0.1; the service is on the second only, which the first datagrams find out."""
     with udp_target(echo_udp) as target:
         _, address = relay.listen(target.replace("127.0.0.1", "localhost"), "udp")
         with udp_client(address) as client:
@@ -562,6 +562,25 @@ def test_udp_name(relay):
                 with contextlib.suppress(TimeoutError):
                     return client.recv(10) == b"x"
             wait_for(answered)
+
+
+def test_udp_waits_for_a_name(relay):
+    """What comes while the name is looked up is kept: here it is there before the relay knows the name."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server, \
+         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        server.bind(("::", 0))  # both addresses of localhost
+        server.settimeout(5)
+        listener.bind(("127.0.0.1", 0))
+        with udp_client(listener.getsockname()) as client:
+            for i in range(5):
+                client.send(b"%d" % i)
+            assert relay.ask(fd=listener.fileno(), op="listen", service=1, gateway=1, name="s", gateway_name="g",
+                             protocol="udp", port=1, target="localhost:%d" % server.getsockname()[1])["ok"]
+            for i in range(5):
+                data, peer = server.recvfrom(100)
+                assert data == b"%d" % i
+            server.sendto(b"answer", peer)
+            assert client.recv(100) == b"answer"
 
 
 def test_udp_sessions_end_by_idling(tmp_path):
