@@ -574,7 +574,7 @@ def test_udp_waits_for_a_name(relay):
         with udp_client(listener.getsockname()) as client:
             for i in range(5):
                 client.send(b"%d" % i)
-            assert relay.ask(fd=listener.fileno(), op="listen", service=1, gateway=1, name="s", gateway_name="g",
+            assert relay.ask(fd=listener.fileno(), op="listen", service=1, name="s",
                              protocol="udp", port=1, target="localhost:%d" % server.getsockname()[1])["ok"]
             for i in range(5):
                 data, peer = server.recvfrom(100)
