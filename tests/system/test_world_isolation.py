@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What an Agent that was broken into can reach through its tunnel, and who can reach an Agent.
 
-The attacker owns agent2, whose own side allows everything, so that only the gateways are left to stop it; and the gateways forward IP, as a router that is also a gateway would.
+The attacker owns agent2, whose own side allows everything, so that only the gateways are left to stop it; and
+the gateways forward IP, as a router that is also a gateway would.
 """
 
 import contextlib
