@@ -52,7 +52,7 @@ void kk_push_flush(struct kk_push *push);
 
 /* node.c */
 int kk_node_connect(struct kk_node *node, struct kk_httpd_upgrade *connection, int fd);
-/* Ends the line, with a closing frame if it is still there. */
+/* Ends the line, with a closing frame where @reason is given and the line still there. */
 void kk_node_disconnect(struct kk_node *node, unsigned int status, const char *reason);
 /* Sends the delta or snapshot that is due. */
 void kk_node_update(struct kk_node *node);

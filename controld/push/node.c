@@ -26,7 +26,7 @@ static const char *role_name(const struct kk_node *node)
 	return node->role == KK_GATEWAY ? "gateway" : "Agent";
 }
 
-/* The line is to end, and the node will say hello again; @closed takes the rest down. */
+/* Ends the line, with the reason for the node and the log; the node will connect again. */
 static void hang_up(struct kk_node *node, unsigned int status, const char *reason)
 {
 	kk_warn("%s %s is disconnected: %s", role_name(node), node->name, reason);
@@ -93,6 +93,8 @@ static const struct kk_json_field hello_fields[] = {
 		      .max = KK_KEY_BASE64_LEN),
 };
 
+static const uint8_t no_key[KK_KEY_LEN];
+
 static void on_hello(struct kk_node *node, const json_t *msg)
 {
 	struct kk_store *store = node->push->store;
@@ -108,7 +110,8 @@ static void on_hello(struct kk_node *node, const json_t *msg)
 		hang_up(node, CLOSE_PROTOCOL, "only protocol 1 is spoken here");
 		return;
 	}
-	if (kk_key_parse(hello.public_key, key) < 0) {
+	/* WireGuard takes a key of zeros for none. */
+	if (kk_key_parse(hello.public_key, key) < 0 || !memcmp(key, no_key, KK_KEY_LEN)) {
 		hang_up(node, CLOSE_INVALID, "public_key: not a WireGuard key");
 		return;
 	}
@@ -185,9 +188,14 @@ static void on_nack(struct kk_node *node, const json_t *msg)
 
 static void on_report(struct kk_node *node, json_t *msg)
 {
+	json_t *ports = json_object_get(msg, "ports_in_use");
+	KK_CLEANUP_FREE char *text = json_is_array(ports) ? kk_json_text(ports) : NULL;
+
 	json_object_del(msg, "type");
 	json_decref(node->report);
 	node->report = json_incref(msg);
+	if (node->role == KK_GATEWAY && text)
+		kk_store_gateway_set_ports(node->push->store, node->id, text, NULL);
 }
 
 static void on_message(struct kk_ws *ws, const char *text, size_t len, void *userdata)
@@ -270,7 +278,7 @@ int kk_node_connect(struct kk_node *node, struct kk_httpd_upgrade *connection, i
 
 void kk_node_disconnect(struct kk_node *node, unsigned int status, const char *reason)
 {
-	if (node->ws && status)
+	if (node->ws && reason)
 		kk_ws_close(node->ws, status, reason);
 	kk_ws_free(node->ws);
 	kk_httpd_upgrade_close(node->connection);

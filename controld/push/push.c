@@ -226,30 +226,3 @@ void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct k
 	ret->report = node->report;
 	ret->refused = node->refused;
 }
-
-static bool uses_port(const struct kk_node *node, const char *protocol, uint16_t port)
-{
-	json_t *list = json_object_get(node->report, "ports_in_use"), *item;
-	size_t i;
-
-	json_array_foreach(list, i, item)
-	{
-		const char *p = json_string_value(json_object_get(item, "protocol"));
-
-		if (p && strcmp(p, protocol) == 0 &&
-		    json_integer_value(json_object_get(item, "port")) == port)
-			return true;
-	}
-	return false;
-}
-
-const char *kk_push_port_user(struct kk_push *push, uint8_t protocol, uint16_t port)
-{
-	for (size_t id = 0; id < push->nodes[KK_GATEWAY].size; id++) {
-		struct kk_node *node = push->nodes[KK_GATEWAY].by_id[id];
-
-		if (node && uses_port(node, kk_message_protocol(protocol), port))
-			return node->name;
-	}
-	return NULL;
-}

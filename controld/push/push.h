@@ -35,9 +35,6 @@ struct kk_push_state {
 };
 
 void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct kk_push_state *ret);
-/* The name of a gateway that has reported to use the port itself, or NULL. */
-const char *kk_push_port_user(struct kk_push *push, uint8_t protocol, uint16_t port);
-
 /* A change that was made, for which somebody may be waiting. */
 struct kk_push_change {
 	int64_t generation;

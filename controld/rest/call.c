@@ -92,9 +92,9 @@ void kk_rest_fail(struct kk_httpd_request *req, int r, const struct kk_err *err)
 
 void kk_call_finish(struct kk_call *call, int r)
 {
-	if (call->req && r < 0)
+	if (r < 0)
 		kk_rest_fail(call->req, r, &call->err);
-	else if (call->req)
+	else
 		kk_rest_answer(call->req, call->status, call->answer);
 	free_call(call);
 }

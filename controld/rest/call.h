@@ -12,7 +12,7 @@
 
 struct kk_call {
 	struct kk_control *control;
-	struct kk_httpd_request *req; /* NULL once it has been answered or is gone */
+	struct kk_httpd_request *req;
 	char name[256];		      /* what stands for NAME in the path */
 	json_t *body;		      /* of POST and PATCH */
 	unsigned int wait_s;	      /* ?wait= */

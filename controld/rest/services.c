@@ -70,16 +70,42 @@ static int read_target(const char *text, char ret[KK_TARGET_MAX], struct kk_err 
 	return 0;
 }
 
+struct port_user {
+	const char *protocol;
+	uint16_t port;
+	char name[KK_NAME_MAX + 1];
+};
+
+static int find_user(const char *name, const char *ports, void *userdata)
+{
+	KK_CLEANUP_JSON json_t *list = kk_json_parse(ports, strlen(ports), NULL);
+	struct port_user *user = userdata;
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		const char *protocol = json_string_value(json_object_get(item, "protocol"));
+
+		if (!protocol || strcmp(protocol, user->protocol) != 0 ||
+		    json_integer_value(json_object_get(item, "port")) != user->port)
+			continue;
+		strcpy(user->name, name);
+		return 1;
+	}
+	return 0;
+}
+
 /* A gateway's host may serve the port itself: it would lose it. */
 static int check_gateways(struct kk_control *control, const struct kk_service_row *row,
 			  struct kk_err *err)
 {
-	const char *user = kk_push_port_user(control->push, row->protocol, row->port);
+	struct port_user user = {.protocol = kk_message_protocol(row->protocol), .port = row->port};
+	int r = kk_store_gateway_list_ports(control->store, find_user, &user, err);
 
-	if (!user)
-		return 0;
+	if (r <= 0)
+		return r;
 	return kk_err_set(err, EEXIST, "port", "port: %u/%s is used by gateway %s itself",
-			  row->port, kk_message_protocol(row->protocol), user);
+			  row->port, user.protocol, user.name);
 }
 
 static int read_add(struct kk_call *call, struct kk_service_row *row)

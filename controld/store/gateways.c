@@ -201,3 +201,34 @@ int kk_store_gateway_remove(struct kk_store *store, const char *name, struct kk_
 		return r;
 	return kk_tx_end(store, remove_gateway(store, name, err), err);
 }
+
+int kk_store_gateway_set_ports(struct kk_store *store, int64_t id, const char *ports,
+			       struct kk_err *err)
+{
+	/* The condition keeps what is said again and again from being written again and again. */
+	return kk_sql_run(store, err,
+			  "UPDATE gateways SET ports_in_use = ? "
+			  "WHERE id = ? AND ports_in_use IS NOT ?",
+			  "tit", ports, id, ports);
+}
+
+int kk_store_gateway_list_ports(struct kk_store *store,
+				int (*row)(const char *name, const char *ports, void *userdata),
+				void *userdata, struct kk_err *err)
+{
+	sqlite3_stmt *stmt = kk_sql(store, err,
+				    "SELECT name, ports_in_use FROM gateways "
+				    "WHERE ports_in_use IS NOT NULL ORDER BY id",
+				    "");
+	int r;
+
+	while ((r = kk_sql_step(store, stmt, err)) > 0) {
+		r = row((const char *)sqlite3_column_text(stmt, 0),
+			(const char *)sqlite3_column_text(stmt, 1), userdata);
+		if (r) {
+			kk_sql_done(stmt);
+			return r;
+		}
+	}
+	return r;
+}

@@ -27,6 +27,7 @@ static const char *const steps[] = {
 	"  wg_port INTEGER NOT NULL CHECK (wg_port BETWEEN 1 AND 65535),"
 	"  public_key BLOB UNIQUE CHECK (length(public_key) = 32),"
 	"  key_hash BLOB UNIQUE CHECK (length(key_hash) = 32),"
+	"  ports_in_use TEXT,"
 	"  generation INTEGER NOT NULL,"
 	"  UNIQUE (address, wg_port)"
 	") STRICT;"

@@ -122,6 +122,16 @@ int kk_store_gateway_get_id(struct kk_store *store, int64_t id, struct kk_gatewa
 int kk_store_gateway_list(struct kk_store *store,
 			  int (*row)(const struct kk_gateway_row *row, void *userdata),
 			  void *userdata, struct kk_err *err);
+/*
+ * Remembers the ports that a gateway's host serves itself, "ports_in_use" of its report as text: they are not
+ * to be published while the gateway or its report is away, either. Makes no generation.
+ */
+int kk_store_gateway_set_ports(struct kk_store *store, int64_t id, const char *ports,
+			       struct kk_err *err);
+/* The gateways that have told their ports, with that text. */
+int kk_store_gateway_list_ports(struct kk_store *store,
+				int (*row)(const char *name, const char *ports, void *userdata),
+				void *userdata, struct kk_err *err);
 int kk_store_gateway_remove(struct kk_store *store, const char *name, struct kk_err *err);
 
 /* @name is read; the rest is filled in. */

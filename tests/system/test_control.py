@@ -683,6 +683,12 @@ def test_ports_that_a_gateway_uses_itself(control):
     control.add_service("ok", "agent1", 22, "udp")
     answer = control.call("PATCH", f"{API}/services/ok", {"port": 53})
     check_error(answer, 409, "conflict", "port")
+    # Also while the gateway is away, or Control has only just started.
+    second.disconnect()
+    control.stop()
+    control.start()
+    answer = control.call("PATCH", f"{API}/services/ok", {"port": 53})
+    assert "gateway gw2" in check_error(answer, 409, "conflict", "port")
 
 
 # ---- lines ----
@@ -727,9 +733,10 @@ def test_node_that_ends_is_noticed(control):
     b'{"type":"nack","generation":99}', b'{"type":"nack"}', b'{"type":"hello"}',
     b'{"type":"hello","protocol":2,"generation":0,"public_key":"x"}',
     b'{"type":"hello","protocol":1,"generation":0,"public_key":"x"}',
+    b'{"type":"hello","protocol":1,"generation":0,"public_key":"' + b"A" * 43 + b'="}',
     b'{"type":"hello","protocol":1,"generation":-1,"public_key":"' + b"A" * 43 + b'="}', b"\xff",
     b'{"type":"report","x":"' + b"x" * (1 << 20) + b'"}',
-], ids=range(13))
+], ids=range(14))
 def test_bad_message_ends_the_line_only(control, message):
     gateway, agent = world(control)
     gateway.line.send(message)

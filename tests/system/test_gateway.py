@@ -19,8 +19,8 @@ import threading
 
 import pytest
 
-from world import netns
-from world.processes import Process, wait_until
+from world import netns, processes
+from world.processes import Process
 from world.product import default_build
 from world.record import Record, start_time, sweep
 from world.scripted_control import ScriptedControl
@@ -29,8 +29,13 @@ USER, CONTROL, GATEWAY, AGENT = "203.0.113.9", "198.51.100.5", "198.51.100.11", 
 INDEX, WG_PORT = 7, 51821
 SUBNET, AGENT_TUNNEL, GATEWAY_TUNNEL = "10.1.0.0/24", "10.1.0.100", f"10.1.0.{INDEX}"
 SOCKETS = pathlib.Path("/var/run/wireguard")
+PATIENCE_S = 60  # on an emulated, busy machine
 ENGINE_ENV = {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"}
 SANITIZER = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99", "UBSAN_OPTIONS": "halt_on_error=1:exitcode=99"}
+
+
+def wait_until(what, condition):
+    return processes.wait_until(what, condition, PATIENCE_S)
 
 
 def key_pair():
@@ -101,7 +106,7 @@ class Place:
     def start(self):
         self.daemon = Process(self.record, "kkgatewayd", self.gw,
                               [str(default_build() / "kkgatewayd"), "run", "-v", *self.options],
-                              env=SANITIZER, notify=True).ready()
+                              env=SANITIZER, notify=True).ready(PATIENCE_S)
         return self.control.expect("hello")
 
     def stop(self, number=signal.SIGTERM):
@@ -489,7 +494,7 @@ def test_engine_dies(joined):
     accepted(joined, world)
     pid, _ = engine_pid(joined.tunnel)
     os.kill(pid, signal.SIGKILL)
-    again = joined.control.expect("hello", 15)
+    again = joined.control.expect("hello")
     assert again["public_key"] != hello["public_key"]
     accepted(joined, world)
     assert joined.wg("allowed-ips") == f"{key}\t{SUBNET}"
@@ -530,7 +535,7 @@ def test_control_gone_and_back(joined):
     joined.start()
     accepted(joined, snapshot(3, [agent_entry(key_pair()[1])], [service_entry(2222)]))
     joined.control.hang_up()
-    hello = joined.control.expect("hello", 15)
+    hello = joined.control.expect("hello")
     assert (hello["generation"], hello["epoch"]) == (3, "e1")
     assert joined.http("/healthz")[0] == 200
 
@@ -630,7 +635,7 @@ class Real:
         self.directory = place.directory / "control"
         Process(place.record, "kkcontrold", place.out,
                 [str(default_build() / "kkcontrold"), "--state", str(self.directory), "--listen", f"{CONTROL}:8444"],
-                env=SANITIZER, notify=True).ready()
+                env=SANITIZER, notify=True).ready(PATIENCE_S)
 
     def kkctl(self, *argv, check=True):
         done = self.place.run(str(default_build() / "kkctl"), "--config", str(self.directory / "admin.json"), "--json",
@@ -640,7 +645,7 @@ class Real:
     def start_gateway(self):
         self.place.daemon = Process(self.place.record, "kkgatewayd", self.place.gw,
                                     [str(default_build() / "kkgatewayd"), "run", *self.place.options],
-                                    env=SANITIZER, notify=True).ready()
+                                    env=SANITIZER, notify=True).ready(PATIENCE_S)
 
     def start_agent(self, token):
         state = ["--state", str(self.place.directory / "agent")]
@@ -648,7 +653,7 @@ class Real:
         options = [*state, "--run-dir", str(self.place.directory / "agent-run"), "--netns",
                    self.place.record.namespace("tun"), "--interface-prefix", self.place.record.interface("a")]
         Process(self.place.record, "kkagentd", self.place.ag, [str(default_build() / "kkagentd"), "run", *options],
-                env=SANITIZER, notify=True).ready()
+                env=SANITIZER, notify=True).ready(PATIENCE_S)
 
     def gateway(self):
         return next(entry for entry in self.kkctl("status")["gateways"] if entry["name"] == "gw")

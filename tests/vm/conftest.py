@@ -22,7 +22,7 @@ class Vm:
 
     def run(self, *argv, options=(), cwd=TREE):
         """The finished process: status and both outputs, of bytes."""
-        return subprocess.run(["nice", TREE / "scripts/vm", self.kver, *options, "--", *argv], cwd=cwd,
+        return subprocess.run([TREE / "scripts/vm", self.kver, *options, "--", *argv], cwd=cwd,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
 
     def ok(self, *argv, timeout_s=120):

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from conftest import TREE
+from conftest import KERNELS, TREE
 
 
 def test_status_and_output(vm):
@@ -78,9 +78,24 @@ def test_lost_marker(vm):
 
 
 def test_time_limit(vm):
-    done = vm.run("sh", "-c", "echo begun; sleep 600", options=("--timeout", "15"))
-    assert (done.returncode, done.stdout) == (124, b"begun\n")
+    done = vm.run("sleep", "600", options=("--timeout", "15"))
+    assert done.returncode == 124
     assert b"not done after 15 s" in done.stderr
+
+
+def test_time_limit_of_endless_output(vm):
+    done = vm.run("yes", options=("--timeout", "20"))
+    assert done.returncode == 124
+    assert b"not done after 20 s" in done.stderr
+
+
+def test_output_that_nobody_reads():
+    with subprocess.Popen([TREE / "scripts/vm", KERNELS[0], "--", "yes"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as run:
+        assert run.stdout.readline() == b"y\n"
+        run.stdout.close()
+        assert b"nobody reads our output" in run.stderr.read()
+        assert run.wait(60) == 125
 
 
 def test_kernel_that_does_not_exist():

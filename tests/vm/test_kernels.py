@@ -50,6 +50,13 @@ def test_unit(on_kernel):
     cmocka(on_kernel, *programs, timeout_s=800)
 
 
+def test_gateway(on_kernel):
+    """kkgatewayd with the kernel's WireGuard: traffic, changes, SIGKILL and adoption, down."""
+    output = on_kernel.ok("/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-k",
+                          "kernel and (killed or rejected or down)", "tests/system/test_gateway.py", timeout_s=500)
+    assert "3 passed" in output and "skipped" not in output, output
+
+
 DEMO = """
 scripts/demo --keep
 for ns in $(ip netns list | cut -d' ' -f1); do

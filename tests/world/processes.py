@@ -9,9 +9,13 @@ import time
 
 from . import netns
 
+# How many times longer than here something may take: scripts/vm sets KK_VM, and emulates the processor.
+PATIENCE = 10 if "KK_VM" in os.environ else 1
+
 
 def wait_until(what, condition, timeout_s=10, every_s=0.05):
     """The first true value of condition(); what it waited for in the error when there is none in time."""
+    timeout_s *= PATIENCE
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()

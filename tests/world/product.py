@@ -138,7 +138,8 @@ class Product:
             status = self.kkctl("status")
             nodes = {node["name"]: node for node in status["gateways"] + status["agents"]}
             return all(nodes[name]["connected"] and nodes[name]["acked_generation"] is not None for name in names)
-        wait_until(f"{', '.join(names)} connected to Control", connected)
+        # A node whose Control was away for long waits up to 15 s between two tries.
+        wait_until(f"{', '.join(names)} connected to Control", connected, timeout_s=30)
 
     def wait_tunnels(self, agents):
         """Until every tunnel has shaken hands, as the Agents report it."""

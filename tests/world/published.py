@@ -6,8 +6,9 @@ import secrets
 import socket
 
 from . import netns, topology
+from .processes import PATIENCE
 
-TRY_S = "10"
+TRY_S = str(10 * PATIENCE)
 
 
 @dataclasses.dataclass(frozen=True)

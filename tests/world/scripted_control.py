@@ -65,7 +65,7 @@ class ScriptedControl:
         payload = json.dumps(message).encode()
         self._line.sendall(_frame(_TEXT, payload))
 
-    def expect(self, kind, timeout_s=10):
+    def expect(self, kind, timeout_s=60):
         """The next message of a type; reports that come in between are passed over, anything else is an error."""
         while True:
             message = self._messages.get(timeout=timeout_s)
@@ -73,7 +73,7 @@ class ScriptedControl:
                 return message
             assert message["type"] == "report", message
 
-    def expect_report(self, condition, timeout_s=10):
+    def expect_report(self, condition, timeout_s=60):
         while True:
             message = self.expect("report", timeout_s)
             if condition(message):

@@ -654,9 +654,9 @@ static void test_pool(void **state)
 static void test_constraints(void **state)
 {
 	static const char *const refused[] = {
-		"INSERT INTO gateways VALUES (9, 'x', 100, '192.0.2.1', 1, NULL, NULL, 1)",
-		"INSERT INTO gateways VALUES (9, 'x', 255, '192.0.2.1', 1, NULL, NULL, 1)",
-		"INSERT INTO gateways VALUES (9, 'x', 7, '192.0.2.1', 1, x'00', NULL, 1)",
+		"INSERT INTO gateways VALUES (9, 'x', 100, '192.0.2.1', 1, NULL, NULL, NULL, 1)",
+		"INSERT INTO gateways VALUES (9, 'x', 255, '192.0.2.1', 1, NULL, NULL, NULL, 1)",
+		"INSERT INTO gateways VALUES (9, 'x', 7, '192.0.2.1', 1, x'00', NULL, NULL, 1)",
 		"INSERT INTO agents VALUES (9, 'x', 65024, NULL, NULL, 1)",
 		"INSERT INTO agents VALUES (9, 'a', 5, NULL, NULL, 1)",
 		"INSERT INTO services VALUES (9, 'x', 77, 6, 1, 1, 't', 0, 1)",
