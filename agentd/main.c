@@ -180,13 +180,26 @@ static int cmd_down(const struct agent_options *o, struct kk_err *err)
 	return r < 0 ? r : tunnel_destroy(&o->tunnel, err);
 }
 
+/* A daemon reads its identity at its start. */
+static bool is_running(const char *run_dir)
+{
+	KK_CLEANUP_CLOSE int fd = -1;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/kkagentd.lock", run_dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+}
+
 static int cmd_join(const struct settings *s, const char *token, struct kk_err *err)
 {
 	struct kk_identity identity;
 	int r = kk_link_join(s->state, "agent", token, s->force, &identity, err);
 
 	if (r == 0)
-		printf("This is now the Agent %s of %s.\n", identity.name, identity.url);
+		printf("This machine is now Agent %s of %s. %s\n", identity.name, identity.url,
+		       is_running(s->run_dir) ? "kkagentd runs with what it was before: restart it"
+					      : "Start it: kkagentd run");
 	explicit_bzero(&identity, sizeof(identity));
 	return r;
 }
