@@ -30,8 +30,12 @@ class Product:
         self.record, self.network, self.build = record, network, build
         self.daemons = {}
         self.tunnels = {}
+        # Of those built with sanitizers.
         self.environment = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99",
                             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99"}
+        if build.name == "san":
+            # Lets the tunnel's engine, too, write where the daemon's log is; otherwise it has nowhere to complain.
+            self.environment["JOURNAL_STREAM"] = "1:1"
 
     def program(self, name):
         return str(self.build / name)
