@@ -48,11 +48,15 @@ static int take_target(const char *text, json_t *body)
 	char host[TARGET_MAX], whole[TARGET_MAX + 16];
 	struct kk_err err = {0};
 	uint16_t port;
+	json_t *target;
 
 	if (kk_parse_hostport("target", text, true, host, sizeof(host), &port, &err) < 0)
 		return ctl_fail(CTL_USAGE, "%s", err.msg);
 	snprintf(whole, sizeof(whole), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-	json_object_set_new(body, "target", json_string(whole));
+	target = json_string(whole);
+	if (!target)
+		return ctl_fail(CTL_USAGE, "target: the host is not written in UTF-8");
+	json_object_set_new(body, "target", target);
 	return CTL_DONE;
 }
 

@@ -6,12 +6,23 @@
 #include <unistd.h>
 
 #include "gatewayd/gateway.h"
+#include "util/cleanup.h"
 #include "util/log.h"
 
 enum {
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
 };
+
+/* A daemon reads its identity at its start. */
+static bool is_running(const struct options *o)
+{
+	struct kk_err ignored = {0};
+	int lock = gateway_lock(o->state, false, &ignored);
+
+	kk_close(lock);
+	return lock == -EWOULDBLOCK;
+}
 
 static int join(const struct options *o, struct kk_err *err)
 {
@@ -21,8 +32,9 @@ static int join(const struct options *o, struct kk_err *err)
 	r = kk_link_join(o->state, "gateway", o->token, o->force, &identity, err);
 	if (r < 0)
 		return r;
-	printf("This machine is now gateway %s of %s. Start it: kkgatewayd run\n", identity.name,
-	       identity.url);
+	printf("This machine is now gateway %s of %s. %s\n", identity.name, identity.url,
+	       is_running(o) ? "kkgatewayd runs with what it was before: restart it"
+			     : "Start it: kkgatewayd run");
 	return 0;
 }
 

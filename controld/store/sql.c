@@ -132,8 +132,26 @@ bool kk_sql_key(sqlite3_stmt *stmt, int column, uint8_t key[KK_KEY_LEN])
 	return true;
 }
 
+/* What is written to a file without a name is lost with the process, so it must not be acknowledged. */
+static int check_file(struct kk_store *store, struct kk_err *err)
+{
+	int moved = 0;
+
+	if (sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
+	    !moved)
+		return 0;
+	return kk_err_set(
+		err, EIO, "state",
+		"the database file was removed or replaced while kkcontrold runs; restart "
+		"it to go on with what is there now");
+}
+
 int kk_tx_begin(struct kk_store *store, struct kk_err *err)
 {
+	int r = check_file(store, err);
+
+	if (r < 0)
+		return r;
 	store->n_changes = 0;
 	return kk_sql_run(store, err, "BEGIN IMMEDIATE", "");
 }

@@ -253,6 +253,16 @@ static int listen_on(struct kk_httpd *httpd, struct kk_err *err)
 	return 0;
 }
 
+/* A NUL would end the text early, and "ssh%00x" would be taken for "ssh": it becomes what no name has. */
+static size_t unescape(void *cls, struct MHD_Connection *mhd, char *text)
+{
+	(void)cls;
+	(void)mhd;
+	for (char *at = text; (at = strstr(at, "%00")); at += 3)
+		at[1] = '7', at[2] = 'f';
+	return MHD_http_unescape(text);
+}
+
 static int start_mhd(struct kk_httpd *httpd, struct kk_err *err)
 {
 	const unsigned int flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_UPGRADE |
@@ -263,7 +273,8 @@ static int start_mhd(struct kk_httpd *httpd, struct kk_err *err)
 		mhd_log, httpd, MHD_OPTION_NOTIFY_COMPLETED, kk_httpd_on_completed, httpd,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_CONNECTION_LIMIT,
 		httpd->config.connections_max + 1, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIME_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
+		MHD_OPTION_UNESCAPE_CALLBACK, unescape, httpd, MHD_OPTION_END);
 	if (!httpd->mhd)
 		return kk_err_set(err, ENOMEM, NULL, "cannot start the HTTP server");
 	return 0;

@@ -29,6 +29,10 @@ void kk_log(int priority, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	/* What others sent is quoted in messages, and must not make lines of its own or steer a terminal. */
+	for (char *c = line; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
 	/* One call a line, so that lines of several processes do not mix. */
 	if (log_journal)
 		fprintf(stderr, "<%d>%s\n", priority, line);

@@ -233,6 +233,7 @@ BAD = [
     ("PATCH", "services/nobody", {"port": 1}, 404, "not_found", None),
     ("GET", "services/nobody", None, 404, "not_found", None),
     ("GET", "services/%ff%0a", None, 404, "not_found", None),
+    ("DELETE", "services/ssh%00x", None, 404, "not_found", None),
     ("GET", "services/ssh/x", None, 404, "not_found", None),
     ("GET", "services/", None, 404, "not_found", None),
     ("DELETE", "services/nobody", None, 404, "not_found", None),

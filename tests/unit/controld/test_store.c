@@ -632,6 +632,23 @@ static void test_not_a_database(void **state)
 	assert_err(&err, "state", "not a database");
 }
 
+/* What is written after the file has lost its name would be gone at the next start. */
+static void test_removed_database(void **state)
+{
+	struct world *w = *state;
+	struct kk_agent_row row = {.name = "late"};
+	struct kk_err err = {0};
+	int64_t before;
+
+	add_agent(w, "a");
+	before = kk_store_generation(w->store);
+	assert_int_equal(unlink(temporary_path(&w->temporary, "db")), 0);
+	assert_int_equal(kk_store_agent_add(w->store, &row, &err), -EIO);
+	assert_err(&err, "state", "removed or replaced");
+	assert_int_equal(kk_store_generation(w->store), before);
+	assert_int_equal(kk_store_agent_get(w->store, "late", &row, NULL), -ENOENT);
+}
+
 static void test_pool(void **state)
 {
 	static const struct kk_prefix4 other = {.addr.s_addr = 0x0000000b, .len = 8};
@@ -701,6 +718,7 @@ int main(void)
 		test(test_epoch_and_ids_stay),
 		test(test_newer_database),
 		test(test_not_a_database),
+		test(test_removed_database),
 		test(test_pool),
 		test(test_constraints),
 	};
