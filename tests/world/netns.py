@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 
+COMMAND_LIMIT_S = 60
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -13,7 +14,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def sh(*argv, **options):
     """Runs a command that has to succeed and returns what it printed."""
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
-                          stdin=None if "input" in options else subprocess.DEVNULL, **options)
+                          timeout=COMMAND_LIMIT_S, stdin=None if "input" in options else subprocess.DEVNULL, **options)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(argv)}: exit status {done.returncode}: {done.stderr.strip()}")
     return done.stdout

@@ -30,8 +30,12 @@ class Product:
         self.record, self.network, self.build = record, network, build
         self.daemons = {}
         self.tunnels = {}
+        # Of those built with sanitizers.
         self.environment = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99",
                             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99"}
+        if build.name == "san":
+            # Lets the tunnel's engine, too, write where the daemon's log is; otherwise it has nowhere to complain.
+            self.environment["JOURNAL_STREAM"] = "1:1"
 
     def program(self, name):
         return str(self.build / name)
@@ -114,7 +118,7 @@ class Product:
 
     def agent_options(self, name):
         return ["--state", str(self.state(name)), "--run-dir", str(self.record.directory / f"{name}-run"),
-                "--netns", self.network[f"{name}-tun"], "--interface-prefix", self.tunnels[name]]
+                "--netns", self.network[f"{name}-tun"], "--tunnel-interface", self.tunnels[name]]
 
     def relay_socket(self, name):
         return self.record.directory / f"{name}-run" / "relay.sock"

@@ -66,6 +66,7 @@ HostKey {self.directory}/host_key
 AuthorizedKeysFile {self.directory}/user_key.pub
 AuthenticationMethods publickey
 PermitRootLogin prohibit-password
+StrictModes no
 PidFile none
 UsePAM {"yes" if _is_locked(self.user) else "no"}
 Subsystem sftp internal-sftp
