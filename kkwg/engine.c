@@ -2,6 +2,7 @@
 #include "kkwg/engine.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -104,6 +105,29 @@ static int watch_signals(struct engine *e)
 	return e->signal_fd < 0 ? -errno : 0;
 }
 
+/* In the middle of a train: takes in what came meanwhile. */
+static void between(void *ctx)
+{
+	struct engine *e = ctx;
+	struct pollfd fds[] = {
+		{.fd = e->udp.fd4, .events = POLLIN},
+		{.fd = e->udp.fd6, .events = POLLIN},
+		{.fd = e->tun.fd, .events = POLLIN},
+	};
+	uint64_t now;
+
+	if (e->nested || poll(fds, ARRAY_SIZE(fds), 0) <= 0)
+		return;
+	e->nested = true;
+	now = engine_now();
+	for (int i = 0; i < 2; i++)
+		if (fds[i].revents & POLLIN)
+			inbound_receive(&e->in, fds[i].fd, now);
+	if (fds[2].revents & POLLIN)
+		outbound_read(&e->out, &e->tun, now);
+	e->nested = false;
+}
+
 static void set_mtu(struct engine *e, uint32_t mtu)
 {
 	uint32_t segments = UDP_PAYLOAD_MAX / (mtu + WG_DATA_OVERHEAD);
@@ -138,6 +162,8 @@ int engine_init(struct engine *e, const char *name, struct kk_err *err)
 		return kk_err_set(err, -r, "", "signals: %s", strerror(-r));
 	monitor_open(&e->monitor, e->tun.ifindex);
 	e->out.dev = e->in.dev = e->dev;
+	e->out.between = e->in.between = between;
+	e->out.ctx = e->in.ctx = e;
 	e->out.udp = &e->udp;
 	set_mtu(e, TUN_MTU);
 	e->in.coalesce.tun = &e->tun;

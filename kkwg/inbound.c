@@ -50,8 +50,13 @@ static size_t length_at(const struct udp_received *r, uint32_t at)
 
 static void message(struct inbound *in, const struct udp_received *r, uint64_t now)
 {
-	for (uint32_t at = 0; at < r->len; at += r->segment)
+	unsigned int n = 0;
+
+	for (uint32_t at = 0; at < r->len; at += r->segment) {
 		datagram(in, r, r->data + at, length_at(r, at), now);
+		if (++n % KKWG_SLICE == 0 && at + r->segment < r->len)
+			in->between(in->ctx);
+	}
 }
 
 /* --- overtaking --- */
@@ -113,10 +118,16 @@ static bool may_overtake(struct inbound *in, const struct udp_received *r)
 	return true;
 }
 
-/* Bytes of an opened packet that are more than an empty TCP acknowledgement. */
-static bool has_content(size_t len)
+#define EMPTY_ACK 80 /* bytes of an empty TCP acknowledgement, at most: nobody waits for those */
+
+/* Returns whether something is to be written. */
+static bool short_message(struct inbound *in, const struct udp_received *r, uint64_t now)
 {
-	return len > 80;
+	size_t n = datagram(in, r, r->data, r->len, now);
+
+	if (n > EMPTY_ACK)
+		in->delivered = true;
+	return n > 0;
 }
 
 /* --- the line --- */
@@ -137,6 +148,7 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 {
 	struct udp_received batch[INBOUND_QUEUE];
 	unsigned int buffer[INBOUND_QUEUE], n = 0;
+	bool handled = false;
 	int got;
 
 	/* Few while trains wait: what is copied too early is out of the cache when its turn comes. */
@@ -157,10 +169,12 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 			continue;
 		if (!is_short(r) || !may_overtake(in, r))
 			enqueue(in, r, buffer[i], now);
-		else if (has_content(datagram(in, r, r->data, r->len, now)))
-			in->delivered = true;
+		else
+			handled |= short_message(in, r, now);
 	}
-	flush(in);
+	/* A train that is being handled goes on gathering where nothing came between. */
+	if (handled)
+		flush(in);
 	return got > 0;
 }
 

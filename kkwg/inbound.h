@@ -21,7 +21,7 @@
 #define INBOUND_MESSAGE 65536	       /* largest received message, bytes */
 #define INBOUND_ARENA	(2 * 65536) /* opened packets that wait for one write */
 #define INBOUND_QUEUE	16	       /* messages in hand */
-#define INBOUND_TRAINS	6	       /* trains in hand before receiving stops, about */
+#define INBOUND_TRAINS	16	       /* trains in hand before receiving stops */
 #define INBOUND_SHORT	2048	       /* longest message that may go before others */
 #define INBOUND_FLOWS	4	       /* flows of a message that are told apart */
 
@@ -37,6 +37,9 @@ struct inbound_message {
 
 struct inbound {
 	struct wg_device *dev;
+	/* Called every KKWG_SLICE datagrams of a train, so that short packets need not wait for its end. */
+	void (*between)(void *ctx);
+	void *ctx;
 	struct coalesce coalesce;
 	struct codel codel;
 	bool drop_one;	  /* CoDel wants the next packet gone */

@@ -88,6 +88,8 @@ static void send_segments(struct outbound *o, struct wg_peer *p, const struct of
 		memcpy(segment, headers, cut->headers);
 		offload_finish(cut, segment, size, i, at, at + size == payload);
 		send_packet(o, p, segment, cut->headers + size, ecn, now);
+		if ((i + 1) % KKWG_SLICE == 0 && at + size < payload)
+			o->between(o->ctx);
 	}
 }
 
@@ -126,6 +128,7 @@ static bool has_to_wait(const struct outbound *o, const struct outbound_packet *
 
 int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 {
+	bool handled = false;
 	int r = 0;
 
 	for (unsigned int i = 0; i < OUTBOUND_READS && o->count < OUTBOUND_QUEUE; i++) {
@@ -135,17 +138,17 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 		if (r <= 0)
 			break;
 		q->len = (uint32_t)r;
-		if (!o->count && q->len <= OUTBOUND_SHORT) {
-			packet_out(o, q, now);
+		if (o->count || q->len > OUTBOUND_SHORT)
+			q->has_flow = wg_packet_flow(q->data, q->len, false, &q->flow);
+		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q)) {
+			o->count++;
 			continue;
 		}
-		q->has_flow = wg_packet_flow(q->data, q->len, false, &q->flow);
-		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q))
-			o->count++;
-		else
-			packet_out(o, q, now);
+		packet_out(o, q, now);
+		handled = true;
 	}
-	flush(o, now);
+	if (handled)
+		flush(o, now);
 	return r < 0 && r != -EAGAIN ? r : 0;
 }
 

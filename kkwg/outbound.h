@@ -19,7 +19,7 @@
 
 #define OUTBOUND_ARENA (3 * 65536) /* sealed messages that wait for one sendmmsg() */
 
-#define OUTBOUND_QUEUE 8	 /* packets in line */
+#define OUTBOUND_QUEUE 16	 /* packets in line */
 #define OUTBOUND_SHORT 2048	 /* longest packet that may go before others */
 #define OUTBOUND_READS 64	 /* packets read in a row */
 
@@ -36,6 +36,8 @@ struct outbound_packet {
 
 struct outbound {
 	struct wg_device *dev;
+	void (*between)(void *ctx); /* as in struct inbound */
+	void *ctx;
 	struct udp *udp;
 	size_t mtu; /* of the interface, bytes; bounds the padding */
 	unsigned int head, count; /* of the line */

@@ -17,6 +17,7 @@
 #define UDP_SEGMENTS	64    /* of one send, at most; what every kernel with UDP_SEGMENT takes */
 #define UDP_BATCH	16    /* messages of one recvmmsg() */
 #define UDP_SENDS	64    /* messages of one sendmmsg() */
+#define KKWG_SLICE	16    /* datagrams that are handled in a row, about 15 us */
 #define UDP_BUFFER	(8 << 20) /* of each socket, bytes */
 
 struct udp {
