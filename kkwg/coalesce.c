@@ -85,7 +85,7 @@ static bool same_tcp(const struct coalesce *c, const uint8_t *a, const uint8_t *
 
 static bool follows(const struct coalesce *c, const uint8_t *p, const struct parts *s)
 {
-	const uint8_t *first = c->iov[1].iov_base;
+	const uint8_t *first = c->iov[0].iov_base;
 
 	if (!c->count || c->closed || c->count == COALESCE_MAX || s->ip6 != c->ip6 || s->tcp != c->tcp ||
 	    s->headers != c->headers || s->payload > c->size ||
@@ -110,14 +110,14 @@ static void begin(struct coalesce *c, uint8_t *p, size_t len, const struct parts
 	if (s->tcp)
 		c->next_seq = load_be32(p + s->l4 + 4) + (uint32_t)s->payload;
 	c->next_id = (uint16_t)(s->ip6 ? 0 : load_be16(p + 4) + 1);
-	c->iov[1] = (struct iovec){p, len};
+	c->iov[0] = (struct iovec){p, len};
 }
 
 static void append(struct coalesce *c, uint8_t *p, const struct parts *s)
 {
-	uint8_t *first = c->iov[1].iov_base;
+	uint8_t *first = c->iov[0].iov_base;
 
-	c->iov[1 + c->count++] = (struct iovec){p + s->headers, s->payload};
+	c->iov[c->count++] = (struct iovec){p + s->headers, s->payload};
 	c->total += s->payload;
 	c->next_seq += (uint32_t)s->payload;
 	c->next_id++;
@@ -131,14 +131,14 @@ static void append(struct coalesce *c, uint8_t *p, const struct parts *s)
 
 static void write_out(struct coalesce *c, const tun_header *hdr, unsigned int n)
 {
-	if (tun_write(c->tun, hdr, c->iov, (int)n + 1) < 0)
+	if (tun_write(c->tun, hdr, c->iov, (int)n) < 0)
 		c->lost += n;
 }
 
 /* The headers of the first packet become those of the whole. */
 static void finish(struct coalesce *c, tun_header *hdr)
 {
-	uint8_t *p = c->iov[1].iov_base, *check = p + c->l4 + (c->tcp ? 16 : 6);
+	uint8_t *p = c->iov[0].iov_base, *check = p + c->l4 + (c->tcp ? 16 : 6);
 	size_t l4_len = c->total - c->l4;
 	uint16_t pseudo;
 
@@ -181,7 +181,7 @@ static bool first_good(struct coalesce *c)
 			  .payload = c->size};
 
 	if (!c->checked)
-		c->checked = checksum_good(c->iov[1].iov_base, &s);
+		c->checked = checksum_good(c->iov[0].iov_base, &s);
 	return c->checked;
 }
 
@@ -193,7 +193,7 @@ void coalesce_add(struct coalesce *c, uint8_t *p, size_t len)
 		tun_header none = {0};
 
 		coalesce_flush(c);
-		c->iov[1] = (struct iovec){p, len};
+		c->iov[0] = (struct iovec){p, len};
 		write_out(c, &none, 1);
 		return;
 	}
