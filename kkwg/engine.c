@@ -17,6 +17,7 @@
 #include "wg/constants.h"
 
 #define CHECK_INTERVAL	 WG_SEC
+#define SHORT_MEMORY	 (100 * WG_MS) /* how long a short packet lets us expect another */
 
 enum source {
 	SOURCE_TUN,
@@ -114,12 +115,14 @@ static void between(void *ctx)
 		{.fd = e->udp.fd6, .events = POLLIN},
 		{.fd = e->tun.fd, .events = POLLIN},
 	};
-	uint64_t now;
+	uint64_t now = engine_now();
 
+	/* Nobody but bulk flows: not worth the call. */
+	if (now - e->in.last_delivery > SHORT_MEMORY)
+		return;
 	if (e->nested || poll(fds, ARRAY_SIZE(fds), 0) <= 0)
 		return;
 	e->nested = true;
-	now = engine_now();
 	for (int i = 0; i < 2; i++)
 		if (fds[i].revents & POLLIN)
 			inbound_receive(&e->in, fds[i].fd, now);

@@ -125,8 +125,10 @@ static bool short_message(struct inbound *in, const struct udp_received *r, uint
 {
 	size_t n = datagram(in, r, r->data, r->len, now);
 
-	if (n > EMPTY_ACK)
+	if (n > EMPTY_ACK) {
 		in->delivered = true;
+		in->last_delivery = now;
+	}
 	return n > 0;
 }
 
