@@ -22,9 +22,12 @@ static void flush(struct outbound *o, uint64_t now)
 /* Whether a message of @len bytes fits behind the segments of the last send. */
 static bool extends(const struct outbound *o, const struct wg_peer *p, size_t len, uint8_t ecn)
 {
-	const struct udp_send *s = &o->sends[o->n - 1];
+	const struct udp_send *s;
 
-	return o->n && o->udp->gso && o->peers[o->n - 1] == p && s->ecn == ecn && len <= s->segment &&
+	if (!o->n || !o->udp->gso || o->peers[o->n - 1] != p)
+		return false;
+	s = &o->sends[o->n - 1];
+	return s->ecn == ecn && len <= s->segment &&
 	       s->len == (uint32_t)s->segment * s->count && s->count < UDP_SEGMENTS &&
 	       s->len + len <= UDP_PAYLOAD_MAX;
 }
