@@ -72,23 +72,24 @@ static bool same_ip(const struct coalesce *c, const uint8_t *a, const uint8_t *b
 	 * Version, class; flags; lifetime, protocol; addresses. The identification counts up, or means
 	 * nothing where fragments are forbidden (RFC 6864).
 	 */
-	return memcmp(a, b, 2) == 0 && memcmp(a + 6, b + 6, 4) == 0 && memcmp(a + 12, b + 12, 8) == 0 &&
-	       ((b[6] & 0x40) || load_be16(b + 4) == c->next_id);
+	return memcmp(a, b, 2) == 0 && memcmp(a + 6, b + 6, 4) == 0 &&
+	       memcmp(a + 12, b + 12, 8) == 0 && ((b[6] & 0x40) || load_be16(b + 4) == c->next_id);
 }
 
 static bool same_tcp(const struct coalesce *c, const uint8_t *a, const uint8_t *b, size_t len)
 {
 	/* Ports; acknowledgement; data offset; window; options. */
-	return memcmp(a, b, 4) == 0 && load_be32(b + 4) == c->next_seq && memcmp(a + 8, b + 8, 5) == 0 &&
-	       memcmp(a + 14, b + 14, 2) == 0 && memcmp(a + 20, b + 20, len - 20) == 0;
+	return memcmp(a, b, 4) == 0 && load_be32(b + 4) == c->next_seq &&
+	       memcmp(a + 8, b + 8, 5) == 0 && memcmp(a + 14, b + 14, 2) == 0 &&
+	       memcmp(a + 20, b + 20, len - 20) == 0;
 }
 
 static bool follows(const struct coalesce *c, const uint8_t *p, const struct parts *s)
 {
 	const uint8_t *first = c->iov[0].iov_base;
 
-	if (!c->count || c->closed || c->count == COALESCE_MAX || s->ip6 != c->ip6 || s->tcp != c->tcp ||
-	    s->headers != c->headers || s->payload > c->size ||
+	if (!c->count || c->closed || c->count == COALESCE_MAX || s->ip6 != c->ip6 ||
+	    s->tcp != c->tcp || s->headers != c->headers || s->payload > c->size ||
 	    c->total + s->payload > TUN_PACKET_MAX || !same_ip(c, first, p))
 		return false;
 	if (s->tcp)
@@ -150,7 +151,8 @@ static void finish(struct coalesce *c, tun_header *hdr)
 	}
 	if (!c->tcp)
 		store_be16(p + c->l4 + 4, l4_len);
-	pseudo = wg_sum_fold(offload_pseudo_sum(p, c->ip6, c->tcp ? IPPROTO_TCP : IPPROTO_UDP, l4_len));
+	pseudo = wg_sum_fold(
+		offload_pseudo_sum(p, c->ip6, c->tcp ? IPPROTO_TCP : IPPROTO_UDP, l4_len));
 	memcpy(check, &pseudo, sizeof(pseudo));
 	hdr->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	hdr->gso_type = !c->tcp	 ? VIRTIO_NET_HDR_GSO_UDP_L4
@@ -177,7 +179,10 @@ void coalesce_flush(struct coalesce *c)
 /* Before the second packet is joined the first is verified. */
 static bool first_good(struct coalesce *c)
 {
-	struct parts s = {.ip6 = c->ip6, .tcp = c->tcp, .l4 = c->l4, .headers = c->headers,
+	struct parts s = {.ip6 = c->ip6,
+			  .tcp = c->tcp,
+			  .l4 = c->l4,
+			  .headers = c->headers,
 			  .payload = c->size};
 
 	if (!c->checked)

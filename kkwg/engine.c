@@ -16,8 +16,8 @@
 #include "util/log.h"
 #include "wg/constants.h"
 
-#define CHECK_INTERVAL	 WG_SEC
-#define SHORT_MEMORY	 (100 * WG_MS) /* how long a short packet lets us expect another */
+#define CHECK_INTERVAL WG_SEC
+#define SHORT_MEMORY   (100 * WG_MS) /* how long a short packet lets us expect another */
 
 enum source {
 	SOURCE_TUN,
@@ -54,7 +54,8 @@ static uint64_t env_realtime(void *ctx)
 	return (uint64_t)t.tv_sec * WG_SEC + (uint64_t)t.tv_nsec;
 }
 
-static void env_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len, uint8_t ecn)
+static void env_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len,
+			 uint8_t ecn)
 {
 	struct engine *e = ctx;
 	struct udp_send s = {
@@ -75,7 +76,8 @@ int engine_watch(struct engine *e, int fd, uint32_t events, uint64_t id, bool ag
 {
 	struct epoll_event ev = {.events = events, .data.u64 = SOURCE_UAPI + id};
 
-	return epoll_ctl(e->epoll_fd, again ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+	return epoll_ctl(e->epoll_fd, again ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno
+											  : 0;
 }
 
 static void watch(struct engine *e, int fd, enum source source)
@@ -89,7 +91,8 @@ static void watch(struct engine *e, int fd, enum source source)
 /* While the interface is down, being writable means that it came up. */
 static void watch_tun(struct engine *e)
 {
-	struct epoll_event ev = {.events = EPOLLIN | (e->dev->up ? 0 : EPOLLOUT), .data.u64 = SOURCE_TUN};
+	struct epoll_event ev = {.events = EPOLLIN | (e->dev->up ? 0 : EPOLLOUT),
+				 .data.u64 = SOURCE_TUN};
 
 	epoll_ctl(e->epoll_fd, EPOLL_CTL_MOD, e->tun.fd, &ev);
 }
@@ -148,7 +151,8 @@ int engine_init(struct engine *e, const char *name, struct kk_err *err)
 	e->tun.fd = e->epoll_fd = e->signal_fd = e->monitor.fd = -1;
 	e->udp.fd4 = e->udp.fd6 = -1;
 	if (wg_crypto_init() < 0)
-		return kk_err_set(err, ENOTSUP, "", "OpenSSL lacks an algorithm that WireGuard needs");
+		return kk_err_set(err, ENOTSUP, "",
+				  "OpenSSL lacks an algorithm that WireGuard needs");
 	wg_noise_init();
 	e->dev = wg_device_new(&env);
 	e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -321,7 +325,8 @@ int engine_run(struct engine *e)
 	bool more = false;
 
 	while (!e->stop) {
-		int n = epoll_wait(e->epoll_fd, events, ARRAY_SIZE(events), more ? 0 : timeout_ms(e, now));
+		int n = epoll_wait(e->epoll_fd, events, ARRAY_SIZE(events),
+				   more ? 0 : timeout_ms(e, now));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;

@@ -25,7 +25,7 @@ struct engine {
 	struct inbound in;
 	int epoll_fd, signal_fd;
 	bool stop;
-	bool nested; /* in the middle of a train */
+	bool nested;	     /* in the middle of a train */
 	uint64_t next_check; /* ns: when the interface is looked at next */
 };
 

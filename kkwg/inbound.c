@@ -6,7 +6,8 @@
 
 #define ALIGN(n) (((n) + 63) & ~(size_t)63)
 
-_Static_assert(INBOUND_QUEUE <= UDP_BATCH && INBOUND_QUEUE <= 32, "one call fills the queue; bit set");
+_Static_assert(INBOUND_QUEUE <= UDP_BATCH && INBOUND_QUEUE <= 32,
+	       "one call fills the queue; bit set");
 
 static void flush(struct inbound *in)
 {
@@ -134,7 +135,8 @@ static bool short_message(struct inbound *in, const struct udp_received *r, uint
 
 /* --- the line --- */
 
-static void enqueue(struct inbound *in, const struct udp_received *r, unsigned int buffer, uint64_t now)
+static void enqueue(struct inbound *in, const struct udp_received *r, unsigned int buffer,
+		    uint64_t now)
 {
 	struct inbound_message *m = &in->queue[(in->head + in->count++) % INBOUND_QUEUE];
 

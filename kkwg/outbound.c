@@ -27,14 +27,13 @@ static bool extends(const struct outbound *o, const struct wg_peer *p, size_t le
 	if (!o->n || !o->udp->gso || o->peers[o->n - 1] != p)
 		return false;
 	s = &o->sends[o->n - 1];
-	return s->ecn == ecn && len <= s->segment &&
-	       s->len == (uint32_t)s->segment * s->count && s->count < UDP_SEGMENTS &&
-	       s->len + len <= UDP_PAYLOAD_MAX;
+	return s->ecn == ecn && len <= s->segment && s->len == (uint32_t)s->segment * s->count &&
+	       s->count < UDP_SEGMENTS && s->len + len <= UDP_PAYLOAD_MAX;
 }
 
 /* Seals @padded bytes at @in behind what is gathered already. */
-static void emit(struct outbound *o, struct wg_peer *p, struct wg_keypair *kp, uint8_t *in, size_t padded,
-		 uint8_t ecn, uint64_t now)
+static void emit(struct outbound *o, struct wg_peer *p, struct wg_keypair *kp, uint8_t *in,
+		 size_t padded, uint8_t ecn, uint64_t now)
 {
 	size_t len = padded + WG_DATA_OVERHEAD;
 	uint8_t *out;
@@ -60,8 +59,8 @@ static void emit(struct outbound *o, struct wg_peer *p, struct wg_keypair *kp, u
 }
 
 /* One finished packet: sealed, or kept until there is a session. Bytes behind it keep their value. */
-static void send_packet(struct outbound *o, struct wg_peer *p, uint8_t *data, size_t len, uint8_t ecn,
-			uint64_t now)
+static void send_packet(struct outbound *o, struct wg_peer *p, uint8_t *data, size_t len,
+			uint8_t ecn, uint64_t now)
 {
 	struct wg_keypair *kp = wg_device_session(o->dev, p, now);
 	size_t padded = wg_padded(len, o->mtu);
@@ -77,8 +76,8 @@ static void send_packet(struct outbound *o, struct wg_peer *p, uint8_t *data, si
 	memcpy(data + len, behind, WG_PADDING);
 }
 
-static void send_segments(struct outbound *o, struct wg_peer *p, const struct offload *cut, uint8_t *data,
-			  size_t len, uint8_t ecn, uint64_t now)
+static void send_segments(struct outbound *o, struct wg_peer *p, const struct offload *cut,
+			  uint8_t *data, size_t len, uint8_t ecn, uint64_t now)
 {
 	uint8_t headers[OFFLOAD_HEADERS_MAX];
 	size_t payload = len - cut->headers;
@@ -123,7 +122,8 @@ static bool has_to_wait(const struct outbound *o, const struct outbound_packet *
 	for (unsigned int i = 0; i < o->count; i++) {
 		const struct outbound_packet *w = &o->queue[(o->head + i) % (OUTBOUND_QUEUE + 1)];
 
-		if (!w->has_flow || !q->has_flow || memcmp(&w->flow, &q->flow, sizeof(q->flow)) == 0)
+		if (!w->has_flow || !q->has_flow ||
+		    memcmp(&w->flow, &q->flow, sizeof(q->flow)) == 0)
 			return true;
 	}
 	return false;

@@ -125,7 +125,9 @@ void tun_set_segments(const struct tun *t, uint32_t segments)
 		struct rtattr attr;
 		uint32_t segments;
 	} m = {
-		.head = {.nlmsg_len = sizeof(m), .nlmsg_type = RTM_SETLINK, .nlmsg_flags = NLM_F_REQUEST},
+		.head = {.nlmsg_len = sizeof(m),
+			 .nlmsg_type = RTM_SETLINK,
+			 .nlmsg_flags = NLM_F_REQUEST},
 		.info = {.ifi_index = (int)t->ifindex},
 		.attr = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFLA_GSO_MAX_SEGS},
 		.segments = segments,

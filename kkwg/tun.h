@@ -24,7 +24,7 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
-#define TUN_MTU	      1420
+#define TUN_MTU	       1420
 #define TUN_PACKET_MAX 65535
 
 typedef struct virtio_net_hdr tun_header;

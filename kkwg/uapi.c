@@ -18,7 +18,7 @@
 #include "util/log.h"
 
 #define CLIENTS	 16   /* connections at a time */
-#define LINE_LEN 4096  /* longest line of a request */
+#define LINE_LEN 4096 /* longest line of a request */
 #define LISTENER 0    /* watch id; clients follow */
 
 enum request {
@@ -72,7 +72,8 @@ static int bind_socket(struct uapi *u, struct kk_err *err)
 	if (alive(&u->addr))
 		return kk_err_set(err, EADDRINUSE, "interface", "%s is in use", u->addr.sun_path);
 	/* Longer than an interface name may be, so it is nobody else's. */
-	snprintf(fresh.sun_path, sizeof(fresh.sun_path), "%.64s.%ld", u->addr.sun_path, (long)getpid());
+	snprintf(fresh.sun_path, sizeof(fresh.sun_path), "%.64s.%ld", u->addr.sun_path,
+		 (long)getpid());
 	unlink(fresh.sun_path);
 	old = umask(0077);
 	r = bind(u->fd, (struct sockaddr *)&fresh, sizeof(fresh));

@@ -21,7 +21,7 @@
 #define UDP_BUFFER	(8 << 20) /* of each socket, bytes */
 
 struct udp {
-	int fd4, fd6; /* fd6 is -1 where the kernel has no IPv6 */
+	int fd4, fd6;  /* fd6 is -1 where the kernel has no IPv6 */
 	uint16_t port; /* host byte order */
 	uint32_t mark;
 	bool gso, gro;
@@ -37,7 +37,8 @@ int udp_set_mark(struct udp *u, uint32_t mark);
 
 /* Datagrams of one size to one place. All but the last are @segment bytes long, the last not longer. */
 struct udp_send {
-	struct wg_endpoint *to; /* its source is forgotten where it turns out not to be ours any more */
+	/* Its source is forgotten where it turns out not to be ours any more. */
+	struct wg_endpoint *to;
 	uint8_t *data;
 	uint32_t len; /* all together */
 	uint16_t segment;

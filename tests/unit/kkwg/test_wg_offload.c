@@ -62,12 +62,13 @@ static bool checksum_good(const uint8_t *p, size_t len)
 
 	if (!ip6 && wg_sum_fold(wg_sum(p, 20, 0)) != 0xffff)
 		return false;
-	return wg_sum_fold(wg_sum(p + l4, len - l4, offload_pseudo_sum(p, ip6, protocol, len - l4))) ==
-	       0xffff;
+	return wg_sum_fold(wg_sum(p + l4, len - l4,
+				  offload_pseudo_sum(p, ip6, protocol, len - l4))) == 0xffff;
 }
 
 /* A super-packet as the kernel gives it: the checksum field holds the pseudo header's sum. */
-static size_t super_packet(uint8_t *p, tun_header *hdr, bool ip6, bool tcp, size_t payload, size_t size)
+static size_t super_packet(uint8_t *p, tun_header *hdr, bool ip6, bool tcp, size_t payload,
+			   size_t size)
 {
 	size_t l4 = ip6 ? 40 : 20, headers = l4 + (tcp ? 32 : 8), len = headers + payload;
 	uint16_t pseudo;
@@ -108,7 +109,7 @@ static size_t super_packet(uint8_t *p, tun_header *hdr, bool ip6, bool tcp, size
 	memcpy(p + l4 + (tcp ? 16 : 6), &pseudo, 2);
 	*hdr = (tun_header){
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-		.gso_type = !tcp   ? VIRTIO_NET_HDR_GSO_UDP_L4
+		.gso_type = !tcp  ? VIRTIO_NET_HDR_GSO_UDP_L4
 			    : ip6 ? VIRTIO_NET_HDR_GSO_TCPV6
 				  : VIRTIO_NET_HDR_GSO_TCPV4,
 		.gso_size = (uint16_t)size,
@@ -200,8 +201,8 @@ static void not_joined(void **state)
 		/* Sums that fit again, so that they are not the reason. */
 		offload_ip4_checksum(b + ROOM, 20);
 		memset(b + ROOM + 36, 0, 2);
-		pseudo = (uint16_t)~wg_sum_fold(
-			wg_sum(b + ROOM + 20, 232, offload_pseudo_sum(b + ROOM, false, IPPROTO_TCP, 232)));
+		pseudo = (uint16_t)~wg_sum_fold(wg_sum(
+			b + ROOM + 20, 232, offload_pseudo_sum(b + ROOM, false, IPPROTO_TCP, 232)));
 		memcpy(b + ROOM + 36, &pseudo, 2);
 		coalesce_add(&c, a + ROOM, 252);
 		coalesce_add(&c, b + ROOM, 252);
@@ -293,8 +294,9 @@ static void codel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(round_trips), cmocka_unit_test(not_joined), cmocka_unit_test(bad_checksum),
-		cmocka_unit_test(bad_headers), cmocka_unit_test(codel),
+		cmocka_unit_test(round_trips),	cmocka_unit_test(not_joined),
+		cmocka_unit_test(bad_checksum), cmocka_unit_test(bad_headers),
+		cmocka_unit_test(codel),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
