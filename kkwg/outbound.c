@@ -116,11 +116,18 @@ static void packet_out(struct outbound *o, struct outbound_packet *q, uint64_t n
 		send_segments(o, p, &cut, data, packet.len, packet.ecn, now);
 }
 
+_Static_assert(OUTBOUND_QUEUE < 32, "bit set");
+
+static struct outbound_packet *at_place(struct outbound *o, unsigned int i)
+{
+	return &o->packets[o->line[(o->head + i) % OUTBOUND_QUEUE]];
+}
+
 /* Whether something in line is of the flow of @q, or may be. */
-static bool has_to_wait(const struct outbound *o, const struct outbound_packet *q)
+static bool has_to_wait(struct outbound *o, const struct outbound_packet *q)
 {
 	for (unsigned int i = 0; i < o->count; i++) {
-		const struct outbound_packet *w = &o->queue[(o->head + i) % (OUTBOUND_QUEUE + 1)];
+		const struct outbound_packet *w = at_place(o, i);
 
 		if (!w->has_flow || !q->has_flow ||
 		    memcmp(&w->flow, &q->flow, sizeof(q->flow)) == 0)
@@ -135,7 +142,8 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 	int r = 0;
 
 	for (unsigned int i = 0; i < OUTBOUND_READS && o->count < OUTBOUND_QUEUE; i++) {
-		struct outbound_packet *q = &o->queue[(o->head + o->count) % (OUTBOUND_QUEUE + 1)];
+		unsigned int slot = (unsigned int)__builtin_ctz(~o->busy);
+		struct outbound_packet *q = &o->packets[slot];
 
 		r = tun_read(t, &q->hdr, q->data, sizeof(q->data));
 		if (r <= 0)
@@ -144,7 +152,8 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 		if (o->count || q->len > OUTBOUND_SHORT)
 			q->has_flow = wg_packet_flow(q->data, q->len, false, &q->flow);
 		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q)) {
-			o->count++;
+			o->line[(o->head + o->count++) % OUTBOUND_QUEUE] = (uint8_t)slot;
+			o->busy |= 1u << slot;
 			continue;
 		}
 		packet_out(o, q, now);
@@ -159,9 +168,10 @@ bool outbound_work(struct outbound *o, uint64_t now)
 {
 	if (!o->count)
 		return false;
-	packet_out(o, &o->queue[o->head], now);
+	packet_out(o, at_place(o, 0), now);
 	flush(o, now);
-	o->head = (o->head + 1) % (OUTBOUND_QUEUE + 1);
+	o->busy &= ~(1u << o->line[o->head]);
+	o->head = (o->head + 1) % OUTBOUND_QUEUE;
 	o->count--;
 	return o->count > 0;
 }

@@ -41,6 +41,8 @@ struct outbound {
 	struct udp *udp;
 	size_t mtu;		  /* of the interface, bytes; bounds the padding */
 	unsigned int head, count; /* of the line */
+	uint8_t line[OUTBOUND_QUEUE]; /* which packet stands at each place */
+	uint32_t busy;		      /* packets that stand in line, bit set */
 	unsigned int n;
 	struct udp_send sends[UDP_SENDS];
 	struct wg_peer *peers[UDP_SENDS];
@@ -48,8 +50,8 @@ struct outbound {
 	uint8_t headroom[WG_AEAD_HEADROOM];
 	uint8_t arena[OUTBOUND_ARENA];
 	uint8_t tailroom[WG_AEAD_TAILROOM];
-	/* One more than the line: it is read into. */
-	struct outbound_packet queue[OUTBOUND_QUEUE + 1];
+	/* One more than the line: it is read into. The lowest free one is taken, so that it is in the cache. */
+	struct outbound_packet packets[OUTBOUND_QUEUE + 1];
 };
 
 /* Reads what the interface holds and sends the short packets of it. Returns 0, or -errno: look at it. */
