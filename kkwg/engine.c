@@ -17,7 +17,6 @@
 #include "wg/constants.h"
 
 #define CHECK_INTERVAL WG_SEC
-#define SHORT_MEMORY   (100 * WG_MS) /* how long a short packet lets us expect another */
 
 enum source {
 	SOURCE_TUN,
@@ -121,7 +120,7 @@ static void between(void *ctx)
 	uint64_t now = engine_now();
 
 	/* Nobody but bulk flows: not worth the call. */
-	if (now - e->in.last_delivery > SHORT_MEMORY)
+	if (now - e->in.last_delivery > KKWG_SHORT_MEMORY)
 		return;
 	if (e->nested || poll(fds, ARRAY_SIZE(fds), 0) <= 0)
 		return;

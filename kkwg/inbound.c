@@ -119,14 +119,12 @@ static bool may_overtake(struct inbound *in, const struct udp_received *r)
 	return true;
 }
 
-#define EMPTY_ACK 80 /* bytes of an empty TCP acknowledgement, at most: nobody waits for those */
-
 /* Returns whether something is to be written. */
 static bool short_message(struct inbound *in, const struct udp_received *r, uint64_t now)
 {
 	size_t n = datagram(in, r, r->data, r->len, now);
 
-	if (n > EMPTY_ACK) {
+	if (n > KKWG_EMPTY_ACK) {
 		in->delivered = true;
 		in->last_delivery = now;
 	}
@@ -152,14 +150,14 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 {
 	struct udp_received batch[INBOUND_QUEUE];
 	unsigned int buffer[INBOUND_QUEUE], n = 0;
+	bool hurry = now - in->last_delivery < KKWG_SHORT_MEMORY;
 	bool handled = false;
 	int got;
 
-	/* Few while trains wait: what is copied too early is out of the cache when its turn comes. */
 	for (unsigned int i = 0; i < INBOUND_QUEUE; i++) {
 		if (in->busy_buffers >> i & 1)
 			continue;
-		if (in->count && in->count + n >= INBOUND_TRAINS)
+		if (in->count && !hurry && in->count + n >= KKWG_AHEAD)
 			break;
 		batch[n].data = in->buffers[i].data;
 		batch[n].max = INBOUND_MESSAGE;

@@ -21,7 +21,6 @@
 #define INBOUND_MESSAGE 65536	    /* largest received message, bytes */
 #define INBOUND_ARENA	(2 * 65536) /* opened packets that wait for one write */
 #define INBOUND_QUEUE	16	    /* messages in hand */
-#define INBOUND_TRAINS	16	    /* trains in hand before receiving stops */
 #define INBOUND_SHORT	2048	    /* longest message that may go before others */
 #define INBOUND_FLOWS	4	    /* flows of a message that are told apart */
 

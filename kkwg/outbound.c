@@ -138,10 +138,11 @@ static bool has_to_wait(struct outbound *o, const struct outbound_packet *q)
 
 int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 {
-	bool handled = false;
+	bool hurry = now - o->last_short < KKWG_SHORT_MEMORY, handled = false;
+	unsigned int most = hurry ? OUTBOUND_QUEUE : KKWG_AHEAD;
 	int r = 0;
 
-	for (unsigned int i = 0; i < OUTBOUND_READS && o->count < OUTBOUND_QUEUE; i++) {
+	for (unsigned int i = 0; i < OUTBOUND_READS && o->count < most; i++) {
 		unsigned int slot = (unsigned int)__builtin_ctz(~o->busy);
 		struct outbound_packet *q = &o->packets[slot];
 
@@ -149,6 +150,8 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 		if (r <= 0)
 			break;
 		q->len = (uint32_t)r;
+		if (q->len > KKWG_EMPTY_ACK && q->len <= OUTBOUND_SHORT)
+			o->last_short = now;
 		if (o->count || q->len > OUTBOUND_SHORT)
 			q->has_flow = wg_packet_flow(q->data, q->len, false, &q->flow);
 		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q)) {

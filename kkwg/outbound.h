@@ -39,10 +39,11 @@ struct outbound {
 	void (*between)(void *ctx); /* as in struct inbound */
 	void *ctx;
 	struct udp *udp;
-	size_t mtu;		  /* of the interface, bytes; bounds the padding */
-	unsigned int head, count; /* of the line */
+	size_t mtu;		      /* of the interface, bytes; bounds the padding */
+	unsigned int head, count;     /* of the line */
 	uint8_t line[OUTBOUND_QUEUE]; /* which packet stands at each place */
 	uint32_t busy;		      /* packets that stand in line, bit set */
+	uint64_t last_short;	      /* when a short packet with content was read, ns */
 	unsigned int n;
 	struct udp_send sends[UDP_SENDS];
 	struct wg_peer *peers[UDP_SENDS];

@@ -18,7 +18,15 @@
 #define UDP_BATCH	16    /* messages of one recvmmsg() */
 #define UDP_SENDS	64    /* messages of one sendmmsg() */
 #define KKWG_SLICE	16    /* datagrams that are handled in a row, about 15 us */
-#define UDP_BUFFER	(8 << 20) /* of each socket, bytes */
+/*
+ * How long one short packet with content lets us expect another, ns. Before that, nothing is taken in
+ * early: what is copied long before its turn is out of the cache when that comes.
+ */
+#define KKWG_SHORT_MEMORY 100000000ull
+#define KKWG_EMPTY_ACK                                                                             \
+	80	     /* bytes of an empty TCP acknowledgement, at most: nobody waits for those */
+#define KKWG_AHEAD 2 /* super-packets that are taken in where nobody is in a hurry */
+#define UDP_BUFFER (8 << 20) /* of each socket, bytes */
 
 struct udp {
 	int fd4, fd6;  /* fd6 is -1 where the kernel has no IPv6 */
