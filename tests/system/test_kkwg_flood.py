@@ -63,6 +63,7 @@ def test_flood(kind):
             w.undo.append(lambda: (server.kill(), server.wait()))
             wait_for(lambda: ":5201 " in b.exec("ss", "-Hltn"), "iperf3")
             out = a.exec("iperf3", "-J", "-t", "3", "-b", "200M", "-c", b.inner4)
+            server.wait(10)
             return json.loads(out)["end"]["sum_received"]["bits_per_second"]
 
         def flood(seconds):

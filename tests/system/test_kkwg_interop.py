@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """kkwg with Debian's wireguard-go at the other end, in both roles."""
+import json
 import os
 import subprocess
 import time
@@ -19,8 +20,8 @@ def transfer(a, b, *args, seconds=1):
                               stdout=subprocess.DEVNULL)
     a.world.undo.append(lambda: (server.kill(), server.wait()))
     wait_for(lambda: ":5201 " in b.exec("ss", "-Hltn"), "iperf3")
-    import json
     out = a.exec("iperf3", "-J", "-t", str(seconds), "-c", *args)
+    server.wait(10)  # else the next one meets the old listener
     return json.loads(out)["end"]["sum_received"]["bytes"]
 
 
