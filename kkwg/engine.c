@@ -325,30 +325,42 @@ static int poll_events(struct engine *e, struct epoll_event *events, int timeout
 	return epoll_wait(e->epoll_fd, events, EVENTS, timeout);
 }
 
-/*
- * Looks again for a moment before it sleeps, where that was worth it lately: waking up takes longer
- * than most answers. Others who want to run do so meanwhile. As a guest kernel's haltpoll, the moment
- * is the longest after a sleep that it would have saved, and halves each time it was in vain.
- */
-static int wait_events(struct engine *e, struct epoll_event *events, bool more, uint64_t now)
+/* Looks for e->spin ns; others who want to run do so meanwhile. Returns the events, or 0. */
+static int spin(struct engine *e, struct epoll_event *events)
 {
-	int n = 0, timeout = more ? 0 : timeout_ms(e, now);
-	uint64_t since;
+	uint64_t since = engine_now();
+	int n;
 
-	since = timeout ? engine_now() : 0;
-	if (!timeout || !e->spin)
-		goto sleep;
 	do {
 		n = poll_events(e, events, 0);
 		if (n)
 			return n;
 		sched_yield();
 	} while (engine_now() - since < e->spin);
-	e->spin = e->spin / 2 < SPIN_LEAST ? 0 : e->spin / 2;
+	return 0;
+}
+
+/*
+ * Looks for a moment before it sleeps, where that was worth it lately: waking up takes longer than
+ * most answers. As with a guest kernel's haltpoll, a sleep that was over within SPIN_MOST lets it look
+ * that long the next time, and each time in vain halves it.
+ */
+static int wait_events(struct engine *e, struct epoll_event *events, bool more, uint64_t now)
+{
+	int timeout = more ? 0 : timeout_ms(e, now), n;
+	uint64_t since;
+
+	if (!timeout)
+		return poll_events(e, events, 0);
+	if (e->spin) {
+		n = spin(e, events);
+		if (n)
+			return n;
+		e->spin = e->spin / 2 < SPIN_LEAST ? 0 : e->spin / 2;
+	}
 	since = engine_now();
-sleep:
 	n = poll_events(e, events, timeout);
-	if (timeout && engine_now() - since < SPIN_MOST)
+	if (engine_now() - since < SPIN_MOST)
 		e->spin = SPIN_MOST;
 	return n;
 }
