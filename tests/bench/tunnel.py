@@ -158,6 +158,7 @@ class World:
         return f":{port} " in run("ip", "netns", "exec", self.b.ns, "ss", "-Hltn")
 
     def iperf_server(self, port):
+        wait_for(lambda: not self.listening(port), "the last iperf3 to end")
         self.background(self.b, "iperf3", "-s", "-1", "-p", str(port))
         wait_for(lambda: self.listening(port), "iperf3")
 
