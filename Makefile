@@ -7,6 +7,8 @@
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
 #   make bench-forward  ns per packet of the tc program (root)
+#   make bench-tunnel   kkwg beside wireguard-go (root)
+#   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
 #   make SAN=1      the same with AddressSanitizer and UBSan
 
 VERSION := $(shell cat VERSION)
@@ -138,6 +140,11 @@ check-vm:
 .PHONY: bench-tunnel
 bench-tunnel: $B/kkwg $B/bench/rr
 	/usr/bin/python3 tests/bench/tunnel.py
+
+# A published port beside HAProxy over PEER (default wireguard-go); see tests/bench/publish.py.
+.PHONY: bench-publish
+bench-publish: all $B/bench/rr $B/bench/connect
+	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # libFuzzer: FUZZ_TIME seconds for each target of the tunnel; finds go to build/fuzz.
 FUZZ_TIME ?= 60

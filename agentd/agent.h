@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The Agent: brings tunnels and listeners to what Control says, keeps them so, and reports. */
+/* The Agent: brings tunnel and listeners to what Control says, keeps them so, and reports. */
 #ifndef KK_AGENTD_AGENT_H
 #define KK_AGENTD_AGENT_H
 
@@ -33,7 +33,7 @@ struct agent_options {
 /* Adopts what a daemon before left, starts what is missing, and begins to talk with Control. */
 int agent_init(struct agent *agent, sd_event *event, const struct agent_options *options,
 	       struct kk_err *err);
-/* Ends the daemon's part only: tunnels, relay and connections stay. */
+/* Ends the daemon's part only: tunnel, relay and connections stay. */
 void agent_clean(struct agent *agent);
 
 /* In bring.c: makes the machine carry @config. What is so already is not touched. */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <net/if.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@
 #include "util/options.h"
 
 struct settings {
-	const char *state, *run_dir, *netns, *prefix, *tunnel, *engine;
+	const char *state, *run_dir, *netns, *interface, *engine;
 	bool force, verbose, help, version;
 };
 
@@ -27,12 +28,10 @@ struct settings {
 static const struct kk_option options[] = {
 	OPTION("state", 0, "DIR", STRING, state, "what joining left [/var/lib/kakuremichi/agent]"),
 	OPTION("run-dir", 0, "DIR", STRING, run_dir, "the relay's socket [/run/kakuremichi/agent]"),
-	OPTION("netns", 0, "NAME", STRING, netns, "network namespace of the tunnels [kk-agent]"),
-	OPTION("interface-prefix", 0, "NAME", STRING, prefix,
-	       "the tunnel interfaces' names without the gateway's number [kka]"),
-	OPTION("tunnel", 0, "KIND", STRING, tunnel, "auto, kernel or userspace [userspace]"),
+	OPTION("netns", 0, "NAME", STRING, netns, "network namespace of the tunnel [kk-agent]"),
+	OPTION("tunnel-interface", 0, "NAME", STRING, interface, "the tunnel's interface [kka0]"),
 	OPTION("engine", 0, "PROGRAM", STRING, engine,
-	       "userspace WireGuard [kkwg if there is one, else wireguard-go]"),
+	       "userspace WireGuard that replies to ingress [kkwg]"),
 	OPTION("force", 0, NULL, FLAG, force, "join again over an earlier joining"),
 	OPTION("verbose", 'v', NULL, FLAG, verbose, "log more"),
 	OPTION("help", 'h', NULL, FLAG, help, "show this"),
@@ -42,23 +41,9 @@ static const struct kk_option options[] = {
 static void print_help(void)
 {
 	printf("Usage: kkagentd join TOKEN [OPTIONS]   become the Agent that the token is for\n"
-	       "       kkagentd run [OPTIONS]          keep the tunnels and serve\n"
-	       "       kkagentd down [OPTIONS]         end relay, tunnels and namespace\n\n");
+	       "       kkagentd run [OPTIONS]          keep the tunnel and serve\n"
+	       "       kkagentd down [OPTIONS]         end relay, tunnel and namespace\n\n");
 	kk_options_help(stdout, options, ARRAY_SIZE(options));
-}
-
-static int tunnel_kind(const char *text, enum wgctl_kind *ret, struct kk_err *err)
-{
-	if (strcmp(text, "auto") == 0)
-		*ret = WGCTL_AUTO;
-	else if (strcmp(text, "kernel") == 0)
-		*ret = WGCTL_KERNEL;
-	else if (strcmp(text, "userspace") == 0)
-		*ret = WGCTL_USERSPACE;
-	else
-		return kk_err_set(err, EINVAL, "tunnel",
-				  "--tunnel %s is neither auto, kernel nor userspace", text);
-	return 0;
 }
 
 static int check_settings(const struct settings *s, struct agent_options *ret, struct kk_err *err)
@@ -66,13 +51,13 @@ static int check_settings(const struct settings *s, struct agent_options *ret, s
 	*ret = (struct agent_options){
 		.state_dir = s->state,
 		.run_dir = s->run_dir,
-		.tunnel = {.netns = s->netns, .prefix = s->prefix, .engine = s->engine},
+		.tunnel = {.netns = s->netns, .ifname = s->interface, .engine = s->engine},
 	};
-	if (!s->prefix[0] || strlen(s->prefix) > TUNNEL_PREFIX_MAX)
-		return kk_err_set(err, EINVAL, "interface-prefix",
-				  "--interface-prefix \"%s\" has not 1 to %d letters", s->prefix,
-				  TUNNEL_PREFIX_MAX);
-	return tunnel_kind(s->tunnel, &ret->tunnel.kind, err);
+	if (!s->interface[0] || strlen(s->interface) >= IFNAMSIZ || strchr(s->interface, '/'))
+		return kk_err_set(err, EINVAL, "tunnel-interface",
+				  "--tunnel-interface \"%s\" is not an interface name (1 to %d bytes)",
+				  s->interface, IFNAMSIZ - 1);
+	return 0;
 }
 
 /* One daemon to a run directory; held until the process ends. */
@@ -237,8 +222,7 @@ int main(int argc, char **argv)
 		.state = "/var/lib/kakuremichi/agent",
 		.run_dir = "/run/kakuremichi/agent",
 		.netns = "kk-agent",
-		.prefix = "kka",
-		.tunnel = "userspace",
+		.interface = "kka0",
 	};
 	struct kk_err err = {0};
 	int n = kk_options_parse(argc, argv, options, ARRAY_SIZE(options), &s, &err);

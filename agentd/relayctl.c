@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "agentd/relayctl.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -132,17 +133,32 @@ static int ask(struct relayctl *ctl, json_t *request, int fd, json_t **ret, stru
 	return 0;
 }
 
-int relayctl_listen(struct relayctl *ctl, const struct kk_service *service,
-		    const struct kk_gateway *gateway, int fd, struct kk_err *err)
+int relayctl_listen(struct relayctl *ctl, const struct kk_service *service, int fd,
+		    struct kk_err *err)
 {
-	json_t *msg = json_pack("{s:s, s:I, s:s, s:I, s:s, s:s, s:i, s:s, s:b}", "op", "listen",
-				"service", (json_int_t)service->id, "name", service->name,
-				"gateway", (json_int_t)gateway->id, "gateway_name", gateway->name,
-				"protocol", service->protocol == IPPROTO_TCP ? "tcp" : "udp",
-				"port", (int)service->port, "target", service->target,
-				"proxy_protocol", (int)service->proxy_protocol);
+	json_t *msg = json_pack("{s:s, s:I, s:s, s:s, s:i, s:s, s:b}", "op", "listen", "service",
+				(json_int_t)service->id, "name", service->name, "protocol",
+				service->protocol == IPPROTO_TCP ? "tcp" : "udp", "port",
+				(int)service->port, "target", service->target, "proxy_protocol",
+				(int)service->proxy_protocol);
 
 	return ask(ctl, msg, fd, NULL, err);
+}
+
+int relayctl_gateways(struct relayctl *ctl, const struct kk_config *config, int fd,
+		      struct kk_err *err)
+{
+	json_t *names = json_object();
+
+	for (size_t i = 0; names && i < config->n_gateways; i++) {
+		char key[2 * KK_KEY_LEN + 1];
+
+		if (!config->gateways[i].has_key)
+			continue;
+		kk_hex(config->gateways[i].public_key, KK_KEY_LEN, key);
+		json_object_set_new(names, key, json_string(config->gateways[i].name));
+	}
+	return ask(ctl, json_pack("{s:s, s:o}", "op", "gateways", "names", names), fd, NULL, err);
 }
 
 int relayctl_set(struct relayctl *ctl, const struct kk_service *service, struct kk_err *err)
@@ -154,17 +170,16 @@ int relayctl_set(struct relayctl *ctl, const struct kk_service *service, struct 
 		   -1, NULL, err);
 }
 
-int relayctl_unlisten(struct relayctl *ctl, int64_t service, int64_t gateway, struct kk_err *err)
+int relayctl_unlisten(struct relayctl *ctl, int64_t service, struct kk_err *err)
 {
 	return ask(ctl,
-		   json_pack("{s:s, s:I, s:I}", "op", "unlisten", "service", (json_int_t)service,
-			     "gateway", (json_int_t)gateway),
-		   -1, NULL, err);
+		   json_pack("{s:s, s:I}", "op", "unlisten", "service", (json_int_t)service), -1,
+		   NULL, err);
 }
 
 struct row {
-	int64_t service, gateway, port, agent_port;
-	const char *protocol, *target, *device, *error;
+	int64_t service, port, agent_port, netns;
+	const char *protocol, *target, *address, *error;
 	bool proxy_protocol;
 };
 
@@ -172,40 +187,37 @@ struct row {
 	KK_JSON_FIELD(#name, type, KK_JSON_REQUIRED, struct row, name, ##__VA_ARGS__)
 static const struct kk_json_field row_fields[] = {
 	FIELD(service, KK_JSON_INT, .min = 0, .max = INT64_MAX),
-	FIELD(gateway, KK_JSON_INT, .min = 0, .max = INT64_MAX),
 	FIELD(protocol, KK_JSON_STRING),
 	FIELD(port, KK_JSON_INT, .min = 1, .max = 65535),
 	FIELD(agent_port, KK_JSON_INT, .min = 1, .max = 65535),
 	FIELD(target, KK_JSON_STRING),
 	FIELD(proxy_protocol, KK_JSON_BOOL),
-	KK_JSON_FIELD("device", KK_JSON_STRING, 0, struct row, device),
+	FIELD(address, KK_JSON_STRING),
+	FIELD(netns, KK_JSON_INT, .min = 0, .max = INT64_MAX),
 	KK_JSON_FIELD("error", KK_JSON_STRING, 0, struct row, error),
 };
 
 static int read_row(const json_t *obj, struct relay_listener *l, struct kk_err *err)
 {
-	struct row row = {.device = "", .error = ""};
+	struct row row = {.error = ""};
 	int r = kk_json_read_lax(obj, row_fields, ARRAY_SIZE(row_fields), &row, err);
 
 	if (r < 0)
 		return r;
 	*l = (struct relay_listener){
 		.service = row.service,
-		.gateway = row.gateway,
 		.protocol = strcmp(row.protocol, "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP,
 		.port = (uint16_t)row.port,
 		.agent_port = (uint16_t)row.agent_port,
+		.netns_cookie = (uint64_t)row.netns,
 		.proxy_protocol = row.proxy_protocol,
 	};
+	if (inet_pton(AF_INET, row.address, &l->address) != 1)
+		return kk_err_set(err, EBADMSG, NULL, "the relay names the address \"%.40s\"",
+				  row.address);
 	snprintf(l->target, sizeof(l->target), "%s", row.target);
-	snprintf(l->device, sizeof(l->device), "%s", row.device);
 	snprintf(l->error, sizeof(l->error), "%s", row.error);
 	return 0;
-}
-
-static bool comes_after(const struct relay_listener *a, const struct relay_listener *b)
-{
-	return a->service > b->service || (a->service == b->service && a->gateway > b->gateway);
 }
 
 /*
@@ -227,7 +239,7 @@ static int append(const json_t *answer, struct relay_listener **items, size_t *n
 
 		if (r < 0)
 			return r;
-		if (*n >= LISTENERS_MAX || (*n && !comes_after(&bigger[*n], &bigger[*n - 1])))
+		if (*n >= LISTENERS_MAX || (*n && bigger[*n].service <= bigger[*n - 1].service))
 			return kk_err_set(err, EBADMSG, NULL,
 					  "the relay's list is out of order or has no end");
 		(*n)++;
@@ -239,7 +251,7 @@ int relayctl_list(struct relayctl *ctl, struct relay_listener **ret, size_t *ret
 		  struct kk_err *err)
 {
 	KK_CLEANUP_FREE struct relay_listener *items = NULL;
-	int64_t service = -1, gateway = -1;
+	int64_t service = -1;
 	size_t n = 0;
 	int r;
 
@@ -247,15 +259,12 @@ int relayctl_list(struct relayctl *ctl, struct relay_listener **ret, size_t *ret
 		KK_CLEANUP_JSON json_t *answer = NULL;
 
 		r = ask(ctl,
-			json_pack("{s:s, s:I, s:I}", "op", "list", "after_service",
-				  (json_int_t)service, "after_gateway", (json_int_t)gateway),
+			json_pack("{s:s, s:I}", "op", "list", "after_service", (json_int_t)service),
 			-1, &answer, err);
 		if (r == 0)
 			r = append(answer, &items, &n, err);
-		if (r > 0) {
+		if (r > 0)
 			service = items[n - 1].service;
-			gateway = items[n - 1].gateway;
-		}
 	} while (r > 0);
 	if (r < 0)
 		return r;

@@ -16,12 +16,13 @@ struct relayctl {
 
 /* What the relay serves, as it says. */
 struct relay_listener {
-	int64_t service, gateway;
+	int64_t service;
 	uint8_t protocol;
 	uint16_t port, agent_port;
 	bool proxy_protocol;
 	char target[KK_TARGET_MAX];
-	char device[16]; /* the interface that the socket is bound to, "" when that is gone */
+	struct in_addr address;	  /* that the socket is bound to */
+	uint64_t netns_cookie;	  /* of the socket's namespace, SO_NETNS_COOKIE */
 	char error[192]; /* "" while the target is well */
 };
 
@@ -36,11 +37,14 @@ void relayctl_close(struct relayctl *ctl);
 /* All below: 0, or a negative errno with the relay's sentence in @err. */
 
 /* @fd stays the caller's. */
-int relayctl_listen(struct relayctl *ctl, const struct kk_service *service,
-		    const struct kk_gateway *gateway, int fd, struct kk_err *err);
+int relayctl_listen(struct relayctl *ctl, const struct kk_service *service, int fd,
+		    struct kk_err *err);
+/* Names the gateways of @config; @fd, from wgctl_flows, stays the caller's. */
+int relayctl_gateways(struct relayctl *ctl, const struct kk_config *config, int fd,
+		      struct kk_err *err);
 int relayctl_set(struct relayctl *ctl, const struct kk_service *service, struct kk_err *err);
-int relayctl_unlisten(struct relayctl *ctl, int64_t service, int64_t gateway, struct kk_err *err);
-/* Everything that is served, in order of service and gateway; *@ret is freed by the caller. */
+int relayctl_unlisten(struct relayctl *ctl, int64_t service, struct kk_err *err);
+/* Everything that is served, in order of service; *@ret is freed by the caller. */
 int relayctl_list(struct relayctl *ctl, struct relay_listener **ret, size_t *ret_n,
 		  struct kk_err *err);
 /* Ends the relay and waits until it is gone. */

@@ -6,35 +6,15 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-static json_t *peers_json(struct agent *a, const struct kk_config *config)
+/* @l: its listener, or NULL. */
+static json_t *service_json(const struct kk_service *service, const struct relay_listener *l)
 {
-	json_t *peers = json_array();
+	const char *message = NULL;
 
-	for (size_t i = 0; peers && i < config->n_gateways; i++) {
-		const struct kk_gateway *gateway = &config->gateways[i];
-		json_t *peer = tunnel_peer_json(a->tunnel, gateway->index);
-
-		if (!peer)
-			continue;
-		json_object_set_new(peer, "gateway", json_integer(gateway->id));
-		json_array_append_new(peers, peer);
-	}
-	return peers;
-}
-
-/* A service is as well as its least well listener; @l is the first of @n that may be its own. */
-static json_t *service_json(const struct kk_service *service, const struct relay_listener *l,
-			    size_t n)
-{
-	const char *message = "no gateway can reach it yet";
-
-	for (size_t i = 0; i < n; i++) {
-		if (l[i].service != service->id)
-			continue;
-		message = l[i].error[0] ? l[i].error : NULL;
-		if (message)
-			break;
-	}
+	if (!l)
+		message = "nothing listens for it";
+	else if (l->error[0])
+		message = l->error;
 	return json_pack("{s:I, s:s, s:s*}", "id", (json_int_t)service->id, "state",
 			 message ? "failed" : "ready", "message", message);
 }
@@ -53,14 +33,15 @@ static json_t *services_json(struct agent *a, const struct kk_config *config)
 	}
 	/* Both are in order of service. */
 	for (size_t i = 0; services && i < config->n_services; i++) {
-		size_t end = at;
+		const struct kk_service *service = &config->services[i];
 
-		while (at < n && there[at].service < config->services[i].id)
-			end = ++at;
-		while (end < n && there[end].service == config->services[i].id)
-			end++;
-		json_array_append_new(services,
-				      service_json(&config->services[i], &there[at], end - at));
+		while (at < n && there[at].service < service->id)
+			at++;
+		json_array_append_new(
+			services,
+			service_json(service, at < n && there[at].service == service->id
+						      ? &there[at]
+						      : NULL));
 	}
 	return services;
 }
@@ -73,7 +54,7 @@ json_t *agent_report(struct agent *a)
 	if (!report)
 		return NULL;
 	json_object_set_new(report, "tunnel", tunnel_json(a->tunnel));
-	json_object_set_new(report, "peers", peers_json(a, config));
+	json_object_set_new(report, "peers", tunnel_peers_json(a->tunnel, config));
 	json_object_set_new(report, "services", services_json(a, config));
 	return report;
 }

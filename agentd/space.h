@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The network namespace of the Agent's end of the tunnel: nothing in it but tunnels and listeners. */
+/* The network namespace of the Agent's end of the tunnel: nothing in it but the tunnel and listeners. */
 #ifndef KK_AGENTD_SPACE_H
 #define KK_AGENTD_SPACE_H
 

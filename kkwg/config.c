@@ -107,7 +107,7 @@ static int parse_bool(const char *text, bool *ret)
 	return 0;
 }
 
-static int parse_endpoint(char *text, struct wg_endpoint *ret)
+int config_parse_endpoint(char *text, struct wg_endpoint *ret)
 {
 	struct wg_endpoint e = {0};
 	char *colon = strrchr(text, ':'), *scope, *end;
@@ -243,7 +243,7 @@ static int peer_line(struct peer_change *p, const char *key, char *value)
 	}
 	if (strcmp(key, "endpoint") == 0) {
 		p->has_endpoint = true;
-		return parse_endpoint(value, &p->endpoint);
+		return config_parse_endpoint(value, &p->endpoint);
 	}
 	if (strcmp(key, "persistent_keepalive_interval") == 0) {
 		if (parse_number(value, UINT16_MAX, &n) < 0)

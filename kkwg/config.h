@@ -26,6 +26,9 @@ int config_change_line(struct config_change *c, char *line);
 /* Applies all of it, or nothing. Returns 0 or -errno: -EADDRINUSE for the port. */
 int config_change_apply(struct config_change *c, struct engine *e);
 
+/* ADDRESS:PORT or [ADDRESS%SCOPE]:PORT; @text is overwritten. Returns 0 or -EINVAL. */
+int config_parse_endpoint(char *text, struct wg_endpoint *ret);
+
 /* Writes the answer to a get request, without its errno line. */
 void config_print(const struct engine *e, FILE *f);
 

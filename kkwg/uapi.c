@@ -13,6 +13,7 @@
 
 #include "kkwg/config.h"
 #include "kkwg/engine.h"
+#include "kkwg/flows.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -22,16 +23,22 @@
 #define LISTENER 0    /* watch id; clients follow */
 
 enum request {
-	REQUEST_NONE, /* waiting for "get=1" or "set=1" */
+	REQUEST_NONE, /* waiting for "get=1", "set=1" or "flow=1" */
 	REQUEST_GET,
 	REQUEST_SET,
+	REQUEST_FLOW,
 };
 
 struct client {
 	int fd; /* -1: free */
 	enum request request;
-	int error; /* first error of the set request, negative errno */
+	int error; /* first error of the set or flow request, negative errno */
 	struct config_change *change;
+	bool flows_only; /* it has asked for flows and so has given up the rest */
+	unsigned int n_flows;
+	FILE *flows; /* writes to flows_text */
+	char *flows_text;
+	size_t flows_len;
 	size_t line_len;
 	bool overlong; /* the rest of a line that is too long is skipped */
 	char *answer;  /* what is still to be written */
@@ -113,6 +120,9 @@ static void client_end(struct uapi *u, unsigned int i)
 
 	kk_close(c->fd);
 	config_change_free(c->change);
+	if (c->flows)
+		fclose(c->flows);
+	free(c->flows_text);
 	if (c->answer)
 		wg_zero(c->answer, c->answer_len);
 	free(c->answer);
@@ -199,9 +209,32 @@ static void answer_set(struct uapi *u, struct client *c)
 	answer(c, NULL, 0, r);
 }
 
+static void answer_flows(struct client *c)
+{
+	fclose(c->flows);
+	c->flows = NULL;
+	answer(c, c->flows_text, c->flows_text ? c->flows_len : 0, c->error);
+	c->flows_text = NULL;
+}
+
+static int flow_line(struct uapi *u, struct client *c)
+{
+	return c->n_flows++ < FLOWS_MAX ? flows_answer(u->engine, c->line, c->flows) : -E2BIG;
+}
+
 /* The first line of a request. Returns whether it is one. */
 static bool begin_request(struct client *c)
 {
+	if (strcmp(c->line, "flow=1") == 0) {
+		c->request = REQUEST_FLOW;
+		c->error = 0;
+		c->n_flows = 0;
+		c->flows_only = true;
+		c->flows = open_memstream(&c->flows_text, &c->flows_len);
+		return c->flows != NULL;
+	}
+	if (c->flows_only)
+		return false;
 	if (strcmp(c->line, "get=1") == 0) {
 		c->request = REQUEST_GET;
 		return true;
@@ -226,14 +259,18 @@ static bool take_line(struct uapi *u, struct client *c)
 	if (!empty) {
 		if (c->request == REQUEST_GET)
 			return false;
+		if (!c->error && (c->overlong || strlen(c->line) != c->line_len))
+			c->error = -EPROTO;
 		if (!c->error)
-			c->error = c->overlong || strlen(c->line) != c->line_len
-					   ? -EPROTO
+			c->error = c->request == REQUEST_FLOW
+					   ? flow_line(u, c)
 					   : config_change_line(c->change, c->line);
 		return true;
 	}
 	if (c->request == REQUEST_GET)
 		answer_get(u, c);
+	else if (c->request == REQUEST_FLOW)
+		answer_flows(c);
 	else
 		answer_set(u, c);
 	c->request = REQUEST_NONE;

@@ -5,20 +5,24 @@
  * over a Unix SOCK_SEQPACKET socket; the relay accepts, and connects to targets from its own namespace.
  *
  * One request a packet, one answer a packet, JSON, at most KK_RELAY_MESSAGE bytes:
- *   {"op":"listen","service":ID,"name":"ssh","gateway":ID,"gateway_name":"gw1","protocol":"tcp"|"udp",
- *    "port":P,"target":"HOST:PORT","proxy_protocol":false}     + the socket (SCM_RIGHTS)
+ *   {"op":"listen","service":ID,"name":"ssh","protocol":"tcp"|"udp","port":P,"target":"HOST:PORT",
+ *    "proxy_protocol":false}     + the socket (SCM_RIGHTS)
+ *   {"op":"gateways","names":{"KEY IN HEX":"gw1",...}}     + a connection to the tunnel's engine that tells by which
+ *                      peer a flow came (kkwg/flows.h); both in place of those of before
  *   {"op":"set","service":ID,"target":"HOST:PORT","proxy_protocol":false}   new connections only
- *   {"op":"unlisten","service":ID,"gateway":ID}   closes the socket; TCP connections that run go on, UDP
+ *   {"op":"unlisten","service":ID}   closes the socket; TCP connections that run go on, UDP
  *                      sessions answer from that socket and end with it
- *   {"op":"list"}      -> {"listeners":[{as in listen, "agent_port":P of the socket, "device":"IF" that it is bound
- *                      to, if to any that is still there, "error":"..." when the target is not well}]}, in order of
- *                      service and gateway, as many as a message holds; "more":true says that there are others:
- *                      {"op":"list","after_service":ID,"after_gateway":ID} goes on behind the last one
+ *   {"op":"list"}      -> {"listeners":[{as in listen, "agent_port":P and "address":"10.1.0.100" of the socket, "netns":N
+ *                      the cookie of its namespace, "error":"..." when the target is not well}]}, in order of service,
+ *                      as many as a message holds; "more":true says that there are others:
+ *                      {"op":"list","after_service":ID} goes on behind the last one
  *   {"op":"sessions"}  -> {"sessions":[{"service":"ssh","gateway":"gw1","protocol":"tcp","client":"203.0.113.9:40000",
  *                          "target":"127.0.0.1:22","state":"open"|"closed"|"failed","error":"...",
  *                          "started":UNIX_S,"rx_bytes":N,"tx_bytes":N}],"open":N,"udp_dropped":N}
  *                      "failed" is for want of the target; "closed" with an "error" was the client's doing;
- *                      newest first, KK_RELAY_SESSIONS_SHOWN at most and no more than a message holds; rx_bytes came
+ *                      "gateway" is the one that it came by when
+ *                      last looked, which is done when a session begins and after each listing, and is missing when that
+ *                      is not known; newest first, KK_RELAY_SESSIONS_SHOWN at most and no more than a message holds; rx_bytes came
  *                      from the client, tx_bytes went to it; "open" counts all that are open,
  *                      "udp_dropped" the datagrams since the start that could not be passed on
  *   {"op":"quit"}      the relay closes everything and ends

@@ -49,7 +49,7 @@ int listener_new(struct relay *relay, int fd, uint8_t protocol, uint16_t port,
 	struct sockaddr_in local = {0};
 	socklen_t len = sizeof(local);
 	struct listener *l;
-	uint16_t bound_port;
+	struct sockaddr_in bound;
 	int flags, r = check_socket(fd, protocol, err);
 
 	if (r < 0)
@@ -62,14 +62,14 @@ int listener_new(struct relay *relay, int fd, uint8_t protocol, uint16_t port,
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return kk_err_set(err, ENOMEM, NULL, "memory is short");
-	bound_port = ntohs(local.sin_port);
+	bound = local;
 	local.sin_port = htons(port);
 	*l = (struct listener){.refs = 1,
 			       .relay = relay,
 			       .fd = fd,
 			       .protocol = protocol,
 			       .port = port,
-			       .bound_port = bound_port,
+			       .bound = bound,
 			       .local = local,
 			       .io.ready = protocol == IPPROTO_TCP ? tcp_accept : udp_receive};
 	if (protocol == IPPROTO_UDP)
@@ -103,15 +103,14 @@ void listener_put(struct listener *l)
 	loop_later(&l->relay->loop, &l->dead);
 }
 
-size_t listeners_after(const struct listeners *ls, int64_t service, int64_t gateway)
+size_t listeners_after(const struct listeners *ls, int64_t service)
 {
 	size_t low = 0, high = ls->n;
 
 	while (low < high) {
 		size_t mid = (low + high) / 2;
-		const struct listener *l = ls->items[mid];
 
-		if (l->service < service || (l->service == service && l->gateway <= gateway))
+		if (ls->items[mid]->service <= service)
 			low = mid + 1;
 		else
 			high = mid;
@@ -119,12 +118,12 @@ size_t listeners_after(const struct listeners *ls, int64_t service, int64_t gate
 	return low;
 }
 
-struct listener *listeners_find(const struct listeners *ls, int64_t service, int64_t gateway)
+struct listener *listeners_find(const struct listeners *ls, int64_t service)
 {
-	size_t at = listeners_after(ls, service, gateway);
+	size_t at = listeners_after(ls, service);
 	struct listener *l = at ? ls->items[at - 1] : NULL;
 
-	return l && l->service == service && l->gateway == gateway ? l : NULL;
+	return l && l->service == service ? l : NULL;
 }
 
 static int grow(struct listeners *ls)
@@ -144,13 +143,12 @@ static int grow(struct listeners *ls)
 
 int listeners_add(struct listeners *ls, struct listener *l, struct kk_err *err)
 {
-	size_t at = listeners_after(ls, l->service, l->gateway);
+	size_t at = listeners_after(ls, l->service);
 	int r;
 
-	if (listeners_find(ls, l->service, l->gateway))
+	if (listeners_find(ls, l->service))
 		return kk_err_set(err, EEXIST, "service",
-				  "service %" PRId64 " is already served for gateway %" PRId64,
-				  l->service, l->gateway);
+				  "service %" PRId64 " is already served", l->service);
 	if (ls->n >= ls->max)
 		return kk_err_set(err, ENOSPC, NULL,
 				  "%zu listeners are all that the limit on open files allows",
@@ -169,7 +167,7 @@ int listeners_add(struct listeners *ls, struct listener *l, struct kk_err *err)
 
 void listeners_del(struct listeners *ls, struct listener *l)
 {
-	size_t at = listeners_after(ls, l->service, l->gateway) - 1;
+	size_t at = listeners_after(ls, l->service) - 1;
 
 	memmove(&ls->items[at], &ls->items[at + 1], (ls->n - at - 1) * sizeof(*ls->items));
 	ls->n--;

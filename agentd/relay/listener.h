@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is served: one socket per service and gateway, and the table of them. */
+/* What is served: one socket per service, and the table of them. */
 #ifndef KK_AGENTD_RELAY_LISTENER_H
 #define KK_AGENTD_RELAY_LISTENER_H
 
@@ -18,12 +18,12 @@ struct listener {
 	struct loop_io io; /* first; on fd */
 	struct relay *relay;
 	int fd; /* -1 once it is taken from the table */
-	int64_t service, gateway;
-	char name[KK_NAME_MAX + 1], gateway_name[KK_NAME_MAX + 1];
+	int64_t service;
+	char name[KK_NAME_MAX + 1];
 	uint8_t protocol;
 	uint16_t port;		  /* the public one, host byte order */
-	uint16_t bound_port;	  /* that of the socket */
-	struct sockaddr_in local; /* where the client's packets arrive, with the public port */
+	struct sockaddr_in bound; /* where the client's packets arrive */
+	struct sockaddr_in local; /* the same with the public port */
 	bool proxy_protocol;
 	struct target *target;
 	char error[176]; /* how the target took the latest session, "" when it was well */
@@ -33,7 +33,7 @@ struct listener {
 	struct loop_work dead;
 };
 
-/* Sorted by service, then gateway. */
+/* Sorted by service. */
 struct listeners {
 	struct listener **items;
 	size_t n, size, max;
@@ -45,10 +45,9 @@ void listeners_clean(struct listeners *listeners);
  * the caller keeps it then.
  */
 int listeners_add(struct listeners *listeners, struct listener *listener, struct kk_err *err);
-struct listener *listeners_find(const struct listeners *listeners, int64_t service,
-				int64_t gateway);
-/* The place of the first listener that comes after (@service, @gateway). */
-size_t listeners_after(const struct listeners *listeners, int64_t service, int64_t gateway);
+struct listener *listeners_find(const struct listeners *listeners, int64_t service);
+/* The place of the first listener that comes after that of @service. */
+size_t listeners_after(const struct listeners *listeners, int64_t service);
 /* Closes the socket and forgets the listener; its TCP connections go on, its UDP sessions end. */
 void listeners_del(struct listeners *listeners, struct listener *listener);
 

@@ -17,7 +17,8 @@ int relay_init(struct relay *relay, unsigned long n_files, int64_t udp_idle_ms)
 		return r;
 	}
 	relay->listeners = (struct listeners){.max = files / 8};
-	sessions_init(&relay->sessions);
+	origins_init(&relay->origins, &relay->loop);
+	sessions_init(&relay->sessions, &relay->origins);
 	pipes_init(&relay->pipes);
 	tcp_init(&relay->tcp, relay, (unsigned int)(files * 3 / 4 / FILES_PER_CONNECTION));
 	r = udp_init(&relay->udp, relay, (unsigned int)(files / 8), udp_idle_ms);
@@ -31,6 +32,7 @@ void relay_clean(struct relay *relay)
 	listeners_clean(&relay->listeners);
 	tcp_clean(&relay->tcp);
 	udp_clean(&relay->udp);
+	origins_clean(&relay->origins);
 	pipes_clean(&relay->pipes);
 	loop_clean(&relay->loop);
 	resolver_free(relay->resolver);

@@ -5,6 +5,7 @@
 
 #include "agentd/relay/listener.h"
 #include "agentd/relay/loop.h"
+#include "agentd/relay/origin.h"
 #include "agentd/relay/pipes.h"
 #include "agentd/relay/resolver.h"
 #include "agentd/relay/session.h"
@@ -15,6 +16,7 @@ struct relay {
 	struct loop loop;
 	struct resolver *resolver;
 	struct listeners listeners;
+	struct origins origins;
 	struct sessions sessions;
 	struct pipes pipes;
 	struct tcp tcp;

@@ -1,49 +1,48 @@
 // SPDX-License-Identifier: MIT
 #include "agentd/relay/request.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <net/if.h>
 #include <sys/socket.h>
 
+#include "util/encode.h"
 #include "util/json.h"
 #include "util/parse.h"
 
 #define ID_MAX INT64_C(0x7fffffffffffffff)
 
 struct request {
-	const char *op, *name, *gateway_name, *protocol, *target;
-	int64_t service, gateway, port;
+	const char *op, *name, *protocol, *target;
+	int64_t service, port;
 	bool proxy_protocol;
+	json_t *names;
 };
 
 #define FIELD(name, type, flags, ...)                                                              \
 	KK_JSON_FIELD(#name, type, flags, struct request, name, ##__VA_ARGS__)
 #define OP	FIELD(op, KK_JSON_STRING, KK_JSON_REQUIRED, .max = 16)
 #define SERVICE FIELD(service, KK_JSON_INT, KK_JSON_REQUIRED, .min = 0, .max = ID_MAX)
-#define GATEWAY FIELD(gateway, KK_JSON_INT, KK_JSON_REQUIRED, .min = 0, .max = ID_MAX)
 #define TARGET	FIELD(target, KK_JSON_STRING, KK_JSON_REQUIRED, .min = 1, .max = KK_TARGET_MAX - 1)
 #define PROXY	FIELD(proxy_protocol, KK_JSON_BOOL, 0)
 
 static const struct kk_json_field listen_fields[] = {
 	OP,
 	SERVICE,
-	GATEWAY,
 	TARGET,
 	PROXY,
 	FIELD(name, KK_JSON_STRING, KK_JSON_REQUIRED, .min = 1, .max = KK_NAME_MAX),
-	FIELD(gateway_name, KK_JSON_STRING, KK_JSON_REQUIRED, .min = 1, .max = KK_NAME_MAX),
 	FIELD(protocol, KK_JSON_STRING, KK_JSON_REQUIRED, .max = 8),
 	FIELD(port, KK_JSON_INT, KK_JSON_REQUIRED, .min = 1, .max = 65535),
 };
 static const struct kk_json_field set_fields[] = {OP, SERVICE, TARGET, PROXY};
-static const struct kk_json_field unlisten_fields[] = {OP, SERVICE, GATEWAY};
+static const struct kk_json_field unlisten_fields[] = {OP, SERVICE};
+static const struct kk_json_field gateways_fields[] = {
+	OP, FIELD(names, KK_JSON_ANY, KK_JSON_REQUIRED)};
 static const struct kk_json_field list_fields[] = {
 	OP,
 	KK_JSON_FIELD("after_service", KK_JSON_INT, 0, struct request, service, .min = -1,
-		      .max = ID_MAX),
-	KK_JSON_FIELD("after_gateway", KK_JSON_INT, 0, struct request, gateway, .min = -1,
 		      .max = ID_MAX),
 };
 static const struct kk_json_field plain_fields[] = {OP};
@@ -84,8 +83,6 @@ static int op_listen(struct relay *relay, const struct request *q, int *fd, json
 	if (*fd < 0)
 		return kk_err_set(err, EINVAL, "socket", "a socket must come with the message");
 	r = kk_parse_name("name", q->name, err);
-	if (r == 0)
-		r = kk_parse_name("gateway_name", q->gateway_name, err);
 	if (r < 0)
 		return r;
 	r = target_new(&relay->loop, relay->resolver, q->target, &target, err);
@@ -97,11 +94,9 @@ static int op_listen(struct relay *relay, const struct request *q, int *fd, json
 		return r;
 	}
 	l->service = q->service;
-	l->gateway = q->gateway;
 	l->target = target;
 	l->proxy_protocol = q->proxy_protocol;
 	snprintf(l->name, sizeof(l->name), "%s", q->name);
-	snprintf(l->gateway_name, sizeof(l->gateway_name), "%s", q->gateway_name);
 	r = listeners_add(&relay->listeners, l, err);
 	if (r < 0) {
 		l->fd = -1; /* the caller's again */
@@ -115,70 +110,99 @@ static int op_listen(struct relay *relay, const struct request *q, int *fd, json
 static int op_set(struct relay *relay, const struct request *q, int *fd, json_t *answer,
 		  struct kk_err *err)
 {
-	struct listeners *ls = &relay->listeners;
-	size_t first = listeners_after(ls, q->service, -1), i;
+	struct listener *l = listeners_find(&relay->listeners, q->service);
 	struct target *target;
 	int r;
 
 	(void)fd;
 	(void)answer;
-	if (first >= ls->n || ls->items[first]->service != q->service)
+	if (!l)
 		return kk_err_set(err, ENOENT, "service", "service %" PRId64 " is not served here",
 				  q->service);
 	r = target_new(&relay->loop, relay->resolver, q->target, &target, err);
 	if (r < 0)
 		return r;
-	for (i = first; i < ls->n && ls->items[i]->service == q->service; i++) {
-		struct listener *l = ls->items[i];
-
-		target_put(l->target);
-		l->target = target_get(target);
-		l->proxy_protocol = q->proxy_protocol;
-		l->error[0] = '\0';
-	}
-	target_put(target);
+	target_put(l->target);
+	l->target = target;
+	l->proxy_protocol = q->proxy_protocol;
+	l->error[0] = '\0';
 	return 0;
 }
 
 static int op_unlisten(struct relay *relay, const struct request *q, int *fd, json_t *answer,
 		       struct kk_err *err)
 {
-	struct listener *l = listeners_find(&relay->listeners, q->service, q->gateway);
+	struct listener *l = listeners_find(&relay->listeners, q->service);
 
 	(void)fd;
 	(void)answer;
 	if (!l)
-		return kk_err_set(err, ENOENT, "service",
-				  "service %" PRId64 " is not served for gateway %" PRId64,
-				  q->service, q->gateway);
+		return kk_err_set(err, ENOENT, "service", "service %" PRId64 " is not served here",
+				  q->service);
 	listeners_del(&relay->listeners, l);
 	return 0;
 }
 
-/* The interface that the socket is bound to; "" also when it was and that is gone. */
-static void device_of(const struct listener *l, char out[IFNAMSIZ])
+/* @key: a gateway's, in hex. */
+static int check_name(const char *key, const json_t *name, struct kk_err *err)
 {
-	socklen_t len = IFNAMSIZ;
+	uint8_t binary[KK_KEY_LEN];
 
-	memset(out, 0, IFNAMSIZ);
-	if (getsockopt(l->fd, SOL_SOCKET, SO_BINDTODEVICE, out, &len) < 0)
-		out[0] = '\0';
+	if (kk_unhex(key, binary, sizeof(binary)) < 0)
+		return kk_err_set(err, EINVAL, "names", "names: \"%.80s\" is not a key in hex", key);
+	if (!json_is_string(name))
+		return kk_err_set(err, EINVAL, "names", "names: a name is a text");
+	return kk_parse_name("names", json_string_value(name), err);
+}
+
+static int op_gateways(struct relay *relay, const struct request *q, int *fd, json_t *answer,
+		       struct kk_err *err)
+{
+	const char *key;
+	json_t *name;
+	int r = 0;
+
+	(void)answer;
+	if (*fd < 0)
+		return kk_err_set(err, EINVAL, "socket", "a socket must come with the message");
+	if (!json_is_object(q->names))
+		return kk_err_set(err, EINVAL, "names", "names: is not an object");
+	json_object_foreach(q->names, key, name)
+	{
+		r = check_name(key, name, err);
+		if (r < 0)
+			return r;
+	}
+	r = origins_set(&relay->origins, *fd, q->names, err);
+	if (r == 0)
+		*fd = -1;
+	return r;
+}
+
+/* Of the namespace that the socket is in; 0 where the kernel does not tell. */
+static json_int_t netns_of(const struct listener *l)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (getsockopt(l->fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0)
+		return 0;
+	return (json_int_t)cookie;
 }
 
 static json_t *describe(const struct listener *l)
 {
 	const char *error = l->target->n_addrs ? l->error : l->target->error;
-	char device[IFNAMSIZ];
-	json_t *obj = json_pack("{s:I, s:s, s:I, s:s, s:s, s:i, s:i, s:s, s:b}", "service",
-				(json_int_t)l->service, "name", l->name, "gateway",
-				(json_int_t)l->gateway, "gateway_name", l->gateway_name, "protocol",
-				l->protocol == IPPROTO_TCP ? "tcp" : "udp", "port", (int)l->port,
-				"agent_port", (int)l->bound_port, "target", l->target->text,
-				"proxy_protocol", (int)l->proxy_protocol);
+	char address[INET_ADDRSTRLEN];
+	json_t *obj;
 
-	device_of(l, device);
-	if (obj && device[0])
-		json_object_set_new(obj, "device", json_string(device));
+	inet_ntop(AF_INET, &l->bound.sin_addr, address, sizeof(address));
+	obj = json_pack("{s:I, s:s, s:s, s:i, s:i, s:s, s:I, s:s, s:b}", "service",
+			(json_int_t)l->service, "name", l->name, "protocol",
+			l->protocol == IPPROTO_TCP ? "tcp" : "udp", "port", (int)l->port,
+			"agent_port", (int)ntohs(l->bound.sin_port), "address", address, "netns",
+			netns_of(l), "target", l->target->text, "proxy_protocol",
+			(int)l->proxy_protocol);
 	if (obj && error[0])
 		json_object_set_new(obj, "error", json_string(error));
 	return obj;
@@ -190,7 +214,7 @@ static int op_list(struct relay *relay, const struct request *q, int *fd, json_t
 {
 	const size_t overhead = 320 + 2 * KK_NAME_MAX + sizeof(((struct listener *)0)->error);
 	const struct listeners *ls = &relay->listeners;
-	size_t i = listeners_after(ls, q->service, q->gateway), room = KK_RELAY_MESSAGE - overhead;
+	size_t i = listeners_after(ls, q->service), room = KK_RELAY_MESSAGE - overhead;
 	json_t *list = json_array();
 
 	(void)fd;
@@ -243,7 +267,8 @@ static int op_quit(struct relay *relay, const struct request *q, int *fd, json_t
 static const struct operation operations[] = {
 	OPERATION(listen, true, listen_fields),	    OPERATION(set, true, set_fields),
 	OPERATION(unlisten, true, unlisten_fields), OPERATION(list, false, list_fields),
-	OPERATION(sessions, false, plain_fields),   OPERATION(quit, true, plain_fields),
+	OPERATION(sessions, false, plain_fields),   OPERATION(gateways, true, gateways_fields),
+	OPERATION(quit, true, plain_fields),
 };
 
 static const struct operation *find_operation(const json_t *msg, struct kk_err *err)
@@ -261,7 +286,7 @@ static int run(struct relay *relay, const char *text, size_t len, int *fd, bool 
 	       json_t *answer, struct kk_err *err)
 {
 	KK_CLEANUP_JSON json_t *msg = kk_json_parse(text, len, err);
-	struct request q = {.service = -1, .gateway = -1};
+	struct request q = {.service = -1};
 	const struct operation *op = msg ? find_operation(msg, err) : NULL;
 	int r;
 

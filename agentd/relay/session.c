@@ -15,10 +15,33 @@
 #define ANSWER_OVERHEAD 128 /* of what else is in the message */
 #define JSON_OVERHEAD	256 /* of one entry, beside its texts */
 
-void sessions_init(struct sessions *sessions)
+void sessions_init(struct sessions *sessions, struct origins *origins)
 {
-	*sessions = (struct sessions){0};
+	*sessions = (struct sessions){.origins = origins};
 	TAILQ_INIT(&sessions->open);
+}
+
+static void told_nothing(struct origin *origin)
+{
+	(void)origin;
+}
+
+/* Of a session that is no more. */
+static void forget(struct origin *origin)
+{
+	free(origin);
+}
+
+static struct origin *origin_new(const struct listener *listener, const struct sockaddr_in *client)
+{
+	struct origin *origin = malloc(sizeof(*origin));
+
+	if (origin)
+		*origin = (struct origin){.protocol = listener->protocol,
+					  .client = *client,
+					  .local = listener->bound,
+					  .told = told_nothing};
+	return origin;
 }
 
 void session_begin(struct sessions *sessions, struct session *s, struct listener *listener,
@@ -27,6 +50,9 @@ void session_begin(struct sessions *sessions, struct session *s, struct listener
 	s->listener = listener_get(listener);
 	s->target = target_get(listener->target);
 	s->client = *client;
+	s->origin = origin_new(listener, client);
+	if (s->origin)
+		origin_ask(sessions->origins, s->origin);
 	s->started = time(NULL);
 	TAILQ_INSERT_HEAD(&sessions->open, s, link);
 	sessions->n_open++;
@@ -59,7 +85,7 @@ static void log_end(struct sessions *all, const struct session_past *p)
 	}
 	kk_info("service %s via %s %s client %s target %s received %" PRIu64 " sent %" PRIu64
 		" bytes in %" PRId64 " s%s%s",
-		p->service, p->gateway, p->protocol == IPPROTO_TCP ? "tcp" : "udp",
+		p->service, p->gateway[0] ? p->gateway : "-", p->protocol == IPPROTO_TCP ? "tcp" : "udp",
 		format_client(&p->client, client), p->target, p->rx_bytes, p->tx_bytes,
 		now - p->started, p->error[0] ? ": " : "", p->error);
 }
@@ -69,7 +95,7 @@ static void summarize(const struct session *s, struct session_past *p)
 	const struct listener *l = s->listener;
 
 	snprintf(p->service, sizeof(p->service), "%s", l->name);
-	snprintf(p->gateway, sizeof(p->gateway), "%s", l->gateway_name);
+	snprintf(p->gateway, sizeof(p->gateway), "%s", s->origin ? s->origin->gateway : "");
 	snprintf(p->target, sizeof(p->target), "%s", s->target->text);
 	snprintf(p->error, sizeof(p->error), "%s", s->error);
 	p->failed = s->failed;
@@ -80,12 +106,53 @@ static void summarize(const struct session *s, struct session_past *p)
 	p->tx_bytes = s->tx_bytes;
 }
 
+/* A record that has everything but the gateway. */
+struct unfinished {
+	struct sessions *sessions;
+	struct session_past past;
+};
+
+static void record(struct sessions *sessions, const struct session_past *past)
+{
+	sessions->past[sessions->n_past++ % KK_RELAY_SESSIONS_SHOWN] = *past;
+	log_end(sessions, past);
+}
+
+static void finish(struct origin *origin)
+{
+	struct unfinished *u = origin->owner;
+
+	memcpy(u->past.gateway, origin->gateway, sizeof(u->past.gateway));
+	record(u->sessions, &u->past);
+	free(u);
+	free(origin);
+}
+
+static void leave_record(struct sessions *sessions, struct session *s)
+{
+	struct unfinished *u = NULL;
+	struct session_past past;
+
+	summarize(s, &past);
+	if (s->origin && s->origin->waits)
+		u = malloc(sizeof(*u));
+	if (u) {
+		*u = (struct unfinished){sessions, past};
+		s->origin->owner = u;
+		s->origin->told = finish;
+	} else {
+		record(sessions, &past);
+		if (s->origin && s->origin->waits)
+			s->origin->told = forget;
+		else
+			free(s->origin);
+	}
+	s->origin = NULL;
+}
+
 void session_end(struct sessions *sessions, struct session *s)
 {
-	struct session_past *p = &sessions->past[sessions->n_past++ % KK_RELAY_SESSIONS_SHOWN];
-
-	summarize(s, p);
-	log_end(sessions, p);
+	leave_record(sessions, s);
 	TAILQ_REMOVE(&sessions->open, s, link);
 	sessions->n_open--;
 	target_put(s->target);
@@ -97,13 +164,14 @@ void session_end(struct sessions *sessions, struct session *s)
 static json_t *describe(const struct session_past *p, const char *state)
 {
 	char client[32];
-	json_t *obj = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "service",
-				p->service, "gateway", p->gateway, "protocol",
-				p->protocol == IPPROTO_TCP ? "tcp" : "udp", "client",
+	json_t *obj = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "service", p->service,
+				"protocol", p->protocol == IPPROTO_TCP ? "tcp" : "udp", "client",
 				format_client(&p->client, client), "target", p->target, "state",
 				state, "started", (json_int_t)p->started, "rx_bytes",
 				(json_int_t)p->rx_bytes, "tx_bytes", (json_int_t)p->tx_bytes);
 
+	if (obj && p->gateway[0])
+		json_object_set_new(obj, "gateway", json_string(p->gateway));
 	if (obj && p->error[0])
 		json_object_set_new(obj, "error", json_string(p->error));
 	return obj;
@@ -121,10 +189,10 @@ static int newer_first(const void *a, const void *b)
 	return (x->is.started < y->is.started) - (x->is.started > y->is.started);
 }
 
-static size_t collect(const struct sessions *sessions, struct row *rows)
+static size_t collect(struct sessions *sessions, struct row *rows)
 {
 	unsigned int past = sessions->n_past;
-	const struct session *s;
+	struct session *s;
 	size_t n = 0;
 
 	TAILQ_FOREACH(s, &sessions->open, link)
@@ -133,6 +201,8 @@ static size_t collect(const struct sessions *sessions, struct row *rows)
 			break;
 		rows[n].state = s->failed ? "failed" : "open";
 		summarize(s, &rows[n++].is);
+		if (s->origin)
+			origin_ask(sessions->origins, s->origin);
 	}
 	for (unsigned int i = 0; i < KK_RELAY_SESSIONS_SHOWN && past; i++) {
 		const struct session_past *p = &sessions->past[--past % KK_RELAY_SESSIONS_SHOWN];
@@ -143,7 +213,7 @@ static size_t collect(const struct sessions *sessions, struct row *rows)
 	return n;
 }
 
-json_t *sessions_json(const struct sessions *sessions)
+json_t *sessions_json(struct sessions *sessions)
 {
 	struct row *rows = calloc(2 * KK_RELAY_SESSIONS_SHOWN, sizeof(*rows));
 	json_t *list = json_array();

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "agentd/relay/control.h"
+#include "agentd/relay/origin.h"
 #include "agentd/relay/target.h"
 
 struct listener;
@@ -19,6 +20,7 @@ struct session {
 	struct target
 		*target; /* a reference: where this one goes, whatever the service says later */
 	struct sockaddr_in client;
+	struct origin *origin;	     /* by which gateway it came; NULL: memory was short */
 	int64_t started;	     /* Unix seconds */
 	uint64_t rx_bytes, tx_bytes; /* from and to the client */
 	char error[112];	     /* why it did not end well, or "" */
@@ -38,6 +40,7 @@ struct session_past {
 };
 
 struct sessions {
+	struct origins *origins;
 	TAILQ_HEAD(, session) open; /* newest first */
 	unsigned int n_open;
 	struct session_past past[KK_RELAY_SESSIONS_SHOWN]; /* a ring */
@@ -46,13 +49,19 @@ struct sessions {
 	unsigned int logged, unlogged;
 };
 
-void sessions_init(struct sessions *sessions);
+void sessions_init(struct sessions *sessions, struct origins *origins);
 /* Takes references to the listener and its target of now. */
 void session_begin(struct sessions *sessions, struct session *session, struct listener *listener,
 		   const struct sockaddr_in *client);
-/* Logs the session, remembers it among the past ones and lets go of the references. */
+/*
+ * Lets go of the references; logs the session and remembers it among the past ones, as soon as it is known by
+ * which gateway it came.
+ */
 void session_end(struct sessions *sessions, struct session *session);
-/* A fresh array for the "sessions" operation, newest first, within what a message holds. */
-json_t *sessions_json(const struct sessions *sessions);
+/*
+ * A fresh array for the "sessions" operation, newest first, within what a message holds. Has it looked up by which
+ * gateway the open ones come now: the next call will know.
+ */
+json_t *sessions_json(struct sessions *sessions);
 
 #endif

@@ -89,6 +89,8 @@ struct upper {
 	size_t len;
 	uint8_t protocol;
 	bool fragment;
+	bool first;  /* fragment: it has the header of the upper layer */
+	uint32_t id; /* fragment: identification, as it is in the packet */
 };
 
 static bool upper4(const uint8_t *data, size_t len, struct upper *ret)
@@ -101,6 +103,8 @@ static bool upper4(const uint8_t *data, size_t len, struct upper *ret)
 	ret->len = len - header;
 	ret->protocol = data[9];
 	ret->fragment = (load16(data + 6) & 0x3fff) != 0;
+	ret->first = (load16(data + 6) & 0x1fff) == 0;
+	ret->id = load16(data + 4);
 	return true;
 }
 
@@ -123,6 +127,8 @@ static bool upper6(const uint8_t *data, size_t len, struct upper *ret)
 			return false;
 		if (next == IPPROTO_FRAGMENT) {
 			ret->fragment = true;
+			ret->first = (load16(data + at + 2) & 0xfff8) == 0;
+			memcpy(&ret->id, data + at + 4, sizeof(ret->id));
 			size = 8;
 		} else if (next == IPPROTO_AH) {
 			size = (data[at + 1] + 2) * 4u;
@@ -152,6 +158,12 @@ static void key_addresses(const uint8_t *data, bool inbound, struct wg_flow_key 
 	key->addr_len = (uint8_t)n;
 	memcpy(inbound ? key->remote : key->local, src, n);
 	memcpy(inbound ? key->local : key->remote, src + n, n);
+}
+
+static bool has_ports(uint8_t protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP ||
+	       protocol == IPPROTO_DCCP || protocol == IPPROTO_UDPLITE;
 }
 
 static void key_ports(const struct upper *up, bool inbound, struct wg_flow_key *key)
@@ -189,14 +201,11 @@ static bool flow_of(const uint8_t *data, size_t len, bool inbound, bool quoted, 
 	ret->protocol = up.protocol;
 	if (up.fragment)
 		return true;
-	switch (up.protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_SCTP:
-	case IPPROTO_DCCP:
-	case IPPROTO_UDPLITE:
+	if (has_ports(up.protocol)) {
 		key_ports(&up, inbound, ret);
 		return true;
+	}
+	switch (up.protocol) {
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		if (up.len < 8)
@@ -217,6 +226,32 @@ static bool flow_of(const uint8_t *data, size_t len, bool inbound, bool quoted, 
 bool wg_packet_flow(const uint8_t *data, size_t len, bool inbound, struct wg_flow_key *ret)
 {
 	return flow_of(data, len, inbound, false, ret);
+}
+
+enum wg_fragment wg_packet_fragment(const uint8_t *data, size_t len, bool inbound,
+				    struct wg_flow_key *ret_first, struct wg_flow_key *ret)
+{
+	struct upper up;
+
+	if (len < IP4_HEADER)
+		return WG_FRAGMENT_NONE;
+	/* The way of nearly every packet. */
+	if (data[0] >> 4 == 4 && !(load16(data + 6) & 0x3fff))
+		return WG_FRAGMENT_NONE;
+	if (!(data[0] >> 4 == 4 ? upper4(data, len, &up) : upper6(data, len, &up)) || !up.fragment)
+		return WG_FRAGMENT_NONE;
+	key_addresses(data, inbound, ret);
+	ret->protocol = up.protocol;
+	ret->fragment = 1;
+	memcpy(&ret->remote_port, &up.id, 2);
+	memcpy(&ret->local_port, (const uint8_t *)&up.id + 2, 2);
+	if (!up.first)
+		return WG_FRAGMENT_LATER;
+	key_addresses(data, inbound, ret_first);
+	ret_first->protocol = up.protocol;
+	if (has_ports(up.protocol))
+		key_ports(&up, inbound, ret_first);
+	return WG_FRAGMENT_FIRST;
 }
 
 /*

@@ -29,7 +29,7 @@ struct wg_flow_key {
 	uint16_t remote_port, local_port; /* zero where the protocol or the fragment has none */
 	uint8_t protocol;
 	uint8_t addr_len;
-	uint16_t zero;
+	uint16_t fragment; /* 1: ports hold the identification of a datagram in parts */
 };
 
 /* Checks version and lengths against the @len bytes that are there. Returns 0 or -EINVAL. */
@@ -47,6 +47,20 @@ bool wg_packet_decapsulate_ecn(uint8_t *data, uint8_t outer);
  * nothing can be told, which is so for inbound ICMP errors.
  */
 bool wg_packet_flow(const uint8_t *data, size_t len, bool inbound, struct wg_flow_key *ret);
+
+enum wg_fragment {
+	WG_FRAGMENT_NONE, /* a whole datagram */
+	WG_FRAGMENT_FIRST,
+	WG_FRAGMENT_LATER,
+};
+
+/*
+ * Whether a parsed packet is a part of a datagram only, and of which: *@ret is the same for all its parts and
+ * for nothing else. *@ret_first, of a first one, is the key that the whole datagram would have. Neither is
+ * set for a whole one.
+ */
+enum wg_fragment wg_packet_fragment(const uint8_t *data, size_t len, bool inbound,
+				    struct wg_flow_key *ret_first, struct wg_flow_key *ret);
 
 /* Internet checksum (RFC 1071): sum of @len bytes added to @sum, not folded; wg_sum_fold() folds. */
 uint64_t wg_sum(const void *data, size_t len, uint64_t sum);

@@ -112,11 +112,29 @@ static bool peer_owns(const struct wg_allowed *a, const struct wg_peer *p)
 	return false;
 }
 
+/* Remembers that the packet's flow comes from @p. A later fragment says nothing that the first has not said. */
+static void learn(struct wg_device *d, const struct wg_peer *p, const uint8_t *data, size_t len,
+		  uint64_t now)
+{
+	struct wg_flow_key key, datagram;
+
+	switch (wg_packet_fragment(data, len, true, &key, &datagram)) {
+	case WG_FRAGMENT_NONE:
+		if (!wg_packet_flow(data, len, true, &key))
+			return;
+		break;
+	case WG_FRAGMENT_FIRST:
+		break;
+	default:
+		return;
+	}
+	wg_flow_learn(d->flows, &key, p->id, now);
+}
+
 /* Checks the packet inside: returns its length, or 0. */
 static size_t inner(struct wg_device *d, struct wg_peer *p, uint8_t ecn, uint8_t *data, size_t len,
 		    uint64_t now)
 {
-	struct wg_flow_key key;
 	struct wg_packet packet;
 
 	if (wg_packet_parse(data, len, &packet) < 0) {
@@ -131,8 +149,8 @@ static size_t inner(struct wg_device *d, struct wg_peer *p, uint8_t ecn, uint8_t
 		d->drops.congestion++;
 		return 0;
 	}
-	if (d->flows && wg_packet_flow(data, packet.len, true, &key))
-		wg_flow_learn(d->flows, &key, p->id, now);
+	if (d->flows)
+		learn(d, p, data, packet.len, now);
 	return packet.len;
 }
 
@@ -240,17 +258,32 @@ static struct wg_peer *best_of(const struct wg_allowed *a, uint64_t now)
 	return best;
 }
 
+/* The id of the peer that the packet's flow last came from, or 0. Fragments follow the first of their datagram. */
+static uint32_t flow_peer(struct wg_device *d, const uint8_t *data, size_t len, uint64_t now)
+{
+	struct wg_flow_key key, datagram;
+	uint32_t id;
+
+	switch (wg_packet_fragment(data, len, false, &key, &datagram)) {
+	case WG_FRAGMENT_NONE:
+		return wg_packet_flow(data, len, false, &key) ? wg_flow_find(d->flows, &key) : 0;
+	case WG_FRAGMENT_FIRST:
+		id = wg_flow_find(d->flows, &key);
+		if (id)
+			wg_flow_learn(d->flows, &datagram, id, now);
+		return id;
+	default:
+		return wg_flow_find(d->flows, &datagram);
+	}
+}
+
 /* The peer the flow last came from, unless it may no longer have the address or has no session left. */
 static struct wg_peer *by_flow(struct wg_device *d, const uint8_t *data, size_t len,
 			       const struct wg_allowed *a, uint64_t now)
 {
-	struct wg_flow_key key;
+	uint32_t id = flow_peer(d, data, len, now);
 	struct wg_peer *p;
-	uint32_t id;
 
-	if (!wg_packet_flow(data, len, false, &key))
-		return NULL;
-	id = wg_flow_find(d->flows, &key);
 	if (!id || id > d->capacity)
 		return NULL;
 	p = d->ids[id - 1];

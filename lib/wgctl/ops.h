@@ -17,6 +17,8 @@ struct wgctl_ops {
 	int (*remove_peer)(struct wgctl *wg, const uint8_t public_key[KK_KEY_LEN],
 			   struct kk_err *err);
 	int (*get)(struct wgctl *wg, struct wgctl_device *ret, struct kk_err *err);
+	int (*reply_to_ingress)(struct wgctl *wg, struct kk_err *err); /* NULL: cannot */
+	int (*flows)(struct wgctl *wg, struct kk_err *err);	       /* NULL: cannot */
 	int (*destroy)(struct wgctl *wg, struct kk_err *err);
 };
 

@@ -90,9 +90,9 @@ static int receive_answer(int fd, struct text *answer)
 	}
 }
 
-/* One request over a connection of its own: an engine that died is noticed here. */
-static int transact(const struct wgctl *wg, const char *request, size_t len, struct text *answer,
-		    struct kk_err *err)
+/* One request over a connection of its own: an engine that died is noticed here. Returns the connection. */
+static int ask(const struct wgctl *wg, const char *request, size_t len, struct text *answer,
+	       struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int fd = wgctl_engine_connect(wg->ifname);
 	int r = fd;
@@ -108,7 +108,16 @@ static int transact(const struct wgctl *wg, const char *request, size_t len, str
 		return kk_err_set(err, -r, "tunnel",
 				  "no answer from the WireGuard engine of %s: %s", wg->ifname,
 				  strerror(-r));
-	return 0;
+	return kk_steal_fd(&fd);
+}
+
+static int transact(const struct wgctl *wg, const char *request, size_t len, struct text *answer,
+		    struct kk_err *err)
+{
+	int fd = ask(wg, request, len, answer, err);
+
+	kk_close(fd);
+	return fd < 0 ? fd : 0;
 }
 
 /* A request in the making: a memory stream whose text is wiped in the end. */
@@ -223,6 +232,43 @@ static int get(struct wgctl *wg, struct wgctl_device *ret, struct kk_err *err)
 	return r;
 }
 
+/* An engine says -EINVAL to a key that it does not know. */
+static int reply_to_ingress(struct wgctl *wg, struct kk_err *err)
+{
+	struct kk_err why = {0};
+	struct request request;
+	int r;
+
+	r = request_begin(&request, err);
+	if (r < 0)
+		return r;
+	fputs("reply_to_ingress=true\n", request.f);
+	r = request_send(wg, &request, "reply to ingress", &why);
+	if (r == -EINVAL)
+		return kk_err_set(
+			err, EOPNOTSUPP, "engine",
+			"the WireGuard engine of %s cannot reply to ingress, as kkwg can",
+			wg->ifname);
+	return r < 0 ? kk_err_set(err, -r, why.field, "%s", why.msg) : 0;
+}
+
+static int flows(struct wgctl *wg, struct kk_err *err)
+{
+	static const char request[] = "flow=1\n\n";
+	struct text answer = {0};
+	int fd = ask(wg, request, strlen(request), &answer, err);
+
+	if (fd >= 0 && uapi_parse_set(answer.data) < 0) {
+		fd = kk_close(fd);
+		kk_err_set(err, EOPNOTSUPP, "engine",
+			   "the WireGuard engine of %s cannot tell its flows, as kkwg can",
+			   wg->ifname);
+		fd = -EOPNOTSUPP;
+	}
+	text_clean(&answer);
+	return fd;
+}
+
 static int destroy(struct wgctl *wg, struct kk_err *err)
 {
 	return wgctl_engine_stop(wg->ifname, err);
@@ -234,5 +280,7 @@ const struct wgctl_ops wgctl_uapi_ops = {
 	.set_peers = set_peers,
 	.remove_peer = remove_peer,
 	.get = get,
+	.reply_to_ingress = reply_to_ingress,
+	.flows = flows,
 	.destroy = destroy,
 };

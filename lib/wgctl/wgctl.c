@@ -215,6 +215,24 @@ int wgctl_get(struct wgctl *wg, struct wgctl_device *ret, struct kk_err *err)
 	return 0;
 }
 
+int wgctl_reply_to_ingress(struct wgctl *wg, struct kk_err *err)
+{
+	if (!wg->ops->reply_to_ingress)
+		return kk_err_set(err, EOPNOTSUPP, "tunnel",
+				  "%s cannot reply to ingress: the kernel's WireGuard does not",
+				  wg->ifname);
+	return wg->ops->reply_to_ingress(wg, err);
+}
+
+int wgctl_flows(struct wgctl *wg, struct kk_err *err)
+{
+	if (!wg->ops->flows)
+		return kk_err_set(err, EOPNOTSUPP, "tunnel",
+				  "%s cannot tell its flows: the kernel's WireGuard does not",
+				  wg->ifname);
+	return wg->ops->flows(wg, err);
+}
+
 int wgctl_destroy(struct wgctl *wg, struct kk_err *err)
 {
 	return wg->ops->destroy(wg, err);

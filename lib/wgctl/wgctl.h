@@ -83,6 +83,16 @@ int wgctl_remove_peer(struct wgctl *wg, const uint8_t public_key[KK_KEY_LEN], st
 /* Reads everything back; the caller releases it with wgctl_device_free, which wipes the key. */
 int wgctl_get(struct wgctl *wg, struct wgctl_device *ret, struct kk_err *err);
 void wgctl_device_free(struct wgctl_device *device);
+/*
+ * Turns on that peers may share allowed IPs, and that a packet leaves by the peer its flow last came from.
+ * -EOPNOTSUPP: this WireGuard cannot do that (the kernel's, wireguard-go).
+ */
+int wgctl_reply_to_ingress(struct wgctl *wg, struct kk_err *err);
+/*
+ * A connection to an engine that replies to ingress, over which nothing can be asked but which peer a flow last
+ * came from (kkwg/flows.h): fit to be handed to a process without privileges. The caller closes it.
+ */
+int wgctl_flows(struct wgctl *wg, struct kk_err *err);
 /* Ends the tunnel: deletes the kernel's interface or stops the engine. @wg is still to be closed. */
 int wgctl_destroy(struct wgctl *wg, struct kk_err *err);
 

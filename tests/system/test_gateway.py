@@ -651,7 +651,7 @@ class Real:
         state = ["--state", str(self.place.directory / "agent")]
         self.place.run(str(default_build() / "kkagentd"), "join", token, *state, namespace=self.place.ag)
         options = [*state, "--run-dir", str(self.place.directory / "agent-run"), "--netns",
-                   self.place.record.namespace("tun"), "--interface-prefix", self.place.record.interface("a")]
+                   self.place.record.namespace("tun"), "--tunnel-interface", self.place.record.interface("a")]
         Process(self.place.record, "kkagentd", self.place.ag, [str(default_build() / "kkagentd"), "run", *options],
                 env=SANITIZER, notify=True).ready(PATIENCE_S)
 

@@ -121,6 +121,31 @@ def test_several_requests_on_one_connection_in_pieces(end):
         assert b"fwmark=5" in got
 
 
+BAD_FLOWS = [
+    ("tcp\n", -71), ("tcp=1.2.3.4:1\n", -22), ("sctp=1.2.3.4:1 1.2.3.5:2\n", -22), ("tcp=1.2.3.4:1 [::1]:2\n", -22),
+    ("tcp=1.2.3.4 1.2.3.5:2\n", -22), ("get=1\n", -22), ("tcp=1.2.3.4:1 1.2.3.5:2\n" * 257, -7),
+]
+
+
+@pytest.mark.parametrize("text,errno", BAD_FLOWS)
+def test_bad_flow_questions(end, text, errno):
+    assert request(end, f"flow=1\n{text}\n").endswith(f"errno={errno}\n\n")
+    assert request(end, "flow=1\n\n") == "errno=0\n\n"
+
+
+def test_a_connection_that_asked_for_flows_can_ask_nothing_else(end):
+    """So that it can be handed to somebody without privileges."""
+    for other in ("get=1\n\n", "set=1\nfwmark=7\n\n"):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(5)
+            s.connect(end.socket)
+            s.sendall(b"flow=1\ntcp=203.0.113.9:4 10.1.0.100:22\n\n")
+            assert s.recv(4096) == b"public_key=\nerrno=0\n\n"
+            s.sendall(other.encode())
+            assert s.recv(4096) == b""
+    assert "fwmark" not in get(end)
+
+
 def test_wg_tools(end):
     other = run("wg", "pubkey", stdin=run("wg", "genkey")).strip()
     conf = f"[Interface]\nPrivateKey={end.private}\nListenPort=4000\nFwMark=0x10\n"

@@ -24,7 +24,7 @@ RELAY = os.path.join(BUILD, "kkrelay")
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
-def wait_for(condition, seconds=5):
+def wait_for(condition, seconds=20):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
@@ -68,7 +68,7 @@ class Relay:
     def sessions(self):
         return self.ask(op="sessions")["sessions"]
 
-    def listen(self, target, protocol="tcp", proxy_protocol=False, gateway=1):
+    def listen(self, target, protocol="tcp", proxy_protocol=False):
         """Opens a listener for it on a fresh port and returns (service id, address)."""
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
         with socket.socket(socket.AF_INET, kind) as s:
@@ -77,9 +77,8 @@ class Relay:
                 s.listen(1024)
             address = s.getsockname()
             self.services += 1
-            answer = self.ask(fd=s.fileno(), op="listen", service=self.services, gateway=gateway,
-                              name="s%d" % self.services, gateway_name="gw%d" % gateway,
-                              protocol=protocol, port=address[1], target=target,
+            answer = self.ask(fd=s.fileno(), op="listen", service=self.services,
+                              name="s%d" % self.services, protocol=protocol, port=address[1], target=target,
                               proxy_protocol=proxy_protocol)
         assert answer == {"ok": True}
         return self.services, address
@@ -575,7 +574,7 @@ def test_udp_waits_for_a_name(relay):
         with udp_client(listener.getsockname()) as client:
             for i in range(5):
                 client.send(b"%d" % i)
-            assert relay.ask(fd=listener.fileno(), op="listen", service=1, gateway=1, name="s", gateway_name="g",
+            assert relay.ask(fd=listener.fileno(), op="listen", service=1, name="s",
                              protocol="udp", port=1, target="localhost:%d" % server.getsockname()[1])["ok"]
             for i in range(5):
                 data, peer = server.recvfrom(100)
@@ -585,12 +584,12 @@ def test_udp_waits_for_a_name(relay):
 
 
 def test_udp_sessions_end_by_idling(tmp_path):
-    relay = Relay(tmp_path, "--udp-idle", "1")
+    relay = Relay(tmp_path, "--udp-idle", "3")
     with udp_target(echo_udp) as target:
         _, address = relay.listen(target, "udp")
         with udp_client(address) as busy, udp_client(address) as idle:
             idle.send(b"x")
-            for _ in range(30):
+            for _ in range(50):
                 busy.send(b"x")
                 assert busy.recv(10) == b"x"
                 time.sleep(0.1)
@@ -634,15 +633,15 @@ def test_target_that_does_not_answer(relay):
             with socket.create_connection(other, 5) as quick:
                 quick.sendall(b"x")
                 assert quick.recv(1) == b"x"
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 8
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             gone.close()
             wait_for(lambda: [s for s in relay.sessions() if s["state"] == "closed" and
                               s.get("error") == "client: gone before the target answered"])
-            client.settimeout(15)
+            client.settimeout(30)
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
-        assert 9 < time.monotonic() - start < 13
+        assert 9 < time.monotonic() - start < 20
         assert "target: Connection timed out" in [s.get("error") for s in relay.sessions()]
 
 
@@ -653,7 +652,7 @@ def test_unlisten(relay):
         with socket.create_connection(address, 5) as client:
             client.sendall(b"a")
             assert client.recv(1) == b"a"
-            assert relay.ask(op="unlisten", service=service, gateway=1) == {"ok": True}
+            assert relay.ask(op="unlisten", service=service) == {"ok": True}
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(address, 5)
             client.sendall(b"b")
@@ -666,7 +665,7 @@ def test_unlisten(relay):
     with udp_client(address) as client:
         client.send(b"x")
         wait_for(lambda: [s for s in relay.sessions() if s["protocol"] == "udp"])
-    assert relay.ask(op="unlisten", service=udp, gateway=1)["ok"]
+    assert relay.ask(op="unlisten", service=udp)["ok"]
     assert relay.ask(op="sessions")["open"] == 0
 
 
@@ -691,7 +690,7 @@ import json, socket, struct, sys, time
 c = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 c.connect(sys.argv[1])
 s = socket.create_server(("127.0.0.1", 0))
-message = dict(op="listen", service=77, gateway=1, name="held", gateway_name="gw1",
+message = dict(op="listen", service=77, name="held",
                protocol="tcp", port=s.getsockname()[1], target=sys.argv[2])
 c.sendmsg([json.dumps(message).encode()],
           [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", s.fileno()))])
@@ -751,14 +750,14 @@ def test_runs_without_privileges(relay):
 
 
 def test_hostile_messages(relay):
-    good = dict(op="listen", service=1, gateway=1, name="x", gateway_name="gw1", protocol="tcp",
+    good = dict(op="listen", service=1, name="x", protocol="tcp",
                 port=1, target="127.0.0.1:1")
     bad = [b"{", b"[]", b"\0", b"\xff" * 10, b"{}", b'{"op":7}', b'{"op":"none"}',
            b'{"op":"list","op":"quit"}', b'{"op":"quit","extra":1}', b"[" * 60000,
            b" " * 65536 + b"{}", b"x" * 100000]
     changes = [dict(protocol="sctp"), dict(port=0), dict(port=65536), dict(service=-1),
                dict(target="nowhere"), dict(target="x" * 400 + ":1"), dict(name="../x"),
-               dict(name=7), dict(target=None), dict(gateway="one"), {}]
+               dict(name=7), dict(target=None), dict(gateway=1), {}]
     for data in bad + [json.dumps(dict(good, **change)).encode() for change in changes]:
         answer = relay.raw(data)
         assert answer["ok"] is False and answer["error"], data[:80]
@@ -776,9 +775,9 @@ def test_hostile_messages(relay):
         assert relay.raw(message, [stream.fileno()]) == {"ok": True}
         answer = relay.raw(message, [stream.fileno()])
         assert answer["ok"] is False and "already" in answer["error"]
-        assert relay.ask(op="unlisten", service=1, gateway=1)["ok"]
+        assert relay.ask(op="unlisten", service=1)["ok"]
     assert relay.fds() == before, "descriptors of refused messages stay open"
-    for op in (dict(op="unlisten", service=1, gateway=1), dict(op="set", service=9, target="a:1")):
+    for op in (dict(op="unlisten", service=1), dict(op="set", service=9, target="a:1")):
         assert relay.ask(**op)["ok"] is False
     assert relay.ask(op="list") == {"ok": True, "listeners": []}
 
@@ -802,15 +801,15 @@ def test_list_in_parts(relay):
     target = "h" * 200 + ".invalid:80"
     with socket.create_server(("127.0.0.1", 0)) as s:
         for service in range(400):
-            assert relay.ask(fd=s.fileno(), op="listen", service=service, gateway=3, name="s",
-                             gateway_name="g", protocol="tcp", port=1, target=target)["ok"]
+            assert relay.ask(fd=s.fileno(), op="listen", service=service, name="s",
+                             protocol="tcp", port=1, target=target)["ok"]
     seen, after = [], {}
     while True:
         answer = relay.ask(op="list", **after)
         seen += [row["service"] for row in answer["listeners"]]
         if not answer.get("more"):
             break
-        after = dict(after_service=seen[-1], after_gateway=3)
+        after = dict(after_service=seen[-1])
     assert seen == list(range(400))
 
 

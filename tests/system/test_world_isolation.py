@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What an Agent that was broken into can reach through its tunnels, and who can reach an Agent.
+"""What an Agent that was broken into can reach through its tunnel, and who can reach an Agent.
 
-The attacker owns agent2: it lifts its own side's AllowedIPs and routes, so that only the gateways are left to stop
-it; and the gateways forward IP, as a router that is also a gateway would.
+The attacker owns agent2, whose own side allows everything, so that only the gateways are left to stop it; and
+the gateways forward IP, as a router that is also a gateway would.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ import time
 import pytest
 
 from world import netns, topology
-from world.record import UAPI_SOCKETS
 from world.traffic import Echo, connect, udp_socket
 
 HOST_PORT = 9998
@@ -40,27 +39,29 @@ def make_hosts(world):
         netns.set_forwarding(world.network[name], False)
 
 
-def tunnels_of(world, agent):
-    """Interface and peer of an Agent's tunnel to each gateway."""
-    found = {}
-    for path in UAPI_SOCKETS.glob(f"{world.product.tunnels[agent]}*.sock"):
-        for line in netns.sh("wg", "show", path.stem, "endpoints").splitlines():
-            peer, endpoint = line.split()
-            for gateway, address in topology.GATEWAYS.items():
-                if endpoint == f"{address}:51820":
-                    found[gateway] = path.stem, peer
+def peers_of(world, agent):
+    """The Agent's interface, and its peer for each gateway."""
+    found, interface = {}, world.product.tunnels[agent]
+    for line in netns.sh("wg", "show", interface, "endpoints").splitlines():
+        peer, endpoint = line.split()
+        for gateway, address in topology.GATEWAYS.items():
+            if endpoint == f"{address}:51820":
+                found[gateway] = peer
     assert set(found) == set(topology.GATEWAYS)
-    return found
+    return interface, found
 
 
 @pytest.fixture(name="attack_by")
-def make_attack_by(world, product, hosts, gateway):
-    """The attacker's interface to a gateway, with its own side's limits lifted."""
-    interface, peer = tunnels_of(world, "agent2")[gateway]
-    allowed = netns.sh("wg", "show", interface, "allowed-ips").split("\t")[1].split()
-    netns.sh("wg", "set", interface, "peer", peer, "allowed-ips", "0.0.0.0/0")
+def make_attack_by(world, hosts, gateway):
+    """The attacker's interface, everything of which goes by this gateway; its own side has no limits."""
+    interface, peers = peers_of(world, "agent2")
+    others = [peer for name, peer in peers.items() if name != gateway]
+    assert netns.sh("wg", "show", interface, "allowed-ips").count("0.0.0.0/0") == len(peers)
+    for peer in others:
+        netns.sh("wg", "set", interface, "peer", peer, "allowed-ips", "")
     yield interface
-    netns.sh("wg", "set", interface, "peer", peer, "allowed-ips", ",".join(allowed))
+    for peer in others:
+        netns.sh("wg", "set", interface, "peer", peer, "allowed-ips", "0.0.0.0/0")
 
 
 def subnet_host(world, agent, host):

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from world import topology
+from world.processes import wait_until
 from world.published import DEMO
 from world.traffic import Iperf, Stream, connect, receive_exactly, udp_socket
 
@@ -58,11 +59,11 @@ def test_same_tcp_port_through_both_gateways(world, product, echo):
 def test_sessions_tell_both_gateways_apart(world, product, echo):
     streams = {gateway: Stream(world.network["user"], address, 7000)
                for gateway, address in topology.GATEWAYS.items()}
-    seen = {(session["gateway"], session["client"]): session for session in product.sessions()
-            if session["service"] == "echo" and session["state"] == "open"}
-    for gateway, stream in streams.items():
-        client = f"{topology.USER}:{stream.client.getsockname()[1]}"
-        assert seen[gateway, client]["protocol"] == "tcp"
+    wanted = {(gateway, "tcp", f"{topology.USER}:{stream.client.getsockname()[1]}")
+              for gateway, stream in streams.items()}
+    wait_until("the Agent knows the gateways", lambda: wanted <= {
+        (session.get("gateway"), session["protocol"], session["client"]) for session in product.sessions()
+        if session["service"] == "echo" and session["state"] == "open"})
     for stream in streams.values():
         stream.stop()
 

@@ -120,6 +120,27 @@ static void reply_to_ingress(void **state)
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
 	through(g1, agent, packet);
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+	/* Fragments leave by the way of the first, which alone has the ports. */
+	reply[5] = 7;
+	reply[6] = 0x20;
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+	reply[6] = 0;
+	reply[7] = 3;
+	reply[23] ^= 1;
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+	reply[5] = 8;
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
+	reply[23] ^= 1;
+	reply[5] = reply[7] = 0;
+	/* A flow is learnt from a first fragment and not from a later one. */
+	packet[6] = 0x20;
+	through(g2, agent, packet);
+	packet[6] = 0;
+	packet[7] = 3;
+	through(g1, agent, packet);
+	packet[7] = 0;
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
+	through(g1, agent, packet);
 	/* A gateway that is gone, or dead, is not replied to. */
 	wg_peer_clear_keys(p1);
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);

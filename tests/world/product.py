@@ -118,7 +118,7 @@ class Product:
 
     def agent_options(self, name):
         return ["--state", str(self.state(name)), "--run-dir", str(self.record.directory / f"{name}-run"),
-                "--netns", self.network[f"{name}-tun"], "--interface-prefix", self.tunnels[name]]
+                "--netns", self.network[f"{name}-tun"], "--tunnel-interface", self.tunnels[name]]
 
     def relay_socket(self, name):
         return self.record.directory / f"{name}-run" / "relay.sock"

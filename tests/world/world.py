@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The whole of it: network, services, product, what is published; up, tried, down."""
 
+import time
+
 from . import topology
 from .product import Product, default_build
 from .published import DEMO
@@ -59,7 +61,10 @@ class World:
         """Tries a service through a gateway; the client's address as the Agent saw it."""
         before = self._clients(service, gateway)
         seen_by_service = service.probe(self, topology.GATEWAYS[gateway])
-        new = self._clients(service, gateway) - before
+        # By which gateway it came the Agent learns a moment later.
+        end = time.monotonic() + 5
+        while not (new := self._clients(service, gateway) - before) and time.monotonic() < end:
+            time.sleep(0.02)
         clients = {client.rpartition(":")[0] for client in new}
         if clients != {topology.USER}:
             raise AssertionError(f"the Agent saw {sorted(clients) or 'nobody'}, not {topology.USER}")
@@ -69,7 +74,7 @@ class World:
 
     def _clients(self, service, gateway):
         return {session["client"] for session in self.product.sessions()
-                if (session["service"], session["gateway"]) == (service.name, gateway)}
+                if (session["service"], session.get("gateway")) == (service.name, gateway)}
 
     def logs(self):
         """The ends of all logs, for a report of a failure."""

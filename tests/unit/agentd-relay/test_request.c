@@ -64,7 +64,7 @@ static bool run(struct relay *relay, const char *text, int fd, bool trusted, con
 }
 
 #define LISTEN(changes)                                                                             \
-	"{\"op\":\"listen\",\"service\":5,\"name\":\"ssh\",\"gateway\":7,\"gateway_name\":\"gw1\"," \
+	"{\"op\":\"listen\",\"service\":5,\"name\":\"ssh\"," \
 	"\"protocol\":\"tcp\",\"port\":2222,\"target\":\"127.0.0.1:22\"" changes "}"
 
 static void test_listen_list_set_unlisten(void **state)
@@ -87,7 +87,7 @@ static void test_listen_list_set_unlisten(void **state)
 	assert_string_equal(relay->listeners.items[0]->target->text, "[::1]:80");
 	assert_false(relay->listeners.items[0]->proxy_protocol);
 	assert_true(
-		run(relay, "{\"op\":\"unlisten\",\"service\":5,\"gateway\":7}", -1, true, NULL));
+		run(relay, "{\"op\":\"unlisten\",\"service\":5}", -1, true, NULL));
 	assert_int_equal(relay->listeners.n, 0);
 }
 
@@ -113,8 +113,7 @@ static void test_refused_messages_change_nothing(void **state)
 		{"{\"op\":\"set\",\"service\":5,\"target\":\"a:1\"}", "service 5 is not served", 0},
 		{"{\"op\":\"set\",\"service\":-1,\"target\":\"a:1\"}", "out of range", 0},
 		{"{\"op\":\"set\",\"service\":99999999999999999999,\"target\":\"a:1\"}", "JSON", 0},
-		{"{\"op\":\"unlisten\",\"service\":5,\"gateway\":8}", "not served for gateway 8",
-		 0},
+		{"{\"op\":\"unlisten\",\"service\":6}", "service 6 is not served", 0},
 	};
 	int files = count_files();
 
@@ -142,7 +141,6 @@ static void test_bad_values_of_listen(void **state)
 		{"127.0.0.1:22", "a b:22", "not HOST:PORT"},
 		{"\"ssh\"", "\"../ssh\"", "name"},
 		{"\"ssh\"", "\"\"", "name"},
-		{"\"gw1\"", "\"-gw1\"", "gateway_name"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

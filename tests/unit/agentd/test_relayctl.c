@@ -42,9 +42,9 @@ static void stop(struct relayctl *ctl, pid_t pid)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-#define ROW(service, gateway)                                                                      \
-	"{\"service\":" #service ",\"gateway\":" #gateway ",\"protocol\":\"tcp\",\"port\":22,"     \
-	"\"agent_port\":23,\"target\":\"a:1\",\"proxy_protocol\":true,\"device\":\"kka1\",\"new\":1}"
+#define ROW(service)                                                                               \
+	"{\"service\":" #service ",\"protocol\":\"tcp\",\"port\":22,"     \
+	"\"agent_port\":23,\"target\":\"a:1\",\"proxy_protocol\":true,\"address\":\"10.1.0.100\",\"netns\":7,\"new\":1}"
 #define LIST(rows, more) "{\"ok\":true,\"listeners\":[" rows "]" more "}"
 #define MORE		 ",\"more\":true"
 
@@ -61,8 +61,8 @@ static int list(const char *const *answers, struct relay_listener **items, size_
 
 static void test_list(void **state)
 {
-	static const char *const answers[] = {LIST(ROW(1, 1) "," ROW(1, 2), MORE),
-					      LIST(ROW(2, 1), ""), NULL};
+	static const char *const answers[] = {LIST(ROW(1) "," ROW(2), MORE),
+					      LIST(ROW(3), ""), NULL};
 	KK_CLEANUP_FREE struct relay_listener *items = NULL;
 	struct kk_err err = {0};
 	size_t n;
@@ -70,15 +70,15 @@ static void test_list(void **state)
 	(void)state;
 	assert_int_equal(list(answers, &items, &n, &err), 0);
 	assert_int_equal(n, 3);
-	assert_int_equal(items[1].service, 1);
-	assert_int_equal(items[1].gateway, 2);
-	assert_int_equal(items[2].service, 2);
+	assert_int_equal(items[1].service, 2);
+	assert_int_equal(items[2].service, 3);
 	assert_int_equal(items[2].protocol, IPPROTO_TCP);
 	assert_int_equal(items[2].port, 22);
 	assert_int_equal(items[2].agent_port, 23);
 	assert_true(items[2].proxy_protocol);
 	assert_string_equal(items[2].target, "a:1");
-	assert_string_equal(items[2].device, "kka1");
+	assert_int_equal(items[2].address.s_addr, htonl(0x0a010064));
+	assert_int_equal(items[2].netns_cookie, 7);
 	assert_string_equal(items[2].error, "");
 }
 
@@ -92,12 +92,12 @@ static void test_lists_that_are_not_believed(void **state)
 		{"[]", "refuses"},
 		{"{\"ok\":1}", "refuses"},
 		{"{\"ok\":false,\"error\":\"no room\"}", "the relay refuses: no room"},
-		{LIST(ROW(2, 1) "," ROW(1, 1), ""), "out of order"},
-		{LIST(ROW(1, 1) "," ROW(1, 1), ""), "out of order"},
-		{LIST(ROW(1, 1), MORE), "out of order"}, /* the same part for ever */
+		{LIST(ROW(2) "," ROW(1), ""), "out of order"},
+		{LIST(ROW(1) "," ROW(1), ""), "out of order"},
+		{LIST(ROW(1), MORE), "out of order"}, /* the same part for ever */
 		{LIST("{}", ""), "is missing"},
 		{LIST("7", ""), "JSON object"},
-		{LIST(ROW(-1, 1), ""), "out of range"},
+		{LIST(ROW(-1), ""), "out of range"},
 	};
 
 	(void)state;
@@ -123,9 +123,9 @@ static void test_broken_line(void **state)
 	pid_t pid = play(&ctl, answers);
 
 	(void)state;
-	assert_int_equal(relayctl_unlisten(&ctl, 1, 1, &err), 0);
+	assert_int_equal(relayctl_unlisten(&ctl, 1, &err), 0);
 	shutdown(ctl.fd, SHUT_RDWR);
-	assert_true(relayctl_unlisten(&ctl, 1, 1, &err) < 0);
+	assert_true(relayctl_unlisten(&ctl, 1, &err) < 0);
 	assert_non_null(strstr(err.msg, "does not answer"));
 	assert_true(ctl.fd >= 0);
 	stop(&ctl, pid);
