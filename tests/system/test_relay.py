@@ -24,7 +24,7 @@ RELAY = os.path.join(BUILD, "kkrelay")
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
-def wait_for(condition, seconds=5):
+def wait_for(condition, seconds=20):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
@@ -584,12 +584,12 @@ def test_udp_waits_for_a_name(relay):
 
 
 def test_udp_sessions_end_by_idling(tmp_path):
-    relay = Relay(tmp_path, "--udp-idle", "1")
+    relay = Relay(tmp_path, "--udp-idle", "3")
     with udp_target(echo_udp) as target:
         _, address = relay.listen(target, "udp")
         with udp_client(address) as busy, udp_client(address) as idle:
             idle.send(b"x")
-            for _ in range(30):
+            for _ in range(50):
                 busy.send(b"x")
                 assert busy.recv(10) == b"x"
                 time.sleep(0.1)
@@ -633,15 +633,15 @@ def test_target_that_does_not_answer(relay):
             with socket.create_connection(other, 5) as quick:
                 quick.sendall(b"x")
                 assert quick.recv(1) == b"x"
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 8
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             gone.close()
             wait_for(lambda: [s for s in relay.sessions() if s["state"] == "closed" and
                               s.get("error") == "client: gone before the target answered"])
-            client.settimeout(15)
+            client.settimeout(30)
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
-        assert 9 < time.monotonic() - start < 13
+        assert 9 < time.monotonic() - start < 20
         assert "target: Connection timed out" in [s.get("error") for s in relay.sessions()]
 
 

@@ -7,9 +7,7 @@ import pytest
 
 from world import topology
 from world.processes import wait_until
-from world.traffic import DatagramStream, Echo, Stream, connect, receive_exactly
-
-QUIET_S = 2
+from world.traffic import QUIET_S, DatagramStream, Echo, Stream, connect, receive_exactly
 
 
 def greeting(world, gateway, port):
@@ -21,8 +19,8 @@ def greeting(world, gateway, port):
 def refused(world, gateway, port):
     """Whether nothing is published on a port (any more)."""
     try:
-        connect(world.network["user"], topology.GATEWAYS[gateway], port, timeout_s=1).close()
-    except OSError:
+        connect(world.network["user"], topology.GATEWAYS[gateway], port).close()
+    except ConnectionRefusedError:
         return True
     return False
 

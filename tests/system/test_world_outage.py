@@ -12,9 +12,7 @@ from world import netns, topology
 from world.processes import wait_until
 from world.published import DEMO, ssh_command
 from world.record import end
-from world.traffic import Stream, connect, receive_exactly
-
-QUIET_S = 2  # the longest that a stream may stand still where nothing should be noticed, on a busy machine
+from world.traffic import QUIET_S, Stream, connect, receive_exactly
 
 
 def try_all(world, echo, gateways=topology.GATEWAYS):

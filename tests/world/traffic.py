@@ -14,7 +14,12 @@ from .processes import Process, wait_until
 from .services import listening
 
 
-def connect(namespace, address, port, timeout_s=5, source_port=0):
+# The longest that a stream may stand still where nothing should be noticed, on a busy machine. It is less than the
+# 5 s after which WireGuard tries a handshake again, so that a tunnel that was lost does not pass for undisturbed.
+QUIET_S = 4
+
+
+def connect(namespace, address, port, timeout_s=15, source_port=0):
     """A TCP connection from the namespace."""
     with netns.entered(namespace):
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -182,7 +187,7 @@ class DatagramStream:
             self.client.send(self.MESSAGE.pack(b"", self.sent)[8:])
             self.sent += 1
             self._receive(self.EVERY_S)
-        self._receive(1)
+        self._receive(5)
 
     def _receive(self, for_s):
         end = time.monotonic() + for_s
