@@ -29,10 +29,11 @@ KK_INLINE int kk_env_gso(const struct kk_packet *pkt)
 }
 
 /*
- * No header that the core looks at begins beyond that: 60 bytes of IPv4 and some of the next. The
- * verifier cannot see it, and the compiler can, so it has to be kept from leaving the mask out.
+ * No field that the core looks at begins beyond that: 60 bytes of IPv4, 8 of ICMP, 60 of a quoted
+ * IPv4 header and some of the next. The verifier cannot see it, and the compiler can, so it has to
+ * be kept from leaving the mask out.
  */
-#define KK_OFFSET_MASK 0x7f
+#define KK_OFFSET_MASK 0xff
 
 /* Headers are nearly always in the linear part; the helper reaches the rest. */
 KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)
@@ -50,10 +51,20 @@ KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, _
 }
 
 /*
+ * Straight into the linear part: the verifier sees to it that this packet shares it with no other.
  * The checksum of the whole packet, where the device gave one, is right again after kk_env_csum().
  */
 KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len)
 {
+	void *data = (void *)(long)pkt->skb->data, *end = (void *)(long)pkt->skb->data_end;
+	void *to;
+
+	asm volatile("" : "+r"(offset));
+	to = data + pkt->link + (offset & KK_OFFSET_MASK);
+	if (to + len <= end) {
+		__builtin_memcpy(to, from, len);
+		return 0;
+	}
 	return bpf_skb_store_bytes(pkt->skb, pkt->link + offset, from, len, 0);
 }
 
@@ -75,16 +86,16 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 }
 
 /*
- * To the tunnel bpf_redirect() takes the Ethernet header off. Out of it there is none, but
- * bpf_redirect_neigh() wants room for one, with the protocol in it; the addresses it fills in
- * itself.
+ * To the tunnel bpf_redirect() takes the Ethernet header off, and a priority tag has to go with it.
+ * Out of it there is none, but bpf_redirect_neigh() wants room for one, with the protocol in it; the
+ * addresses it fills in itself.
  */
 KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
 {
 	const __be16 protocol = KK_BE16(ETH_P_IP);
 
 	if (direction == KK_INBOUND)
-		return 0;
+		return pkt->skb->vlan_present ? bpf_skb_vlan_pop(pkt->skb) : 0;
 	if (bpf_skb_change_head(pkt->skb, ETH_HLEN, 0))
 		return -1;
 	pkt->link = ETH_HLEN;

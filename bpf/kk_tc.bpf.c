@@ -16,16 +16,19 @@
 /* Untouched packets are left to the filters behind ours, if there are any. */
 #define KK_TC_PASS TC_ACT_UNSPEC
 
+#define KK_VLAN_ID 0x0fff /* IEEE 802.1Q: the rest of the tag is priority */
+
 SEC("tc")
 int kk_tc_public(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
 
 	/*
-	 * A tagged frame belongs to a VLAN device above this one, a flooded one to another machine.
+	 * A tagged frame belongs to a VLAN device above this one, but for VLAN 0, which is a
+	 * priority and no VLAN; a flooded one belongs to another machine.
 	 */
-	if (skb->protocol != KK_BE16(ETH_P_IP) || skb->vlan_present ||
-	    skb->pkt_type != PACKET_HOST) {
+	if (skb->protocol != KK_BE16(ETH_P_IP) ||
+	    (skb->vlan_present && (skb->vlan_tci & KK_VLAN_ID)) || skb->pkt_type != PACKET_HOST) {
 		kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
 		return KK_TC_PASS;
 	}

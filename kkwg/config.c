@@ -143,7 +143,8 @@ int config_parse_endpoint(char *text, struct wg_endpoint *ret)
 	if (inet_pton(AF_INET6, text + 1, &e.in6.sin6_addr) != 1)
 		return -EINVAL;
 	if (IN6_IS_ADDR_V4MAPPED(&e.in6.sin6_addr)) {
-		struct wg_endpoint v4 = {.in = {.sin_family = AF_INET, .sin_port = e.in6.sin6_port}};
+		struct wg_endpoint v4 = {
+			.in = {.sin_family = AF_INET, .sin_port = e.in6.sin6_port}};
 
 		memcpy(&v4.in.sin_addr, &e.in6.sin6_addr.s6_addr[12], 4);
 		e = v4;

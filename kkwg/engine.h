@@ -25,6 +25,8 @@ struct engine {
 	struct inbound in;
 	int epoll_fd, signal_fd;
 	bool stop;
+	bool nested;	     /* in the middle of a train */
+	uint64_t spin;	     /* how long to look before sleeping, ns */
 	uint64_t next_check; /* ns: when the interface is looked at next */
 	bool forwarding; /* the interface carries what others send */
 };

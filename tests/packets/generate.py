@@ -18,6 +18,7 @@ from scapy.all import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPv6, Paddi
 
 PUBLIC = "198.51.100.1"
 CLIENT = "203.0.113.7"
+ROUTER = "192.0.2.33"             # on the client's side
 SSH, WEB = "10.1.0.100", "10.2.0.100"
 LISTENERS = [
     # protocol, port, Agent, its port, service
@@ -69,10 +70,10 @@ def as_bytes(packet):
     return packet if isinstance(packet, bytes) else raw(packet)
 
 
-def moved(packet, address_field, address, port_field, port):
+def moved(packet, address_field, address, port_field, port, hops=1):
     out = packet.copy()
     out[IP].setfieldval(address_field, address)
-    out[IP].ttl -= 1
+    out[IP].ttl -= hops
     transport = out[TCP] if TCP in out else out[UDP]
     transport.setfieldval(port_field, port)
     unpad(out)
@@ -91,6 +92,10 @@ def from_client(transport, payload=b"", **ip):
 
 def from_agent(transport, payload=b"", **ip):
     return IP(**{"src": SSH, "dst": CLIENT, "ttl": 64, "id": 815, "flags": "DF", **ip}) / transport / Raw(payload)
+
+
+def too_big(mtu=1280):
+    return ICMP(type=3, code=4, nexthopmtu=mtu)
 
 
 def syn(port=2222):
@@ -291,12 +296,117 @@ def add_outbound_others(world):
         world.outbound(f"{name} to the gateway", from_agent(transport, dst="10.1.0.1"), "pass", "answer")
 
 
+def add_inbound_errors(world):
+    """Routers and clients complain of what came from the public address; the Agent has to know its own packet again."""
+    def error(name, icmp, sent, agent, port, quote=28, half=0, **ip):
+        """sent: the packet as the internet saw it, of which quote bytes come back, and then half a checksum or nothing."""
+        known = as_bytes(moved(sent, "src", agent, "sport", port, hops=0))[:quote]
+        rest = as_bytes(sent)[quote:quote + half]
+        packet = from_client(icmp, as_bytes(sent)[:quote] + rest, **{"src": ROUTER, "flags": 0, **ip})
+        out = from_client(icmp, known + rest, **{"src": ROUTER, "flags": 0, **ip, "dst": agent})
+        out[IP].ttl -= 1
+        world.inbound(name, packet, "tunnel", "inbound_error", out=out)
+
+    def sent(transport, payload=b"", **ip):
+        return from_agent(transport, payload, **{"src": PUBLIC, "ttl": 60, **ip})
+
+    data = sent(TCP(sport=8080, dport=40000, flags="A", seq=77, ack=5), b"y" * 1300)
+    error("path mtu of tcp", too_big(), data, WEB, 80)
+    error("path mtu of tcp, ports alike", too_big(), sent(TCP(sport=2222, dport=4, flags="A"), b"y" * 99), SSH, 2222)
+    error("quote up to the tcp checksum", too_big(), data, WEB, 80, quote=38)
+    error("quote into the tcp checksum", too_big(), data, WEB, 80, quote=36, half=1)
+    error("quote of 548 bytes", too_big(), data, WEB, 80, quote=548)
+    error("quote of odd length", too_big(), data, WEB, 80, quote=301)
+    datagram = sent(UDP(sport=2222, dport=5000), b"y" * 1300)
+    error("path mtu of udp", too_big(), datagram, WEB, 53)
+    error("port unreachable", ICMP(type=3, code=3), datagram, WEB, 53, src=CLIENT)
+    error("time exceeded", ICMP(type=11, code=0), datagram, WEB, 53, quote=200)
+    error("parameter problem", ICMP(type=12, ptr=1), datagram, WEB, 53)
+    error("quoted udp without a checksum", too_big(), sent(UDP(sport=2222, dport=5000, chksum=0), b"none"), WEB, 53)
+    error("quoted first fragment", ICMP(type=11, code=1), sent(UDP(sport=2222, dport=5, len=3000), flags="MF"), WEB, 53)
+    error("quoted ip options", too_big(), sent(TCP(sport=8080, dport=4, flags="A"), options=[IPOption_NOP()] * 12), WEB, 80,
+          quote=52)
+    error("ip options of both headers", too_big(), sent(TCP(sport=8080, dport=4, flags="A"), options=[IPOption_NOP()] * 40),
+          WEB, 80, quote=80, options=[IPOption_NOP()] * 40)
+    # The payload that is the checksum of the rest makes the sum all ones, written 0xffff.
+    zero = moved(sent(UDP(sport=2222, dport=5000), b"\0\0"), "src", WEB, "sport", 53, hops=0)
+    zero = sent(UDP(sport=2222, dport=5000), as_bytes(zero)[26:28])
+    error("quoted udp whose new checksum is zero", too_big(), zero, WEB, 53, quote=30)
+    packet = from_client(too_big(), as_bytes(data)[:28], src=ROUTER)
+    out = from_client(too_big(), as_bytes(moved(data, "src", WEB, "sport", 80, hops=0))[:28], src=ROUTER, dst=WEB, ttl=56)
+    world.inbound("error in a padded frame", raw(packet) + bytes(4), "tunnel", "inbound_error", out=out)
+    broken, still = with_sum_error(packet, out, 22)
+    world.inbound("wrong icmp checksum stays wrong", broken, "tunnel", "inbound_error", out=still)
+    for name, icmp, quoted, ip in (
+            ("echo request", ICMP(type=8), data, {}), ("echo reply", ICMP(type=0), data, {}),
+            ("redirect", ICMP(type=5), data, {}), ("source quench", ICMP(type=4), data, {}),
+            ("error about a port that is not published", too_big(), sent(TCP(sport=22, dport=4, flags="A")), {}),
+            ("error about a port published for udp only", too_big(), sent(TCP(sport=27015, dport=4, flags="A")), {}),
+            ("error about another sender", too_big(), sent(TCP(sport=8080, dport=4), src="198.51.100.2"), {}),
+            ("error about a packet to an Agent", too_big(), sent(TCP(sport=8080, dport=4), dst=SSH), {}),
+            ("error about icmp", too_big(), sent(ICMP(), b"data"), {}),
+            ("error about a later fragment", too_big(), sent(Raw(b"z" * 64), proto=17, frag=175), {}),
+            ("error about ipv6", too_big(), IPv6(src="2001:db8::1", dst="2001:db8::2") / TCP(sport=8080), {}),
+            ("error with a short quote", too_big(), as_bytes(data)[:27], {}),
+            ("error with a quote cut within its header", too_big(), as_bytes(data)[:19], {}),
+            ("error without a quote", too_big(), b"", {}),
+            ("error with a quoted header below 20 bytes", too_big(), patched(data, 0, b"\x44"), {})):
+        world.inbound(name, from_client(icmp, as_bytes(quoted)[:60], **{"src": ROUTER, **ip}))
+    for name, ip, reason in (
+            ("error with ttl 1", {"ttl": 1}, "ttl"), ("error from loopback", {"src": "127.0.0.1"}, "martian"),
+            ("error from the public address", {"src": PUBLIC}, "martian"), ("error from an Agent", {"src": SSH}, "pool_source")):
+        world.inbound(name, from_client(too_big(), as_bytes(data)[:28], **{"src": ROUTER, **ip}), "drop", reason)
+    world.inbound("fragment of an error", from_client(too_big(), as_bytes(data)[:28], flags="MF"), "pass", "fragment")
+
+
+def add_outbound_errors(world):
+    """Agents complain of what came to their published ports; the client knows the public address alone."""
+    def error(name, icmp, came, port, quote=28, **ip):
+        """came: the packet as the Agent got it."""
+        known = moved(came, "dst", PUBLIC, "dport", port, hops=0)
+        ip = {"src": came[IP].dst, "flags": 0, "tos": 0xc0, **ip}
+        out = from_agent(icmp, as_bytes(known)[:quote], **{**ip, "src": PUBLIC})
+        out[IP].ttl -= 1
+        world.outbound(name, from_agent(icmp, as_bytes(came)[:quote], **ip), "nic", "outbound_error", out=out)
+
+    datagram = from_client(UDP(sport=5000, dport=53), b"x" * 900, dst=WEB)
+    data = from_client(TCP(sport=40000, dport=80, flags="PA", ack=5), b"x" * 900, dst=WEB)
+    error("port unreachable", ICMP(type=3, code=3), datagram, 2222)
+    error("port unreachable with much of the datagram", ICMP(type=3, code=3), datagram, 2222, quote=548)
+    error("port unreachable, ports alike", ICMP(type=3, code=3), from_client(UDP(sport=5, dport=27015), b"x", dst=SSH), 27015)
+    error("path mtu from a router of the Agent", too_big(), data, 8080, src="10.2.0.7")
+    error("quote with the tcp checksum", too_big(), data, 8080, quote=40)
+    error("quoted udp without a checksum", ICMP(type=3, code=3), from_client(UDP(sport=5, dport=53, chksum=0), b"x", dst=WEB), 2222)
+    error("time exceeded in reassembly", ICMP(type=11, code=1), from_client(UDP(sport=5, dport=53, len=3000), dst=WEB, flags="MF"),
+          2222)
+    error("ip options of both headers", too_big(),
+          from_client(TCP(sport=4, dport=80, flags="A"), dst=WEB, options=[IPOption_NOP()] * 40), 8080, quote=80,
+          options=[IPOption_NOP()] * 20)
+    quote = as_bytes(datagram)[:28]
+    for name, icmp, quoted, ip, reason in (
+            ("echo reply with a quote", ICMP(type=0), quote, {}, "not_published"),
+            ("error about a port that is not published", too_big(),
+             as_bytes(from_client(UDP(sport=5, dport=54), b"x", dst=WEB)), {}, "not_published"),
+            ("error to another than the sender of the quote", too_big(), quote, {"dst": "203.0.113.8"}, "not_published"),
+            ("error about another Agent's port", too_big(), quote, {"src": SSH}, "not_published"),
+            ("error with a short quote", too_big(), quote[:27], {}, "not_published"),
+            ("error to a neighbour", too_big(), quote, {"dst": SSH}, "isolated"),
+            ("error to the public address", too_big(), quote, {"dst": PUBLIC}, "isolated"),
+            ("error with ttl 1", too_big(), quote, {"ttl": 1}, "ttl"),
+            ("error to the link", too_big(), as_bytes(from_client(UDP(sport=5000, dport=53), src="169.254.1.1", dst=WEB))[:28],
+             {"dst": "169.254.1.1"}, "martian"),
+            ("fragment of an error", too_big(), quote, {"flags": "MF"}, "agent_fragment")):
+        world.outbound(name, from_agent(icmp, quoted, **{"src": WEB, **ip}), "drop", reason)
+
+
 def worlds():
     main = World("published", LISTENERS)
     add_inbound(main)
     add_inbound_others(main)
     add_outbound(main)
     add_outbound_others(main)
+    add_inbound_errors(main)
+    add_outbound_errors(main)
     yield main
 
     empty = World("nothing published", [])

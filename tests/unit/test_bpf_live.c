@@ -3,6 +3,8 @@
  * A published port in the real network stack, with ip_forward off. Needs root.
  *
  *   client 198.51.100.7 --veth-- 198.51.100.1 gateway 10.1.0.1 --TUN==pump==TUN-- 10.1.0.100 Agent
+ *     |
+ *   far 192.0.2.9, to which the client routes
  *
  * Both TUN devices have vnet headers, so GSO packets and unfinished checksums go through the tunnel
  * whole. Each machine is a network namespace without a name, which ends with the process.
@@ -14,6 +16,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 
 #include "util/file.h"
@@ -28,7 +32,7 @@
 
 #define STREAM_BYTES (32u << 20)
 
-enum { CLIENT, GATEWAY, AGENT, N_MACHINES };
+enum { CLIENT, FAR, GATEWAY, AGENT, N_MACHINES };
 
 static struct {
 	int netns[N_MACHINES];
@@ -106,6 +110,29 @@ static void default_route(const char *ifname)
 	assert_ok(kk_net_route_add(ifname, &everything, 0, &err), &err);
 }
 
+static void run(const char *command)
+{
+	if (system(command) != 0)
+		fail_msg("%s", command);
+}
+
+/* The client's machine routes to the far one over a link that takes 1280 bytes, unknown to either. */
+static void far_network(void)
+{
+	struct kk_err err = {0};
+
+	assert_ok(kk_net_link_add("far0", "veth", &err), &err);
+	assert_ok(kk_net_link_move("veth1", lab.netns[FAR], &err), &err);
+	set_up("far0", "192.0.2.1", 24);
+	assert_ok(kk_net_link_set("far0", true, 1280, &err), &err);
+	run("echo 1 >/proc/sys/net/ipv4/ip_forward");
+	enter(FAR);
+	set_up("veth1", "192.0.2.9", 24);
+	run("ip route add default via 192.0.2.1");
+	enter(GATEWAY);
+	run("ip route add 192.0.2.0/24 via 198.51.100.7");
+}
+
 static int setup(void **state)
 {
 	struct kk_err err = {0};
@@ -116,6 +143,7 @@ static int setup(void **state)
 		return -1;
 	}
 	lab.netns[CLIENT] = new_netns();
+	lab.netns[FAR] = new_netns();
 	lab.netns[AGENT] = new_netns();
 	lab.tun[1] = open_tun("kka");
 	set_up("kka", "10.1.0.100", 24);
@@ -128,6 +156,7 @@ static int setup(void **state)
 	set_up(WORLD_TUNNEL, "10.1.0.1", 24);
 	enter(CLIENT);
 	set_up("veth0", "198.51.100.7", 24);
+	far_network();
 	enter(GATEWAY);
 	snprintf(lab.pin_dir, sizeof(lab.pin_dir), "/sys/fs/bpf/kk-live-%d", (int)getpid());
 	lab.config = (struct kk_datapath_config){
@@ -303,18 +332,18 @@ static void stream(const char *what, int from, int to, uint32_t bytes, void (*me
 /*
  * A connection from the client to the Agent through the published port; the Agent sees who it is.
  */
-static void connect_pair(int *ret_client, int *ret_agent)
+static void connect_pair(int machine, const char *address, int *ret_client, int *ret_agent)
 {
 	KK_CLEANUP_CLOSE int listener = open_socket(AGENT, SOCK_STREAM, 22);
 	struct sockaddr_in peer, name;
 	socklen_t len = sizeof(peer);
 
-	*ret_client = try_connect(CLIENT, "198.51.100.1", 2222, 5);
+	*ret_client = try_connect(machine, "198.51.100.1", 2222, 5);
 	assert_true(*ret_client >= 0);
 	*ret_agent = accept(listener, (struct sockaddr *)&peer, &len);
 	assert_true(*ret_agent >= 0);
 	assert_int_equal(getsockname(*ret_client, (struct sockaddr *)&name, &len), 0);
-	assert_int_equal(peer.sin_addr.s_addr, ip4("198.51.100.7").s_addr);
+	assert_int_equal(peer.sin_addr.s_addr, ip4(address).s_addr);
 	assert_int_equal(peer.sin_port, name.sin_port);
 }
 
@@ -336,7 +365,7 @@ static void test_tcp_both_ways(void **state)
 
 	(void)state;
 	publish(IPPROTO_TCP, 2222, 22);
-	connect_pair(&client, &agent);
+	connect_pair(CLIENT, "198.51.100.7", &client, &agent);
 	stream("TCP to the Agent", client, agent, STREAM_BYTES, NULL);
 	assert_gso("inbound", in, STREAM_BYTES);
 	out = counter("outbound");
@@ -379,7 +408,7 @@ static void test_stream_survives_changes(void **state)
 
 	(void)state;
 	publish(IPPROTO_TCP, 2222, 22);
-	connect_pair(&client, &agent);
+	connect_pair(CLIENT, "198.51.100.7", &client, &agent);
 	stream("TCP under changes", client, agent, STREAM_BYTES, restart_and_change);
 	assert_int_equal(counter("not_published").packets, 0);
 	close(client);
@@ -449,6 +478,106 @@ static void test_udp_gso(void **state)
 			assert_memory_equal(got, sent[i], sizeof(sent[i]));
 		}
 	}
+}
+
+/* The far link is smaller than either end knows: a router tells the Agent so, through us. */
+static void test_path_mtu(void **state)
+{
+	struct kk_datapath_counter before = counter("inbound_error");
+	int far, agent, mtu = 0;
+	socklen_t len = sizeof(mtu);
+
+	(void)state;
+	publish(IPPROTO_TCP, 2222, 22);
+	connect_pair(FAR, "192.0.2.9", &far, &agent);
+	stream("TCP from the Agent over a path of 1280", agent, far, 8u << 20, NULL);
+	assert_true(counter("inbound_error").packets > before.packets);
+	assert_int_equal(getsockopt(agent, IPPROTO_IP, IP_MTU, &mtu, &len), 0);
+	assert_int_equal(mtu, 1280);
+	close(far);
+	close(agent);
+}
+
+/* Nobody listens there: the Agent says so, and the client hears it of the port that it asked. */
+static void test_refused_datagram(void **state)
+{
+	struct kk_datapath_counter before = counter("outbound_error");
+	KK_CLEANUP_CLOSE int client = open_socket(CLIENT, SOCK_DGRAM, 0);
+	struct sockaddr_in to = at("198.51.100.1", 27000);
+	char byte;
+
+	(void)state;
+	publish(IPPROTO_UDP, 27000, 27015);
+	assert_int_equal(connect(client, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(send(client, "x", 1, 0), 1);
+	assert_int_equal(recv(client, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	assert_int_equal(counter("outbound_error").packets, before.packets + 1);
+}
+
+/* The hardware address of @ifname on @machine. */
+static void mac_of(int machine, const char *ifname, uint8_t ret[ETH_ALEN])
+{
+	int fd = open_socket(machine, SOCK_DGRAM, 0);
+	struct ifreq req = {0};
+
+	strcpy(req.ifr_name, ifname);
+	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &req), 0);
+	memcpy(ret, req.ifr_hwaddr.sa_data, ETH_ALEN);
+	close(fd);
+}
+
+/* A datagram "x" from the client to port 27000 in a frame with an 802.1Q tag. */
+static void send_tagged(uint16_t tag)
+{
+	struct {
+		uint8_t to[ETH_ALEN], from[ETH_ALEN];
+		uint16_t tpid, tci, type;
+		uint8_t ip[20], udp[8], payload;
+	} __attribute__((packed)) frame = {
+		.tpid = htons(ETH_P_8021Q),
+		.tci = htons(tag),
+		.type = htons(ETH_P_IP),
+		.ip = {0x45, 0, 0,   29, 0,   1, 0,   0,  64,  IPPROTO_UDP,
+		       0,    0, 198, 51, 100, 7, 198, 51, 100, 1},
+		.udp = {5000 >> 8, 5000 & 0xff, 27000 >> 8, 27000 & 0xff, 0, 9},
+		.payload = 'x',
+	};
+	struct sockaddr_ll link = {.sll_family = AF_PACKET};
+	KK_CLEANUP_CLOSE int fd = -1;
+	uint32_t sum = 0;
+
+	for (int i = 0; i < 20; i += 2)
+		sum += (uint32_t)frame.ip[i] << 8 | frame.ip[i + 1];
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	frame.ip[10] = (uint8_t)(sum >> 8);
+	frame.ip[11] = (uint8_t)sum;
+	mac_of(GATEWAY, WORLD_PUBLIC, frame.to);
+	mac_of(CLIENT, "veth0", frame.from);
+	enter(CLIENT);
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	link.sll_ifindex = (int)if_nametoindex("veth0");
+	enter(GATEWAY);
+	assert_true(fd >= 0);
+	assert_int_equal(sendto(fd, &frame, sizeof(frame), 0, (void *)&link, sizeof(link)),
+			 sizeof(frame));
+}
+
+/* VLAN 0 is a priority on the interface itself; any other VLAN is another interface's. */
+static void test_vlan_tags(void **state)
+{
+	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
+	struct kk_datapath_counter before;
+	char got[2];
+
+	(void)state;
+	publish(IPPROTO_UDP, 27000, 27015);
+	send_tagged(5 << 13);
+	assert_int_equal(recv(agent, got, sizeof(got), 0), 1);
+	before = counter("not_ours");
+	send_tagged(5 << 13 | 7);
+	assert_int_equal(counter("not_ours").packets, before.packets + 1);
+	assert_int_equal(recv(agent, got, sizeof(got), MSG_DONTWAIT), -1);
 }
 
 static void test_gateway_asks_agent(void **state)
@@ -538,6 +667,9 @@ int main(void)
 		cmocka_unit_test(test_stream_survives_changes),
 		cmocka_unit_test(test_udp),
 		cmocka_unit_test(test_udp_gso),
+		cmocka_unit_test(test_path_mtu),
+		cmocka_unit_test(test_refused_datagram),
+		cmocka_unit_test(test_vlan_tags),
 		cmocka_unit_test(test_gateway_asks_agent),
 		cmocka_unit_test(test_nothing_else_passes),
 		cmocka_unit_test(test_agents_are_hidden),

@@ -19,7 +19,7 @@
 #define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2) /* younger than some headers */
 #endif
 
-#define STREAM_PACKETS 200000
+#define STREAM_PACKETS 200000 /* or as KK_STREAM_PACKETS says */
 
 struct bpf_host {
 	struct kk_tc *skel;
@@ -233,8 +233,7 @@ static void test_checksum_complete(void **state)
 		r = test_run(&host, c.direction, &c.in, out, &len, &action,
 			     BPF_F_TEST_SKB_CHECKSUM_COMPLETE);
 		if (r == -EINVAL && n == 0) {
-			print_message(
-				"skipped: BPF_PROG_TEST_RUN here has no CHECKSUM_COMPLETE\n");
+			print_message("skipped: BPF_PROG_TEST_RUN here has no CHECKSUM_COMPLETE\n");
 			host_clean(&host);
 			json_decref(doc);
 			skip();
@@ -282,7 +281,7 @@ static void mutate_field(struct stream *s, struct packet *p)
 	static const uint8_t protocols[] = {1, 6, 17, 47};
 	uint32_t l4 = (p->data[0] & 0xfu) * 4;
 
-	switch (draw(s, 9)) {
+	switch (draw(s, 11)) {
 	case 0:
 		p->data[0] = (uint8_t)(0x40 | draw(s, 16));
 		break;
@@ -310,6 +309,13 @@ static void mutate_field(struct stream *s, struct packet *p)
 		break;
 	case 8:
 		put16(p, l4 + (p->data[9] == KK_TCP ? 16 : 6), draw(s, 2) ? 0 : 0xffff);
+		break;
+	case 9: /* the header that an error quotes */
+		put16(p, l4 + 8 + draw(s, 20), (uint16_t)draw(s, 65536));
+		break;
+	case 10: /* and what follows it */
+		put16(p, l4 + 28 + draw(s, 5) * 2,
+		      draw(s, 2) ? ports[draw(s, ARRAY_SIZE(ports))] : (uint16_t)draw(s, 65536));
 		break;
 	}
 }
@@ -372,13 +378,15 @@ static void test_mutated_stream(void **state)
 	struct packet_world world = world_of(world_obj);
 	struct kk_user *user = user_new(&world);
 	uint32_t seen[KK_REASON_MAX] = {0};
+	const char *wanted = getenv("KK_STREAM_PACKETS");
+	long packets = wanted ? atol(wanted) : STREAM_PACKETS;
 	struct stream stream = {0};
 	struct bpf_host host;
 
 	(void)state;
 	stream_init(&stream, world_obj);
 	host_init(&host, &world);
-	for (int i = 0; i < STREAM_PACKETS; i++) {
+	for (long i = 0; i < packets; i++) {
 		static struct packet p;
 		const struct packet_case *c = &stream.cases[draw(&stream, (uint32_t)stream.n)];
 

@@ -28,26 +28,32 @@ KK_INLINE int kk_is_gateway(const struct kk_settings *set, __be32 agent, __be32 
 	return set->host && address == ((agent & KK_AGENT_MASK) | set->host);
 }
 
-KK_INLINE int kk_has_ports(const struct kk_flow *flow)
+/* Both in the /24 of one Agent. */
+KK_INLINE int kk_same_agent(__be32 a, __be32 b)
 {
-	return flow->ip.protocol == KK_TCP || flow->ip.protocol == KK_UDP;
+	return ((a ^ b) & KK_AGENT_MASK) == 0;
 }
 
-/* The listener that a packet to the public address is for. */
-KK_INLINE union kk_destination kk_match_destination(const struct kk_packet *pkt,
-						    const struct kk_flow *flow)
+KK_INLINE int kk_has_ports(const struct kk_ip4 *ip)
 {
-	return kk_env_listener(pkt,
-			       kk_listener_index(flow->ip.protocol, KK_HOST16(flow->port.dest)));
+	return ip->protocol == KK_TCP || ip->protocol == KK_UDP;
 }
 
-/* The public port that an Agent's packet comes from; port 0: it is not published. */
-KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, const struct kk_flow *flow)
+/* The listener at a port of the public address. */
+KK_INLINE union kk_destination kk_match_destination(const struct kk_packet *pkt, __u8 protocol,
+						    __be16 port)
+{
+	return kk_env_listener(pkt, kk_listener_index(protocol, KK_HOST16(port)));
+}
+
+/* The public port that stands for one of an Agent's; port 0: it is not published. */
+KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, __u8 protocol,
+					   __be32 address, __be16 port)
 {
 	struct kk_origin_key key = {
-		.address = flow->ip.source,
-		.port = flow->port.source,
-		.protocol = flow->ip.protocol,
+		.address = address,
+		.port = port,
+		.protocol = protocol,
 	};
 	union kk_destination same;
 

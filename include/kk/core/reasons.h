@@ -19,6 +19,8 @@
 #define KK_REASONS(X)                                                                          \
 	X(INBOUND, TO_TUNNEL, "inbound")              /* to a published port */                \
 	X(OUTBOUND, TO_NIC, "outbound")               /* answer of a published port */         \
+	X(INBOUND_ERROR, TO_TUNNEL, "inbound_error")  /* ICMP about a packet of an Agent's */  \
+	X(OUTBOUND_ERROR, TO_NIC, "outbound_error")   /* ICMP about a packet to an Agent */    \
 	X(NOT_OURS, PASS, "not_ours")                 /* nothing is published there */         \
 	X(FRAGMENT, PASS, "fragment")                 /* to the public address */              \
 	X(ANSWER, PASS, "answer")                     /* from an Agent; its gateway had asked */ \
