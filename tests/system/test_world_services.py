@@ -42,6 +42,15 @@ def test_same_udp_client_through_both_gateways(world, product, echo):
                 assert client.recvfrom(2048) == (echo.greeting + word, (address, 7000))
 
 
+def test_datagram_larger_than_every_link(world, product, echo):
+    """In fragments to the gateway, larger than its tunnel takes, and in fragments back."""
+    with udp_socket(world.network["user"], timeout_s=5) as client:
+        for number, address in enumerate(topology.GATEWAYS.values()):
+            datagram = bytes([number]) + bytes(range(1, 251)) * 240
+            client.sendto(datagram, (address, 7000))
+            assert client.recvfrom(65536) == (echo.greeting + datagram, (address, 7000))
+
+
 def test_same_tcp_port_through_both_gateways(world, product, echo):
     """Two connections that differ in nothing but the gateway."""
     first = connect(world.network["user"], topology.GATEWAYS["gw1"], 7000, source_port=40777)

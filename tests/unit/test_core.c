@@ -150,11 +150,12 @@ static void test_partial_checksum(void **state)
 	free(user);
 }
 
-static void assert_sum(const struct kk_counter *sum_of, const struct kk_counter *a,
-		       const struct kk_counter *b)
+/* @sum_of is what was counted as packets, errors and later fragments. */
+static void assert_sum(const struct kk_counter *sum_of, const struct kk_counter *packets,
+		       const struct kk_counter *errors, const struct kk_counter *fragments)
 {
-	assert_int_equal(sum_of->packets, a->packets + b->packets);
-	assert_int_equal(sum_of->bytes, a->bytes + b->bytes);
+	assert_int_equal(sum_of->packets, packets->packets + errors->packets + fragments->packets);
+	assert_int_equal(sum_of->bytes, packets->bytes + errors->bytes + fragments->bytes);
 }
 
 static void test_traffic_per_service(void **state)
@@ -182,9 +183,11 @@ static void test_traffic_per_service(void **state)
 	assert_int_equal(user->traffic[0].direction[KK_INBOUND].packets, 0);
 	assert_true(sum_of[KK_INBOUND].packets > 10 && sum_of[KK_OUTBOUND].packets > 10);
 	assert_sum(&sum_of[KK_INBOUND], &user->counters[KK_REASON_INBOUND],
-		   &user->counters[KK_REASON_INBOUND_ERROR]);
+		   &user->counters[KK_REASON_INBOUND_ERROR],
+		   &user->counters[KK_REASON_INBOUND_FRAGMENT]);
 	assert_sum(&sum_of[KK_OUTBOUND], &user->counters[KK_REASON_OUTBOUND],
-		   &user->counters[KK_REASON_OUTBOUND_ERROR]);
+		   &user->counters[KK_REASON_OUTBOUND_ERROR],
+		   &user->counters[KK_REASON_OUTBOUND_FRAGMENT]);
 	free(user);
 	json_decref(doc);
 }

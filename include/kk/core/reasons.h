@@ -12,7 +12,7 @@
 #define KK_VERDICTS(X)                                                                         \
 	X(PASS, "pass")		/* untouched, on to the host's stack */                               \
 	X(TO_TUNNEL, "tunnel")	/* rewritten, to the Agent */                                   \
-	X(TO_NIC, "nic")	/* rewritten, to the client */                                        \
+	X(TO_NIC, "nic")	/* rewritten, or an answer of our own, to the client */                                        \
 	X(DROP, "drop")
 
 /* X(name, verdict, text) */
@@ -21,8 +21,11 @@
 	X(OUTBOUND, TO_NIC, "outbound")               /* answer of a published port */         \
 	X(INBOUND_ERROR, TO_TUNNEL, "inbound_error")  /* ICMP about a packet of an Agent's */  \
 	X(OUTBOUND_ERROR, TO_NIC, "outbound_error")   /* ICMP about a packet to an Agent */    \
+	X(INBOUND_FRAGMENT, TO_TUNNEL, "inbound_fragment") /* of a packet to a published port */ \
+	X(OUTBOUND_FRAGMENT, TO_NIC, "outbound_fragment") /* of an answer, not the first */     \
+	X(TOO_BIG, TO_NIC, "too_big")                 /* for the tunnel: its sender is told */ \
 	X(NOT_OURS, PASS, "not_ours")                 /* nothing is published there */         \
-	X(FRAGMENT, PASS, "fragment")                 /* to the public address */              \
+	X(FRAGMENT, PASS, "fragment")                 /* to the public address; of which port? */ \
 	X(ANSWER, PASS, "answer")                     /* from an Agent; its gateway had asked */ \
 	X(MALFORMED, DROP, "malformed")               /* a length that cannot be */            \
 	X(TTL, DROP, "ttl")                           /* used up on the way here */            \
