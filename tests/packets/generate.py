@@ -4,7 +4,7 @@
 
 Expected packets are put together by scapy from the wanted fields, with checksums counted over the whole packet: nothing
 here knows how the forwarding core rewrites. `generate.py` prints the file, `generate.py --check` compares it with the one
-beside it.
+beside it, `generate.py --corpus DIRECTORY` writes the packets in as inputs of the fuzzer.
 
 A world is settings, listeners and cases. A case is a packet from its IP header on, the direction it comes from, the
 verdict and reason, and the packet that goes out where one does (an untouched one where it is left out).
@@ -12,6 +12,7 @@ verdict and reason, and the packet that goes out where one does (an untouched on
 
 import json
 import pathlib
+import struct
 import sys
 
 from scapy.all import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPv6, Padding, Raw, raw
@@ -313,6 +314,8 @@ def add_inbound_errors(world):
         packet = from_client(icmp, as_bytes(sent)[:quote] + rest, **{"src": ROUTER, "flags": 0, **ip})
         out = from_client(icmp, known + rest, **{"src": ROUTER, "flags": 0, **ip, "dst": agent})
         out[IP].ttl -= 1
+        if out[IP].src.startswith("10."):
+            out[IP].src = PUBLIC  # of the Agents' pool, by chance
         world.inbound(name, packet, "tunnel", "inbound_error", out=out)
 
     def sent(transport, payload=b"", **ip):
@@ -324,6 +327,7 @@ def add_inbound_errors(world):
     error("quote up to the tcp checksum", too_big(), data, WEB, 80, quote=38)
     error("quote into the tcp checksum", too_big(), data, WEB, 80, quote=36, half=1)
     error("quote of 548 bytes", too_big(), data, WEB, 80, quote=548)
+    error("from a router with an address of the pool", too_big(), data, WEB, 80, src="10.255.0.1")
     error("quote of odd length", too_big(), data, WEB, 80, quote=301)
     datagram = sent(UDP(sport=2222, dport=5000), b"y" * 1300)
     error("path mtu of udp", too_big(), datagram, WEB, 53)
@@ -362,7 +366,7 @@ def add_inbound_errors(world):
         world.inbound(name, from_client(icmp, as_bytes(quoted)[:60], **{"src": ROUTER, **ip}))
     for name, ip, reason in (
             ("error with ttl 1", {"ttl": 1}, "ttl"), ("error from loopback", {"src": "127.0.0.1"}, "martian"),
-            ("error from the public address", {"src": PUBLIC}, "martian"), ("error from an Agent", {"src": SSH}, "pool_source")):
+            ("error from the public address", {"src": PUBLIC}, "martian")):
         world.inbound(name, from_client(too_big(), as_bytes(data)[:28], **{"src": ROUTER, **ip}), "drop", reason)
     world.inbound("fragment of an error", from_client(too_big(), as_bytes(data)[:28], flags="MF"), "pass", "fragment")
 
@@ -550,7 +554,20 @@ def text():
                        "worlds": [world.as_json() for world in worlds()]}, indent=1) + "\n"
 
 
+def write_corpus(directory):
+    """Every case as an input of tests/fuzz/fuzz_core.c."""
+    for world in worlds():
+        for case in world.cases:
+            packet = bytes.fromhex(case["in"])
+            header = struct.pack("<BHH", case["direction"] == "outbound", case.get("gso_size", 0), len(packet))
+            name = "".join(c if c.isalnum() else "-" for c in f"{world.name} {case['direction']} {case['name']}")
+            (directory / name).write_bytes(header + packet)
+
+
 def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "--corpus":
+        write_corpus(pathlib.Path(sys.argv[2]))
+        return 0
     if sys.argv[1:] == ["--check"]:
         return 0 if pathlib.Path(__file__).with_name("cases.json").read_text() == text() else 1
     sys.stdout.write(text())

@@ -38,14 +38,15 @@ KK_INLINE enum kk_reason kk_check_client(const struct kk_settings *set, const st
 
 /*
  * To the public address, neither TCP nor UDP: an error about what a published port sent to the
- * internet goes to the Agent. The gateway itself sends nothing from a published port.
+ * internet goes to the Agent. The gateway itself sends nothing from a published port. Routers have
+ * private addresses, which may be the pool's: the Agent does not get to see such a one, but the
+ * public address in its place.
  */
 KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt,
 						 const struct kk_settings *set,
 						 struct kk_flow *flow, struct kk_quote *quote,
 						 struct kk_next *next)
 {
-	enum kk_reason reason;
 	union kk_destination to;
 
 	if (kk_is_fragment(flow))
@@ -56,9 +57,12 @@ KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt,
 	to = kk_match_destination(pkt, quote->ip.protocol, quote->port.source);
 	if (!to.service)
 		return KK_REASON_NOT_OURS;
-	reason = kk_check_client(set, flow);
-	if (reason != KK_REASON_INBOUND)
-		return reason;
+	if (kk_is_martian(flow->ip.source) || flow->ip.source == set->address)
+		return KK_REASON_MARTIAN;
+	if (flow->ip.ttl <= 1)
+		return KK_REASON_TTL;
+	if (kk_in_pool(set, flow->ip.source))
+		kk_replace_ip4(&flow->ip, &flow->ip.source, set->address);
 	*next = (struct kk_next){.address = to.address, .port = to.port, .service = to.service};
 	return KK_REASON_INBOUND_ERROR;
 }

@@ -16,13 +16,19 @@
  */
 #define KK_IP4_TAIL 8
 
+/* An address in the header and its checksum; not yet in the packet. */
+KK_INLINE void kk_replace_ip4(struct kk_ip4 *ip, __be32 *field, __be32 to)
+{
+	ip->check = kk_csum_replace(ip->check, *field, to);
+	*field = to;
+}
+
 KK_INLINE int kk_rewrite_ip4(struct kk_packet *pkt, struct kk_ip4 *ip, __be32 *field, __be32 to)
 {
 	/* The TTL is the first byte of its 16-bit word, the protocol beside it cancels out. */
 	ip->check = kk_csum_replace(ip->check, KK_BE16(ip->ttl << 8), KK_BE16((ip->ttl - 1) << 8));
-	ip->check = kk_csum_replace(ip->check, *field, to);
 	ip->ttl--;
-	*field = to;
+	kk_replace_ip4(ip, field, to);
 	return kk_env_store(pkt, KK_IP4_TAIL, (const char *)ip + KK_IP4_TAIL,
 			    sizeof(*ip) - KK_IP4_TAIL);
 }
@@ -99,8 +105,7 @@ KK_INLINE int kk_rewrite_error(struct kk_packet *pkt, struct kk_flow *flow, stru
 
 	if (kk_rewrite_ip4(pkt, &flow->ip, outer, address))
 		return -1;
-	quote->ip.check = kk_csum_replace(quote->ip.check, old, address);
-	*inner = address;
+	kk_replace_ip4(&quote->ip, inner, address);
 	if (kk_env_store(pkt, quote->at + KK_IP4_TAIL, (const char *)&quote->ip + KK_IP4_TAIL,
 			 sizeof(quote->ip) - KK_IP4_TAIL))
 		return -1;
