@@ -2,9 +2,8 @@
 /*
  * The forwarding core: parse, match, decide, rewrite; the same in every host. Stateless: what
  * happens to a packet depends on it, the settings and the tables alone, but for later fragments,
- * which go where their first one went. IPv4 with TCP, UDP and the
- * ICMP errors about them. A header checksum that was wrong stays wrong: whoever receives the packet
- * notices.
+ * which go where their first one went. IPv4 with TCP, UDP and the ICMP errors about them. A header
+ * checksum that was wrong stays wrong: whoever receives the packet notices.
  */
 #ifndef KK_CORE_FORWARD_H
 #define KK_CORE_FORWARD_H
