@@ -72,23 +72,24 @@ static bool same_ip(const struct coalesce *c, const uint8_t *a, const uint8_t *b
 	 * Version, class; flags; lifetime, protocol; addresses. The identification counts up, or means
 	 * nothing where fragments are forbidden (RFC 6864).
 	 */
-	return memcmp(a, b, 2) == 0 && memcmp(a + 6, b + 6, 4) == 0 && memcmp(a + 12, b + 12, 8) == 0 &&
-	       ((b[6] & 0x40) || load_be16(b + 4) == c->next_id);
+	return memcmp(a, b, 2) == 0 && memcmp(a + 6, b + 6, 4) == 0 &&
+	       memcmp(a + 12, b + 12, 8) == 0 && ((b[6] & 0x40) || load_be16(b + 4) == c->next_id);
 }
 
 static bool same_tcp(const struct coalesce *c, const uint8_t *a, const uint8_t *b, size_t len)
 {
 	/* Ports; acknowledgement; data offset; window; options. */
-	return memcmp(a, b, 4) == 0 && load_be32(b + 4) == c->next_seq && memcmp(a + 8, b + 8, 5) == 0 &&
-	       memcmp(a + 14, b + 14, 2) == 0 && memcmp(a + 20, b + 20, len - 20) == 0;
+	return memcmp(a, b, 4) == 0 && load_be32(b + 4) == c->next_seq &&
+	       memcmp(a + 8, b + 8, 5) == 0 && memcmp(a + 14, b + 14, 2) == 0 &&
+	       memcmp(a + 20, b + 20, len - 20) == 0;
 }
 
 static bool follows(const struct coalesce *c, const uint8_t *p, const struct parts *s)
 {
-	const uint8_t *first = c->iov[1].iov_base;
+	const uint8_t *first = c->iov[0].iov_base;
 
-	if (!c->count || c->closed || c->count == COALESCE_MAX || s->ip6 != c->ip6 || s->tcp != c->tcp ||
-	    s->headers != c->headers || s->payload > c->size ||
+	if (!c->count || c->closed || c->count == COALESCE_MAX || s->ip6 != c->ip6 ||
+	    s->tcp != c->tcp || s->headers != c->headers || s->payload > c->size ||
 	    c->total + s->payload > TUN_PACKET_MAX || !same_ip(c, first, p))
 		return false;
 	if (s->tcp)
@@ -110,14 +111,14 @@ static void begin(struct coalesce *c, uint8_t *p, size_t len, const struct parts
 	if (s->tcp)
 		c->next_seq = load_be32(p + s->l4 + 4) + (uint32_t)s->payload;
 	c->next_id = (uint16_t)(s->ip6 ? 0 : load_be16(p + 4) + 1);
-	c->iov[1] = (struct iovec){p, len};
+	c->iov[0] = (struct iovec){p, len};
 }
 
 static void append(struct coalesce *c, uint8_t *p, const struct parts *s)
 {
-	uint8_t *first = c->iov[1].iov_base;
+	uint8_t *first = c->iov[0].iov_base;
 
-	c->iov[1 + c->count++] = (struct iovec){p + s->headers, s->payload};
+	c->iov[c->count++] = (struct iovec){p + s->headers, s->payload};
 	c->total += s->payload;
 	c->next_seq += (uint32_t)s->payload;
 	c->next_id++;
@@ -131,14 +132,14 @@ static void append(struct coalesce *c, uint8_t *p, const struct parts *s)
 
 static void write_out(struct coalesce *c, const tun_header *hdr, unsigned int n)
 {
-	if (tun_write(c->tun, hdr, c->iov, (int)n + 1) < 0)
+	if (tun_write(c->tun, hdr, c->iov, (int)n) < 0)
 		c->lost += n;
 }
 
 /* The headers of the first packet become those of the whole. */
 static void finish(struct coalesce *c, tun_header *hdr)
 {
-	uint8_t *p = c->iov[1].iov_base, *check = p + c->l4 + (c->tcp ? 16 : 6);
+	uint8_t *p = c->iov[0].iov_base, *check = p + c->l4 + (c->tcp ? 16 : 6);
 	size_t l4_len = c->total - c->l4;
 	uint16_t pseudo;
 
@@ -150,7 +151,8 @@ static void finish(struct coalesce *c, tun_header *hdr)
 	}
 	if (!c->tcp)
 		store_be16(p + c->l4 + 4, l4_len);
-	pseudo = wg_sum_fold(offload_pseudo_sum(p, c->ip6, c->tcp ? IPPROTO_TCP : IPPROTO_UDP, l4_len));
+	pseudo = wg_sum_fold(
+		offload_pseudo_sum(p, c->ip6, c->tcp ? IPPROTO_TCP : IPPROTO_UDP, l4_len));
 	memcpy(check, &pseudo, sizeof(pseudo));
 	hdr->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	hdr->gso_type = !c->tcp	 ? VIRTIO_NET_HDR_GSO_UDP_L4
@@ -177,11 +179,14 @@ void coalesce_flush(struct coalesce *c)
 /* Before the second packet is joined the first is verified. */
 static bool first_good(struct coalesce *c)
 {
-	struct parts s = {.ip6 = c->ip6, .tcp = c->tcp, .l4 = c->l4, .headers = c->headers,
+	struct parts s = {.ip6 = c->ip6,
+			  .tcp = c->tcp,
+			  .l4 = c->l4,
+			  .headers = c->headers,
 			  .payload = c->size};
 
 	if (!c->checked)
-		c->checked = checksum_good(c->iov[1].iov_base, &s);
+		c->checked = checksum_good(c->iov[0].iov_base, &s);
 	return c->checked;
 }
 
@@ -193,7 +198,7 @@ void coalesce_add(struct coalesce *c, uint8_t *p, size_t len)
 		tun_header none = {0};
 
 		coalesce_flush(c);
-		c->iov[1] = (struct iovec){p, len};
+		c->iov[0] = (struct iovec){p, len};
 		write_out(c, &none, 1);
 		return;
 	}

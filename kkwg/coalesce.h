@@ -27,10 +27,13 @@ struct coalesce {
 	size_t l4, headers, size, total;
 	uint32_t next_seq;
 	uint16_t next_id;
-	struct iovec iov[2 + COALESCE_MAX]; /* virtio header, first packet, payloads */
+	struct iovec iov[COALESCE_MAX]; /* first packet, payloads */
 };
 
-/* @data of @len bytes is a parsed packet that stays where it is until coalesce_flush(). */
+/*
+ * @data of @len bytes is a parsed packet that stays where it is until coalesce_flush(); the
+ * sizeof(tun_header) bytes in front of it may be overwritten.
+ */
 void coalesce_add(struct coalesce *c, uint8_t *data, size_t len);
 /* Writes what was gathered. */
 void coalesce_flush(struct coalesce *c);

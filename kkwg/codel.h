@@ -16,7 +16,8 @@
 
 /* Zeroed memory is a queue that was short so far. */
 struct codel {
-	uint64_t above_since; /* when waiting first exceeded the target, plus an interval; 0: it does not */
+	/* When waiting first exceeded the target, plus an interval; 0: it does not. */
+	uint64_t above_since;
 	uint64_t drop_next;
 	uint32_t count; /* drops of this phase */
 	bool dropping;

@@ -2,6 +2,7 @@
 #include "kkwg/engine.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -12,10 +13,14 @@
 
 #include "kkwg/uapi.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 #include "util/log.h"
 #include "wg/constants.h"
 
-#define CHECK_INTERVAL	 WG_SEC
+#define CHECK_INTERVAL WG_SEC
+#define EVENTS	       16		   /* of one call */
+#define SPIN_MOST      (60 * WG_MS / 1000) /* longest look before sleeping, ns */
+#define SPIN_LEAST     (5 * WG_MS / 1000)
 
 enum source {
 	SOURCE_TUN,
@@ -52,7 +57,8 @@ static uint64_t env_realtime(void *ctx)
 	return (uint64_t)t.tv_sec * WG_SEC + (uint64_t)t.tv_nsec;
 }
 
-static void env_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len, uint8_t ecn)
+static void env_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len,
+			 uint8_t ecn)
 {
 	struct engine *e = ctx;
 	struct udp_send s = {
@@ -73,7 +79,8 @@ int engine_watch(struct engine *e, int fd, uint32_t events, uint64_t id, bool ag
 {
 	struct epoll_event ev = {.events = events, .data.u64 = SOURCE_UAPI + id};
 
-	return epoll_ctl(e->epoll_fd, again ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+	return epoll_ctl(e->epoll_fd, again ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno
+											  : 0;
 }
 
 static void watch(struct engine *e, int fd, enum source source)
@@ -87,7 +94,8 @@ static void watch(struct engine *e, int fd, enum source source)
 /* While the interface is down, being writable means that it came up. */
 static void watch_tun(struct engine *e)
 {
-	struct epoll_event ev = {.events = EPOLLIN | (e->dev->up ? 0 : EPOLLOUT), .data.u64 = SOURCE_TUN};
+	struct epoll_event ev = {.events = EPOLLIN | (e->dev->up ? 0 : EPOLLOUT),
+				 .data.u64 = SOURCE_TUN};
 
 	epoll_ctl(e->epoll_fd, EPOLL_CTL_MOD, e->tun.fd, &ev);
 }
@@ -104,13 +112,71 @@ static int watch_signals(struct engine *e)
 	return e->signal_fd < 0 ? -errno : 0;
 }
 
+/* In the middle of a train: takes in what came meanwhile. */
+static void between(void *ctx)
+{
+	struct engine *e = ctx;
+	struct pollfd fds[] = {
+		{.fd = e->udp.fd4, .events = POLLIN},
+		{.fd = e->udp.fd6, .events = POLLIN},
+		{.fd = e->tun.fd, .events = POLLIN},
+	};
+	uint64_t now = engine_now();
+
+	/* Nobody but bulk flows: not worth the call. */
+	if (now - e->in.last_delivery > KKWG_SHORT_MEMORY)
+		return;
+	if (e->nested || poll(fds, ARRAY_SIZE(fds), 0) <= 0)
+		return;
+	e->nested = true;
+	for (int i = 0; i < 2; i++)
+		if (fds[i].revents & POLLIN)
+			inbound_receive(&e->in, fds[i].fd, now);
+	if (fds[2].revents & POLLIN)
+		outbound_read(&e->out, &e->tun, now);
+	e->nested = false;
+}
+
+/*
+ * A super-packet that fits one send is cheapest, and the host's own sockets keep to a bound. What is forwarded knows of
+ * none, and what is longer the kernel cuts into single packets: a router has no bound.
+ */
+static void bound_segments(struct engine *e)
+{
+	uint32_t segments = UDP_PAYLOAD_MAX / (e->out.mtu + WG_DATA_OVERHEAD);
+
+	if (e->forwarding)
+		tun_set_segments(&e->tun, TUN_SEGMENTS_MAX);
+	else if (segments >= 2)
+		tun_set_segments(&e->tun, segments < UDP_SEGMENTS ? segments : UDP_SEGMENTS);
+}
+
 static void set_mtu(struct engine *e, uint32_t mtu)
 {
-	uint32_t segments = UDP_PAYLOAD_MAX / (mtu + WG_DATA_OVERHEAD);
-
 	e->out.mtu = mtu;
-	if (segments >= 2)
-		tun_set_segments(&e->tun, segments < UDP_SEGMENTS ? segments : UDP_SEGMENTS);
+	bound_segments(e);
+}
+
+void engine_set_forwarding(struct engine *e, bool on)
+{
+	if (e->forwarding == on)
+		return;
+	e->forwarding = on;
+	bound_segments(e);
+}
+
+static bool host_forwards(void)
+{
+	static const char *const settings[] = {"/proc/sys/net/ipv4/ip_forward",
+					       "/proc/sys/net/ipv6/conf/all/forwarding"};
+	bool on = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		KK_CLEANUP_FREE char *text = NULL;
+
+		on |= kk_file_read(settings[i], 16, &text, NULL) == 0 && text[0] == '1';
+	}
+	return on;
 }
 
 int engine_init(struct engine *e, const char *name, struct kk_err *err)
@@ -121,7 +187,8 @@ int engine_init(struct engine *e, const char *name, struct kk_err *err)
 	e->tun.fd = e->epoll_fd = e->signal_fd = e->monitor.fd = -1;
 	e->udp.fd4 = e->udp.fd6 = -1;
 	if (wg_crypto_init() < 0)
-		return kk_err_set(err, ENOTSUP, "", "OpenSSL lacks an algorithm that WireGuard needs");
+		return kk_err_set(err, ENOTSUP, "",
+				  "OpenSSL lacks an algorithm that WireGuard needs");
 	wg_noise_init();
 	e->dev = wg_device_new(&env);
 	e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -138,7 +205,10 @@ int engine_init(struct engine *e, const char *name, struct kk_err *err)
 		return kk_err_set(err, -r, "", "signals: %s", strerror(-r));
 	monitor_open(&e->monitor, e->tun.ifindex);
 	e->out.dev = e->in.dev = e->dev;
+	e->out.between = e->in.between = between;
+	e->out.ctx = e->in.ctx = e;
 	e->out.udp = &e->udp;
+	e->forwarding = host_forwards();
 	set_mtu(e, TUN_MTU);
 	e->in.coalesce.tun = &e->tun;
 	watch(e, e->tun.fd, SOURCE_TUN);
@@ -285,14 +355,59 @@ static void give_way(struct engine *e)
 	sched_yield();
 }
 
+static int poll_events(struct engine *e, struct epoll_event *events, int timeout)
+{
+	return epoll_wait(e->epoll_fd, events, EVENTS, timeout);
+}
+
+/* Looks for e->spin ns; others who want to run do so meanwhile. Returns the events, or 0. */
+static int spin(struct engine *e, struct epoll_event *events)
+{
+	uint64_t since = engine_now();
+	int n;
+
+	do {
+		n = poll_events(e, events, 0);
+		if (n)
+			return n;
+		sched_yield();
+	} while (engine_now() - since < e->spin);
+	return 0;
+}
+
+/*
+ * Looks for a moment before it sleeps, where that was worth it lately: waking up takes longer than
+ * most answers. As with a guest kernel's haltpoll, a sleep that was over within SPIN_MOST lets it look
+ * that long the next time, and each time in vain halves it.
+ */
+static int wait_events(struct engine *e, struct epoll_event *events, bool more, uint64_t now)
+{
+	int timeout = more ? 0 : timeout_ms(e, now), n;
+	uint64_t since;
+
+	if (!timeout)
+		return poll_events(e, events, 0);
+	if (e->spin) {
+		n = spin(e, events);
+		if (n)
+			return n;
+		e->spin = e->spin / 2 < SPIN_LEAST ? 0 : e->spin / 2;
+	}
+	since = engine_now();
+	n = poll_events(e, events, timeout);
+	if (engine_now() - since < SPIN_MOST)
+		e->spin = SPIN_MOST;
+	return n;
+}
+
 int engine_run(struct engine *e)
 {
-	struct epoll_event events[16];
+	struct epoll_event events[EVENTS];
 	uint64_t now = engine_now();
 	bool more = false;
 
 	while (!e->stop) {
-		int n = epoll_wait(e->epoll_fd, events, ARRAY_SIZE(events), more ? 0 : timeout_ms(e, now));
+		int n = wait_events(e, events, more, now);
 
 		if (n < 0 && errno != EINTR)
 			return -errno;

@@ -6,7 +6,8 @@
 
 #define ALIGN(n) (((n) + 63) & ~(size_t)63)
 
-_Static_assert(INBOUND_QUEUE <= UDP_BATCH && INBOUND_QUEUE <= 32, "one call fills the queue; bit set");
+_Static_assert(INBOUND_QUEUE <= UDP_BATCH && INBOUND_QUEUE <= 32,
+	       "one call fills the queue; bit set");
 
 static void flush(struct inbound *in)
 {
@@ -50,8 +51,13 @@ static size_t length_at(const struct udp_received *r, uint32_t at)
 
 static void message(struct inbound *in, const struct udp_received *r, uint64_t now)
 {
-	for (uint32_t at = 0; at < r->len; at += r->segment)
+	unsigned int n = 0;
+
+	for (uint32_t at = 0; at < r->len; at += r->segment) {
 		datagram(in, r, r->data + at, length_at(r, at), now);
+		if (++n % KKWG_SLICE == 0 && at + r->segment < r->len)
+			in->between(in->ctx);
+	}
 }
 
 /* --- overtaking --- */
@@ -113,15 +119,22 @@ static bool may_overtake(struct inbound *in, const struct udp_received *r)
 	return true;
 }
 
-/* Bytes of an opened packet that are more than an empty TCP acknowledgement. */
-static bool has_content(size_t len)
+/* Returns whether something is to be written. */
+static bool short_message(struct inbound *in, const struct udp_received *r, uint64_t now)
 {
-	return len > 80;
+	size_t n = datagram(in, r, r->data, r->len, now);
+
+	if (n > KKWG_EMPTY_ACK) {
+		in->delivered = true;
+		in->last_delivery = now;
+	}
+	return n > 0;
 }
 
 /* --- the line --- */
 
-static void enqueue(struct inbound *in, const struct udp_received *r, unsigned int buffer, uint64_t now)
+static void enqueue(struct inbound *in, const struct udp_received *r, unsigned int buffer,
+		    uint64_t now)
 {
 	struct inbound_message *m = &in->queue[(in->head + in->count++) % INBOUND_QUEUE];
 
@@ -137,13 +150,14 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 {
 	struct udp_received batch[INBOUND_QUEUE];
 	unsigned int buffer[INBOUND_QUEUE], n = 0;
+	bool hurry = now - in->last_delivery < KKWG_SHORT_MEMORY;
+	bool handled = false;
 	int got;
 
-	/* Few while trains wait: what is copied too early is out of the cache when its turn comes. */
 	for (unsigned int i = 0; i < INBOUND_QUEUE; i++) {
 		if (in->busy_buffers >> i & 1)
 			continue;
-		if (in->count && in->count + n >= INBOUND_TRAINS)
+		if (in->count && !hurry && in->count + n >= KKWG_AHEAD)
 			break;
 		batch[n].data = in->buffers[i].data;
 		batch[n].max = INBOUND_MESSAGE;
@@ -157,10 +171,12 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 			continue;
 		if (!is_short(r) || !may_overtake(in, r))
 			enqueue(in, r, buffer[i], now);
-		else if (has_content(datagram(in, r, r->data, r->len, now)))
-			in->delivered = true;
+		else
+			handled |= short_message(in, r, now);
 	}
-	flush(in);
+	/* A train that is being handled goes on gathering where nothing came between. */
+	if (handled)
+		flush(in);
 	return got > 0;
 }
 

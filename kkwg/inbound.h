@@ -18,17 +18,16 @@
 #include "kkwg/udp.h"
 #include "wg/device.h"
 
-#define INBOUND_MESSAGE 65536	       /* largest received message, bytes */
+#define INBOUND_MESSAGE 65536	    /* largest received message, bytes */
 #define INBOUND_ARENA	(2 * 65536) /* opened packets that wait for one write */
-#define INBOUND_QUEUE	16	       /* messages in hand */
-#define INBOUND_TRAINS	6	       /* trains in hand before receiving stops, about */
-#define INBOUND_SHORT	2048	       /* longest message that may go before others */
-#define INBOUND_FLOWS	4	       /* flows of a message that are told apart */
+#define INBOUND_QUEUE	16	    /* messages in hand */
+#define INBOUND_SHORT	2048	    /* longest message that may go before others */
+#define INBOUND_FLOWS	4	    /* flows of a message that are told apart */
 
 /* A received message that waits. */
 struct inbound_message {
 	struct udp_received received;
-	uint64_t since;	    /* when it was taken out of the socket, ns */
+	uint64_t since; /* when it was taken out of the socket, ns */
 	unsigned int buffer;
 	unsigned int flows; /* INBOUND_FLOWS + 1: too many to tell; valid once looked at */
 	bool looked_at;
@@ -37,11 +36,15 @@ struct inbound_message {
 
 struct inbound {
 	struct wg_device *dev;
+	/* Called every KKWG_SLICE datagrams of a train, so that short packets need not wait for its end. */
+	void (*between)(void *ctx);
+	void *ctx;
 	struct coalesce coalesce;
 	struct codel codel;
-	bool drop_one;	  /* CoDel wants the next packet gone */
-	bool delivered;	  /* a short packet with content reached the interface: somebody waits for it */
-	uint64_t dropped; /* packets that CoDel dropped or marked */
+	bool drop_one; /* CoDel wants the next packet gone */
+	bool delivered; /* a short packet with content reached the interface: somebody waits for it */
+	uint64_t last_delivery; /* when that was, ns */
+	uint64_t dropped;	/* packets that CoDel dropped or marked */
 	unsigned int head, count;
 	uint32_t busy_buffers; /* bit set */
 	struct inbound_message queue[INBOUND_QUEUE];

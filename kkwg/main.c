@@ -28,7 +28,8 @@ static const struct kk_option table[] = {
 
 static void usage(FILE *f)
 {
-	fprintf(f, "Usage: kkwg [options] INTERFACE\n\nA WireGuard interface in user space; configure it with wg(8).\n\n");
+	fprintf(f,
+		"Usage: kkwg [options] INTERFACE\n\nA WireGuard interface in user space; configure it with wg(8).\n\n");
 	kk_options_help(f, table, ARRAY_SIZE(table));
 }
 

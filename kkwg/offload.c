@@ -36,7 +36,8 @@ int offload_checksum(const tun_header *hdr, uint8_t *packet, size_t len)
 
 int offload_parse(const tun_header *hdr, const uint8_t *packet, size_t len, struct offload *ret)
 {
-	struct offload o = {.ip6 = packet[0] >> 4 == 6, .l4 = hdr->csum_start, .size = hdr->gso_size};
+	struct offload o = {
+		.ip6 = packet[0] >> 4 == 6, .l4 = hdr->csum_start, .size = hdr->gso_size};
 
 	switch (hdr->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
 	case VIRTIO_NET_HDR_GSO_TCPV4:
@@ -48,7 +49,8 @@ int offload_parse(const tun_header *hdr, const uint8_t *packet, size_t len, stru
 	default:
 		return -EINVAL;
 	}
-	if (o.l4 < (o.ip6 ? 40 : (packet[0] & 15) * 4u) || o.l4 + 20 > OFFLOAD_HEADERS_MAX || !o.size)
+	if (o.l4 < (o.ip6 ? 40 : (packet[0] & 15) * 4u) || o.l4 + 20 > OFFLOAD_HEADERS_MAX ||
+	    !o.size)
 		return -EINVAL;
 	if (o.l4 + (o.tcp ? 20 : 8) > len)
 		return -EINVAL;
@@ -72,7 +74,8 @@ void offload_ip4_checksum(uint8_t *packet, size_t header)
 	store_sum(packet + 10, wg_sum(packet, header, 0));
 }
 
-void offload_finish(const struct offload *o, uint8_t *s, size_t size, size_t i, size_t at, bool last)
+void offload_finish(const struct offload *o, uint8_t *s, size_t size, size_t i, size_t at,
+		    bool last)
 {
 	size_t total = o->headers + size, l4_len = total - o->l4;
 	uint8_t *l4 = s + o->l4, *check = l4 + (o->tcp ? 16 : 6);
@@ -87,7 +90,7 @@ void offload_finish(const struct offload *o, uint8_t *s, size_t size, size_t i, 
 	if (o->tcp) {
 		store_be32(l4 + 4, load_be32(l4 + 4) + (uint32_t)at);
 		if (!last)
-			l4[13] &= (uint8_t)~(TCP_FIN | TCP_PSH);
+			l4[13] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 		if (i)
 			l4[13] &= (uint8_t)~TCP_CWR;
 	} else {
@@ -95,7 +98,8 @@ void offload_finish(const struct offload *o, uint8_t *s, size_t size, size_t i, 
 	}
 	memset(check, 0, 2);
 	store_sum(check, wg_sum(l4, l4_len,
-				offload_pseudo_sum(s, o->ip6, o->tcp ? IPPROTO_TCP : IPPROTO_UDP, l4_len)));
+				offload_pseudo_sum(s, o->ip6, o->tcp ? IPPROTO_TCP : IPPROTO_UDP,
+						   l4_len)));
 	if (!o->tcp && check[0] == 0 && check[1] == 0)
 		check[0] = check[1] = 0xff;
 }

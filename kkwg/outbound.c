@@ -32,8 +32,8 @@ static bool extends(const struct outbound *o, const struct wg_peer *p, size_t le
 }
 
 /* Seals @padded bytes at @in behind what is gathered already. */
-static void emit(struct outbound *o, struct wg_peer *p, struct wg_keypair *kp, uint8_t *in, size_t padded,
-		 uint8_t ecn, uint64_t now)
+static void emit(struct outbound *o, struct wg_peer *p, struct wg_keypair *kp, uint8_t *in,
+		 size_t padded, uint8_t ecn, uint64_t now)
 {
 	size_t len = padded + WG_DATA_OVERHEAD;
 	uint8_t *out;
@@ -59,8 +59,8 @@ static void emit(struct outbound *o, struct wg_peer *p, struct wg_keypair *kp, u
 }
 
 /* One finished packet: sealed, or kept until there is a session. Bytes behind it keep their value. */
-static void send_packet(struct outbound *o, struct wg_peer *p, uint8_t *data, size_t len, uint8_t ecn,
-			uint64_t now)
+static void send_packet(struct outbound *o, struct wg_peer *p, uint8_t *data, size_t len,
+			uint8_t ecn, uint64_t now)
 {
 	struct wg_keypair *kp = wg_device_session(o->dev, p, now);
 	size_t padded = wg_padded(len, o->mtu);
@@ -76,8 +76,8 @@ static void send_packet(struct outbound *o, struct wg_peer *p, uint8_t *data, si
 	memcpy(data + len, behind, WG_PADDING);
 }
 
-static void send_segments(struct outbound *o, struct wg_peer *p, const struct offload *cut, uint8_t *data,
-			  size_t len, uint8_t ecn, uint64_t now)
+static void send_segments(struct outbound *o, struct wg_peer *p, const struct offload *cut,
+			  uint8_t *data, size_t len, uint8_t ecn, uint64_t now)
 {
 	uint8_t headers[OFFLOAD_HEADERS_MAX];
 	size_t payload = len - cut->headers;
@@ -90,6 +90,8 @@ static void send_segments(struct outbound *o, struct wg_peer *p, const struct of
 		memcpy(segment, headers, cut->headers);
 		offload_finish(cut, segment, size, i, at, at + size == payload);
 		send_packet(o, p, segment, cut->headers + size, ecn, now);
+		if ((i + 1) % KKWG_SLICE == 0 && at + size < payload)
+			o->between(o->ctx);
 	}
 }
 
@@ -114,13 +116,21 @@ static void packet_out(struct outbound *o, struct outbound_packet *q, uint64_t n
 		send_segments(o, p, &cut, data, packet.len, packet.ecn, now);
 }
 
+_Static_assert(OUTBOUND_QUEUE < 32, "bit set");
+
+static struct outbound_packet *at_place(struct outbound *o, unsigned int i)
+{
+	return &o->packets[o->line[(o->head + i) % OUTBOUND_QUEUE]];
+}
+
 /* Whether something in line is of the flow of @q, or may be. */
-static bool has_to_wait(const struct outbound *o, const struct outbound_packet *q)
+static bool has_to_wait(struct outbound *o, const struct outbound_packet *q)
 {
 	for (unsigned int i = 0; i < o->count; i++) {
-		const struct outbound_packet *w = &o->queue[(o->head + i) % (OUTBOUND_QUEUE + 1)];
+		const struct outbound_packet *w = at_place(o, i);
 
-		if (!w->has_flow || !q->has_flow || memcmp(&w->flow, &q->flow, sizeof(q->flow)) == 0)
+		if (!w->has_flow || !q->has_flow ||
+		    memcmp(&w->flow, &q->flow, sizeof(q->flow)) == 0)
 			return true;
 	}
 	return false;
@@ -128,26 +138,32 @@ static bool has_to_wait(const struct outbound *o, const struct outbound_packet *
 
 int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 {
+	bool hurry = now - o->last_short < KKWG_SHORT_MEMORY, handled = false;
+	unsigned int most = hurry ? OUTBOUND_QUEUE : KKWG_AHEAD;
 	int r = 0;
 
-	for (unsigned int i = 0; i < OUTBOUND_READS && o->count < OUTBOUND_QUEUE; i++) {
-		struct outbound_packet *q = &o->queue[(o->head + o->count) % (OUTBOUND_QUEUE + 1)];
+	for (unsigned int i = 0; i < OUTBOUND_READS && o->count < most; i++) {
+		unsigned int slot = (unsigned int)__builtin_ctz(~o->busy);
+		struct outbound_packet *q = &o->packets[slot];
 
 		r = tun_read(t, &q->hdr, q->data, sizeof(q->data));
 		if (r <= 0)
 			break;
 		q->len = (uint32_t)r;
-		if (!o->count && q->len <= OUTBOUND_SHORT) {
-			packet_out(o, q, now);
+		if (q->len > KKWG_EMPTY_ACK && q->len <= OUTBOUND_SHORT)
+			o->last_short = now;
+		if (o->count || q->len > OUTBOUND_SHORT)
+			q->has_flow = wg_packet_flow(q->data, q->len, false, &q->flow);
+		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q)) {
+			o->line[(o->head + o->count++) % OUTBOUND_QUEUE] = (uint8_t)slot;
+			o->busy |= 1u << slot;
 			continue;
 		}
-		q->has_flow = wg_packet_flow(q->data, q->len, false, &q->flow);
-		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q))
-			o->count++;
-		else
-			packet_out(o, q, now);
+		packet_out(o, q, now);
+		handled = true;
 	}
-	flush(o, now);
+	if (handled)
+		flush(o, now);
 	return r < 0 && r != -EAGAIN ? r : 0;
 }
 
@@ -155,9 +171,10 @@ bool outbound_work(struct outbound *o, uint64_t now)
 {
 	if (!o->count)
 		return false;
-	packet_out(o, &o->queue[o->head], now);
+	packet_out(o, at_place(o, 0), now);
 	flush(o, now);
-	o->head = (o->head + 1) % (OUTBOUND_QUEUE + 1);
+	o->busy &= ~(1u << o->line[o->head]);
+	o->head = (o->head + 1) % OUTBOUND_QUEUE;
 	o->count--;
 	return o->count > 0;
 }

@@ -19,9 +19,9 @@
 
 #define OUTBOUND_ARENA (3 * 65536) /* sealed messages that wait for one sendmmsg() */
 
-#define OUTBOUND_QUEUE 8	 /* packets in line */
-#define OUTBOUND_SHORT 2048	 /* longest packet that may go before others */
-#define OUTBOUND_READS 64	 /* packets read in a row */
+#define OUTBOUND_QUEUE 16   /* packets in line */
+#define OUTBOUND_SHORT 2048 /* longest packet that may go before others */
+#define OUTBOUND_READS 64   /* packets read in a row */
 
 /* A packet that waits, or is being read. */
 struct outbound_packet {
@@ -36,9 +36,14 @@ struct outbound_packet {
 
 struct outbound {
 	struct wg_device *dev;
+	void (*between)(void *ctx); /* as in struct inbound */
+	void *ctx;
 	struct udp *udp;
-	size_t mtu; /* of the interface, bytes; bounds the padding */
-	unsigned int head, count; /* of the line */
+	size_t mtu;		      /* of the interface, bytes; bounds the padding */
+	unsigned int head, count;     /* of the line */
+	uint8_t line[OUTBOUND_QUEUE]; /* which packet stands at each place */
+	uint32_t busy;		      /* packets that stand in line, bit set */
+	uint64_t last_short;	      /* when a short packet with content was read, ns */
 	unsigned int n;
 	struct udp_send sends[UDP_SENDS];
 	struct wg_peer *peers[UDP_SENDS];
@@ -46,7 +51,8 @@ struct outbound {
 	uint8_t headroom[WG_AEAD_HEADROOM];
 	uint8_t arena[OUTBOUND_ARENA];
 	uint8_t tailroom[WG_AEAD_TAILROOM];
-	struct outbound_packet queue[OUTBOUND_QUEUE + 1]; /* one more than the line: it is read into */
+	/* One more than the line: it is read into. The lowest free one is taken, so that it is in the cache. */
+	struct outbound_packet packets[OUTBOUND_QUEUE + 1];
 };
 
 /* Reads what the interface holds and sends the short packets of it. Returns 0, or -errno: look at it. */

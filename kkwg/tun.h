@@ -24,7 +24,7 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
-#define TUN_MTU	      1420
+#define TUN_MTU	       1420
 #define TUN_PACKET_MAX 65535
 
 typedef struct virtio_net_hdr tun_header;
@@ -42,17 +42,22 @@ int tun_open(struct tun *t, const char *name, struct kk_err *err);
 void tun_close(struct tun *t);
 
 /*
- * Reads one packet to @data of @max bytes. Without a virtio header in the device *@hdr is zeroed.
- * Returns its length, -EAGAIN, or another -errno: the interface is gone.
+ * Reads one packet to @data of @max bytes; sizeof(tun_header) bytes in front of it are overwritten.
+ * Without a virtio header in the device *@hdr is zeroed. Returns the packet's length, -EAGAIN, or
+ * another -errno: the interface is gone.
  */
 int tun_read(struct tun *t, tun_header *hdr, uint8_t *data, size_t max);
-/* Writes one packet; iov[0] is left to the header. Returns 0 or -errno: -EIO while it is down. */
+/*
+ * Writes one packet in @n pieces; sizeof(tun_header) bytes in front of the first are overwritten, and
+ * the first piece is changed. Returns 0 or -errno: -EIO while the interface is down.
+ */
 int tun_write(struct tun *t, const tun_header *hdr, struct iovec *iov, int n);
 
 /*
  * Lets the kernel build super-packets of at most @segments, so that each becomes one send. Where that
  * is refused, or the interface is in another namespace, they are cut in two.
  */
+#define TUN_SEGMENTS_MAX 65535 /* what an interface begins with */
 void tun_set_segments(const struct tun *t, uint32_t segments);
 
 enum tun_state {

@@ -19,7 +19,7 @@
 #include "util/log.h"
 
 #define CLIENTS	 16   /* connections at a time */
-#define LINE_LEN 4096  /* longest line of a request */
+#define LINE_LEN 4096 /* longest line of a request */
 #define LISTENER 0    /* watch id; clients follow */
 
 enum request {
@@ -64,8 +64,10 @@ static bool alive(const struct sockaddr_un *addr)
 	return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
 }
 
+/* The socket appears under its name only once it answers. */
 static int bind_socket(struct uapi *u, struct kk_err *err)
 {
+	struct sockaddr_un fresh = u->addr;
 	mode_t old;
 	int r;
 
@@ -76,12 +78,19 @@ static int bind_socket(struct uapi *u, struct kk_err *err)
 		return kk_err_set(err, errno, "", "control socket: %m");
 	if (alive(&u->addr))
 		return kk_err_set(err, EADDRINUSE, "interface", "%s is in use", u->addr.sun_path);
-	unlink(u->addr.sun_path);
+	/* Longer than an interface name may be, so it is nobody else's. */
+	snprintf(fresh.sun_path, sizeof(fresh.sun_path), "%.64s.%ld", u->addr.sun_path,
+		 (long)getpid());
+	unlink(fresh.sun_path);
 	old = umask(0077);
-	r = bind(u->fd, (struct sockaddr *)&u->addr, sizeof(u->addr));
+	r = bind(u->fd, (struct sockaddr *)&fresh, sizeof(fresh));
 	umask(old);
-	if (r < 0 || listen(u->fd, CLIENTS) < 0 || stat(u->addr.sun_path, &u->file) < 0)
-		return kk_err_set(err, errno, "", "%s: %m", u->addr.sun_path);
+	if (r < 0 || listen(u->fd, CLIENTS) < 0 || rename(fresh.sun_path, u->addr.sun_path) < 0 ||
+	    stat(u->addr.sun_path, &u->file) < 0) {
+		r = kk_err_set(err, errno, "", "%s: %m", u->addr.sun_path);
+		unlink(fresh.sun_path);
+		return r;
+	}
 	return 0;
 }
 

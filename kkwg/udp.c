@@ -98,7 +98,8 @@ int udp_open(struct udp *u, uint16_t port, uint32_t mark, struct kk_err *err)
 	}
 	if (n.fd6 == -EADDRINUSE) {
 		kk_close(n.fd4);
-		return kk_err_set(err, EADDRINUSE, "listen_port", "UDP port %u is in use for IPv6", port);
+		return kk_err_set(err, EADDRINUSE, "listen_port", "UDP port %u is in use for IPv6",
+				  port);
 	}
 	if (n.fd6 < 0)
 		n.fd6 = -1;
@@ -172,8 +173,8 @@ static void fill(struct msghdr *m, struct iovec *iov, void *control, const struc
 	if (s->ecn) {
 		int tos = s->ecn;
 
-		add_control(m, &used, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &tos,
-			    sizeof(tos));
+		add_control(m, &used, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS,
+			    &tos, sizeof(tos));
 	}
 	if (s->count > 1)
 		add_control(m, &used, IPPROTO_UDP, UDP_SEGMENT, &s->segment, sizeof(s->segment));
@@ -289,7 +290,7 @@ static void read_control(struct msghdr *m, struct udp_received *r)
 			int class;
 
 			memcpy(&class, data, sizeof(class));
-			r->ecn = (uint8_t)class & WG_ECN_MASK;
+			r->ecn = (uint8_t) class & WG_ECN_MASK;
 		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
 			struct in_pktinfo info;
 

@@ -17,10 +17,19 @@
 #define UDP_SEGMENTS	64    /* of one send, at most; what every kernel with UDP_SEGMENT takes */
 #define UDP_BATCH	16    /* messages of one recvmmsg() */
 #define UDP_SENDS	64    /* messages of one sendmmsg() */
-#define UDP_BUFFER	(8 << 20) /* of each socket, bytes */
+#define KKWG_SLICE	16    /* datagrams that are handled in a row, about 15 us */
+/*
+ * How long one short packet with content lets us expect another, ns. Before that, nothing is taken in
+ * early: what is copied long before its turn is out of the cache when that comes.
+ */
+#define KKWG_SHORT_MEMORY 100000000ull
+#define KKWG_EMPTY_ACK                                                                             \
+	80	     /* bytes of an empty TCP acknowledgement, at most: nobody waits for those */
+#define KKWG_AHEAD 2 /* super-packets that are taken in where nobody is in a hurry */
+#define UDP_BUFFER (8 << 20) /* of each socket, bytes */
 
 struct udp {
-	int fd4, fd6; /* fd6 is -1 where the kernel has no IPv6 */
+	int fd4, fd6;  /* fd6 is -1 where the kernel has no IPv6 */
 	uint16_t port; /* host byte order */
 	uint32_t mark;
 	bool gso, gro;
@@ -36,7 +45,8 @@ int udp_set_mark(struct udp *u, uint32_t mark);
 
 /* Datagrams of one size to one place. All but the last are @segment bytes long, the last not longer. */
 struct udp_send {
-	struct wg_endpoint *to; /* its source is forgotten where it turns out not to be ours any more */
+	/* Its source is forgotten where it turns out not to be ours any more. */
+	struct wg_endpoint *to;
 	uint8_t *data;
 	uint32_t len; /* all together */
 	uint16_t segment;

@@ -57,6 +57,9 @@ static int take_keys(struct kk_store *store, enum kk_kind role, const char *name
 {
 	static const char gateway[] = "UPDATE gateways SET key_hash = NULL WHERE id = ?";
 	static const char agent[] = "UPDATE agents SET key_hash = NULL WHERE id = ?";
+	static const char gateway_tokens[] =
+		"DELETE FROM join_tokens WHERE gateway = ? AND NOT used";
+	static const char agent_tokens[] = "DELETE FROM join_tokens WHERE agent = ? AND NOT used";
 	struct kk_gateway_row g;
 	struct kk_agent_row a;
 	int64_t id;
@@ -68,6 +71,10 @@ static int take_keys(struct kk_store *store, enum kk_kind role, const char *name
 		return r;
 	id = role == KK_GATEWAY ? g.id : a.id;
 	r = kk_sql_run(store, err, role == KK_GATEWAY ? gateway : agent, "i", id);
+	/* Whoever is locked out must not have the next key in the pocket. */
+	if (r == 0)
+		r = kk_sql_run(store, err, role == KK_GATEWAY ? gateway_tokens : agent_tokens, "i",
+			       id);
 	if (r < 0)
 		return r;
 	if (ret_id)

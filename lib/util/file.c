@@ -66,6 +66,24 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
+/* The new name itself is on the disk only after this; a join token, say, cannot be spent a second time. */
+static int sync_directory(const char *path)
+{
+	KK_CLEANUP_CLOSE int fd = -1;
+	char dir[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		strcpy(dir, ".");
+	else
+		snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* Some file systems have nothing to sync there. */
+	return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+}
+
 int kk_file_write(const char *path, const void *data, size_t len, mode_t mode)
 {
 	KK_CLEANUP_CLOSE int fd = -1;
@@ -84,9 +102,11 @@ int kk_file_write(const char *path, const void *data, size_t len, mode_t mode)
 		r = -errno;
 	if (r == 0 && rename(tmp, path) < 0)
 		r = -errno;
-	if (r < 0)
+	if (r < 0) {
 		unlink(tmp);
-	return r;
+		return r;
+	}
+	return sync_directory(path);
 }
 
 int kk_mkdir_p(const char *path, mode_t mode)

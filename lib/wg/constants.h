@@ -23,12 +23,12 @@
 
 /* Handshakes: how many a second one peer, one source and all together may cost us. */
 #define WG_INITIATION_GAP (WG_SEC / 50)
-#define WG_SOURCE_RATE	  20  /* a second and source, while under load */
+#define WG_SOURCE_RATE	  20 /* a second and source, while under load */
 #define WG_SOURCE_BURST	  5
 #define WG_LOAD_BURST	  64  /* initiations in a row that do not count as load */
 #define WG_LOAD_RATE	  200 /* a second: above, cookies are asked for and work is capped at this */
 #define WG_LOAD_TIME	  WG_SEC /* how long a burst counts as load */
-#define WG_COOKIE_RATE	  1000 /* cookie replies a second, all together */
+#define WG_COOKIE_RATE	  1000	 /* cookie replies a second, all together */
 #define WG_COOKIE_BURST	  100
 
 #endif

@@ -6,7 +6,8 @@
 
 #include "wg/constants.h"
 
-static void label_key(uint8_t key[WG_KEY_LEN], const char label[8], const uint8_t public[WG_KEY_LEN])
+static void label_key(uint8_t key[WG_KEY_LEN], const char label[8],
+		      const uint8_t public[WG_KEY_LEN])
 {
 	wg_hash(key, label, 8, public, WG_KEY_LEN);
 }

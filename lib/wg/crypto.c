@@ -94,8 +94,8 @@ int wg_x25519(const uint8_t secret[WG_KEY_LEN], const uint8_t public[WG_KEY_LEN]
 
 	/* OpenSSL refuses an all-zero result itself; the check below does not rely on that. */
 	if (ctx && theirs && EVP_PKEY_derive_init(ctx) == 1 &&
-	    EVP_PKEY_derive_set_peer(ctx, theirs) == 1 &&
-	    EVP_PKEY_derive(ctx, shared, &len) == 1 && !wg_is_zero(shared, WG_KEY_LEN)) {
+	    EVP_PKEY_derive_set_peer(ctx, theirs) == 1 && EVP_PKEY_derive(ctx, shared, &len) == 1 &&
+	    !wg_is_zero(shared, WG_KEY_LEN)) {
 		memcpy(ret_shared, shared, WG_KEY_LEN);
 		r = 0;
 	}
@@ -115,7 +115,8 @@ void wg_hash(uint8_t out[WG_HASH_LEN], const void *a, size_t a_len, const void *
 	EVP_DigestFinal_ex(md_ctx, out, NULL);
 }
 
-void wg_mac(uint8_t out[WG_COOKIE_LEN], const void *key, size_t key_len, const void *data, size_t len)
+void wg_mac(uint8_t out[WG_COOKIE_LEN], const void *key, size_t key_len, const void *data,
+	    size_t len)
 {
 	size_t size = WG_COOKIE_LEN, out_len;
 	OSSL_PARAM params[] = {
@@ -149,8 +150,8 @@ void wg_hmac(uint8_t out[WG_HASH_LEN], const uint8_t key[WG_HASH_LEN], const voi
 	wg_zero(inner, sizeof(inner));
 }
 
-void wg_kdf(uint8_t *t1, uint8_t *t2, uint8_t *t3, const uint8_t key[WG_HASH_LEN], const void *input,
-	    size_t len)
+void wg_kdf(uint8_t *t1, uint8_t *t2, uint8_t *t3, const uint8_t key[WG_HASH_LEN],
+	    const void *input, size_t len)
 {
 	uint8_t secret[WG_HASH_LEN], t[WG_HASH_LEN];
 
@@ -222,7 +223,8 @@ int wg_aead_open(const uint8_t key[WG_KEY_LEN], const void *ad, size_t ad_len, c
  * HChaCha20 out of OpenSSL's ChaCha20: the block function adds its input to the state at the end, and
  * for the eight words that matter (0-3, 12-15) the input is known, so it is taken off again.
  */
-static void hchacha20(const uint8_t key[WG_KEY_LEN], const uint8_t nonce[16], uint8_t out[WG_KEY_LEN])
+static void hchacha20(const uint8_t key[WG_KEY_LEN], const uint8_t nonce[16],
+		      uint8_t out[WG_KEY_LEN])
 {
 	static const uint8_t zero[64];
 	static const uint8_t sigma[] = "expand 32-byte k";
@@ -241,10 +243,11 @@ static void hchacha20(const uint8_t key[WG_KEY_LEN], const uint8_t nonce[16], ui
 	}
 	wg_zero(block, sizeof(block));
 }
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "hchacha20() works on little-endian words");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "hchacha20() works on little-endian words");
 
-void wg_xaead_seal(const uint8_t key[WG_KEY_LEN], const uint8_t nonce[WG_XNONCE_LEN], const void *ad,
-		   size_t ad_len, const void *in, size_t len, uint8_t *out)
+void wg_xaead_seal(const uint8_t key[WG_KEY_LEN], const uint8_t nonce[WG_XNONCE_LEN],
+		   const void *ad, size_t ad_len, const void *in, size_t len, uint8_t *out)
 {
 	uint8_t sub[WG_KEY_LEN], rest[12] = {0};
 
@@ -338,7 +341,8 @@ int wg_cipher_open(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len,
 	return wg_equal(tag, in + len, WG_TAG_LEN) ? 0 : -EBADMSG;
 }
 
-void wg_cipher_peek(struct wg_cipher *c, uint64_t nonce, const uint8_t *in, size_t len, uint8_t *out)
+void wg_cipher_peek(struct wg_cipher *c, uint64_t nonce, const uint8_t *in, size_t len,
+		    uint8_t *out)
 {
 	EVP_CIPHER_CTX *ctx = (EVP_CIPHER_CTX *)c;
 	uint8_t iv[CHACHA_IV_LEN] = {1}; /* the block behind the Poly1305 key */

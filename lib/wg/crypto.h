@@ -10,11 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WG_KEY_LEN	 32
-#define WG_HASH_LEN	 32
-#define WG_TAG_LEN	 16
-#define WG_COOKIE_LEN	 16
-#define WG_XNONCE_LEN	 24
+#define WG_KEY_LEN    32
+#define WG_HASH_LEN   32
+#define WG_TAG_LEN    16
+#define WG_COOKIE_LEN 16
+#define WG_XNONCE_LEN 24
 /*
  * Bytes in front of a text that wg_cipher_seal() and wg_cipher_open() need: one ChaCha20 block. The
  * Poly1305 key and the key stream of the text then come out of a single call, which for packets saves
@@ -41,13 +41,14 @@ int wg_x25519(const uint8_t secret[WG_KEY_LEN], const uint8_t public[WG_KEY_LEN]
 /* HASH(@a || @b), BLAKE2s with 32 bytes of output; @b may be NULL with @b_len 0. @out may be @a. */
 void wg_hash(uint8_t out[WG_HASH_LEN], const void *a, size_t a_len, const void *b, size_t b_len);
 /* MAC(@key, @data): keyed BLAKE2s with 16 bytes of output; @key_len is 16 or 32. */
-void wg_mac(uint8_t out[WG_COOKIE_LEN], const void *key, size_t key_len, const void *data, size_t len);
+void wg_mac(uint8_t out[WG_COOKIE_LEN], const void *key, size_t key_len, const void *data,
+	    size_t len);
 /* HMAC-BLAKE2s (RFC 2104) of at most 32 bytes of key. */
 void wg_hmac(uint8_t out[WG_HASH_LEN], const uint8_t key[WG_HASH_LEN], const void *a, size_t a_len,
 	     const void *b, size_t b_len);
 /* KDF1..3 (paper section 5.4) of @key and @input; @t2 and @t3 may be NULL. Outputs may be @key. */
-void wg_kdf(uint8_t *t1, uint8_t *t2, uint8_t *t3, const uint8_t key[WG_HASH_LEN], const void *input,
-	    size_t len);
+void wg_kdf(uint8_t *t1, uint8_t *t2, uint8_t *t3, const uint8_t key[WG_HASH_LEN],
+	    const void *input, size_t len);
 
 /*
  * AEAD of the handshake: a fresh key, counter 0, additional data. @out takes @len + WG_TAG_LEN bytes
@@ -58,15 +59,15 @@ void wg_aead_seal(const uint8_t key[WG_KEY_LEN], const void *ad, size_t ad_len, 
 int wg_aead_open(const uint8_t key[WG_KEY_LEN], const void *ad, size_t ad_len, const uint8_t *in,
 		 size_t len, void *out);
 /* XAEAD (draft-irtf-cfrg-xchacha) of cookie replies. */
-void wg_xaead_seal(const uint8_t key[WG_KEY_LEN], const uint8_t nonce[WG_XNONCE_LEN], const void *ad,
-		   size_t ad_len, const void *in, size_t len, uint8_t *out);
+void wg_xaead_seal(const uint8_t key[WG_KEY_LEN], const uint8_t nonce[WG_XNONCE_LEN],
+		   const void *ad, size_t ad_len, const void *in, size_t len, uint8_t *out);
 int wg_xaead_open(const uint8_t key[WG_KEY_LEN], const uint8_t nonce[WG_XNONCE_LEN], const void *ad,
 		  size_t ad_len, const uint8_t *in, size_t len, void *out);
 
 /* One transport key in one direction. */
 struct wg_cipher;
 struct wg_cipher *wg_cipher_alloc(const uint8_t key[WG_KEY_LEN]); /* NULL when out of memory */
-void wg_cipher_free(struct wg_cipher *c);			   /* clears the key; NULL is fine */
+void wg_cipher_free(struct wg_cipher *c);			  /* clears the key; NULL is fine */
 
 /*
  * Seals @len bytes at @in to @len + WG_TAG_LEN bytes at @out under the counter @nonce. Before @in lie
@@ -87,6 +88,7 @@ int wg_cipher_open(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len,
  * Deciphers the first @len bytes of a text, at most 64, without looking whether it is authentic: good
  * for a guess about it only.
  */
-void wg_cipher_peek(struct wg_cipher *c, uint64_t nonce, const uint8_t *in, size_t len, uint8_t *out);
+void wg_cipher_peek(struct wg_cipher *c, uint64_t nonce, const uint8_t *in, size_t len,
+		    uint8_t *out);
 
 #endif

@@ -273,7 +273,8 @@ void wg_device_flush_peers(struct wg_device *d)
 		wg_device_del_peer(d, d->peers);
 }
 
-void wg_device_set_keepalive(struct wg_device *d, struct wg_peer *p, uint16_t interval, uint64_t now)
+void wg_device_set_keepalive(struct wg_device *d, struct wg_peer *p, uint16_t interval,
+			     uint64_t now)
 {
 	bool turned_on = interval && !p->persistent_keepalive;
 
@@ -326,7 +327,8 @@ uint32_t wg_device_new_index(struct wg_device *d)
 	return 0;
 }
 
-void wg_device_transmit(struct wg_device *d, struct wg_peer *p, const void *msg, size_t len, uint8_t ecn)
+void wg_device_transmit(struct wg_device *d, struct wg_peer *p, const void *msg, size_t len,
+			uint8_t ecn)
 {
 	p->tx_bytes += len;
 	d->env.transmit(d->env.ctx, &p->endpoint, msg, len, ecn);

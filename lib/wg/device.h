@@ -40,22 +40,23 @@ struct wg_env {
 	 * Sends a datagram; @to is never none. Its source address may be forgotten where it is no longer
 	 * ours. @ecn goes into the outer header.
 	 */
-	void (*transmit)(void *ctx, struct wg_endpoint *to, const void *data, size_t len, uint8_t ecn);
+	void (*transmit)(void *ctx, struct wg_endpoint *to, const void *data, size_t len,
+			 uint8_t ecn);
 };
 
 /* Packets that went no further, by reason. */
 struct wg_drops {
-	uint64_t malformed;	 /* no WireGuard message, or no IP packet in it */
-	uint64_t mac;		 /* first mac wrong */
-	uint64_t load;		 /* handshakes put off while under load */
-	uint64_t handshake;	 /* forged, replayed or unknown handshake messages */
-	uint64_t unknown_index;	 /* data for no session of ours */
-	uint64_t expired;	 /* data for a session past its time */
-	uint64_t forged;	 /* data that does not authenticate */
+	uint64_t malformed;	/* no WireGuard message, or no IP packet in it */
+	uint64_t mac;		/* first mac wrong */
+	uint64_t load;		/* handshakes put off while under load */
+	uint64_t handshake;	/* forged, replayed or unknown handshake messages */
+	uint64_t unknown_index; /* data for no session of ours */
+	uint64_t expired;	/* data for a session past its time */
+	uint64_t forged;	/* data that does not authenticate */
 	uint64_t replayed;
-	uint64_t source;	 /* inner source address not allowed for the peer */
-	uint64_t congestion;	 /* marked outside, and the inner packet cannot be marked */
-	uint64_t unroutable;	 /* outbound: no peer, or no endpoint */
+	uint64_t source;     /* inner source address not allowed for the peer */
+	uint64_t congestion; /* marked outside, and the inner packet cannot be marked */
+	uint64_t unroutable; /* outbound: no peer, or no endpoint */
 };
 
 struct wg_device {
@@ -71,9 +72,9 @@ struct wg_device {
 	struct wg_flow_table *flows; /* reply to ingress; NULL: off */
 	struct wg_stage_pool stage;
 	struct wg_peer *peers, **peers_end;
-	struct wg_peer **buckets; /* by public key */
-	struct wg_peer **heap;	  /* by wake time */
-	struct wg_peer **ids;	  /* by id - 1; NULL: free */
+	struct wg_peer **buckets;   /* by public key */
+	struct wg_peer **heap;	    /* by wake time */
+	struct wg_peer **ids;	    /* by id - 1; NULL: free */
 	uint32_t n_peers, capacity; /* capacity: of the three tables above, a power of two */
 	struct wg_siphash_key hash_key;
 	uint64_t jitter;     /* counts the random parts of timers that were drawn */
@@ -110,7 +111,8 @@ int wg_device_add_peer(struct wg_device *d, const uint8_t public[WG_KEY_LEN], st
 void wg_device_del_peer(struct wg_device *d, struct wg_peer *p);
 void wg_device_flush_peers(struct wg_device *d);
 /* Seconds, 0 off; sends one at once where it is turned on while up. */
-void wg_device_set_keepalive(struct wg_device *d, struct wg_peer *p, uint16_t interval, uint64_t now);
+void wg_device_set_keepalive(struct wg_device *d, struct wg_peer *p, uint16_t interval,
+			     uint64_t now);
 
 /* When wg_device_tick() is due, ns; UINT64_MAX: never. */
 uint64_t wg_device_deadline(const struct wg_device *d);
@@ -121,7 +123,8 @@ void wg_device_tick(struct wg_device *d, uint64_t now);
  * The peer for a plaintext packet of @len bytes: by its flow where reply to ingress is on, else by its
  * destination. NULL (counted): malformed, or nobody has the address.
  */
-struct wg_peer *wg_device_route(struct wg_device *d, const uint8_t *packet, size_t len, uint64_t now);
+struct wg_peer *wg_device_route(struct wg_device *d, const uint8_t *packet, size_t len,
+				uint64_t now);
 /* The session to send under. NULL: stage the packets, a handshake is on its way. */
 struct wg_keypair *wg_device_session(struct wg_device *d, struct wg_peer *p, uint64_t now);
 /* Keeps a copy of the packet until there is a session; begins a handshake. */
@@ -154,8 +157,9 @@ static inline size_t wg_padded(size_t len, size_t mtu)
  * WG_AEAD_HEADROOM bytes in front that are overwritten, and does not overlap @msg. Returns the length of
  * the plaintext packet at @out, checked, trimmed and allowed for *@ret_peer, or 0 where there is none.
  */
-size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, uint8_t ecn, uint8_t *msg,
-			 size_t len, uint8_t *out, struct wg_peer **ret_peer, uint64_t now);
+size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, uint8_t ecn,
+			 uint8_t *msg, size_t len, uint8_t *out, struct wg_peer **ret_peer,
+			 uint64_t now);
 
 /*
  * Guesses the flow of the packet inside a data message that is still closed, for the order of work
@@ -168,6 +172,7 @@ uint32_t wg_device_new_index(struct wg_device *d);
 void wg_device_timestamp(struct wg_device *d, uint8_t out[WG_TIMESTAMP_LEN]);
 void wg_device_wake_at(struct wg_device *d, struct wg_peer *p, uint64_t when);
 /* Sends a message to the peer's endpoint and counts it. */
-void wg_device_transmit(struct wg_device *d, struct wg_peer *p, const void *msg, size_t len, uint8_t ecn);
+void wg_device_transmit(struct wg_device *d, struct wg_peer *p, const void *msg, size_t len,
+			uint8_t ecn);
 
 #endif

@@ -13,7 +13,8 @@ static uint32_t set_of(uint64_t tag)
 	return (uint32_t)(tag >> 32) % WG_FLOW_SETS;
 }
 
-void wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, uint32_t peer, uint64_t now)
+void wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, uint32_t peer,
+		   uint64_t now)
 {
 	uint64_t tag = tag_of(t, key);
 	struct wg_flow_entry *set = t->sets[set_of(tag)], *victim = set;

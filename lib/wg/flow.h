@@ -27,7 +27,8 @@ struct wg_flow_table {
 };
 
 /* Remembers that @key came in from @peer. */
-void wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, uint32_t peer, uint64_t now);
+void wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, uint32_t peer,
+		   uint64_t now);
 /* Forgets all flows of a peer that goes away. */
 void wg_flow_flush(struct wg_flow_table *t, uint32_t peer);
 /* The peer that @key last came from, or 0. */

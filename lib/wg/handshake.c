@@ -8,8 +8,8 @@
 #include "wg/timers.h"
 
 /* Answers with a cookie; these too are limited, so that a flood costs little more than its first mac. */
-static void send_cookie(struct wg_device *d, const struct wg_endpoint *from, const void *msg, size_t len,
-			uint64_t now)
+static void send_cookie(struct wg_device *d, const struct wg_endpoint *from, const void *msg,
+			size_t len, uint64_t now)
 {
 	uint8_t random[WG_KEY_LEN + WG_XNONCE_LEN];
 	struct wg_endpoint to = *from;

@@ -34,7 +34,8 @@ static void insert(struct wg_index_table *t, const struct wg_index_entry *e)
 
 static int grow(struct wg_index_table *t)
 {
-	struct wg_index_table bigger = {.size = t->size ? 2 * t->size : FIRST_SIZE, .used = t->used};
+	struct wg_index_table bigger = {.size = t->size ? 2 * t->size : FIRST_SIZE,
+					.used = t->used};
 
 	bigger.slots = calloc(bigger.size, sizeof(*bigger.slots));
 	if (!bigger.slots)

@@ -95,7 +95,8 @@ void wg_handshake_clear(struct wg_handshake *hs)
 }
 
 /* Our ephemeral key into message, hash and chain; takes @secret over. */
-static int put_ephemeral(struct wg_handshake *hs, uint8_t secret[WG_KEY_LEN], uint8_t wire[WG_KEY_LEN])
+static int put_ephemeral(struct wg_handshake *hs, uint8_t secret[WG_KEY_LEN],
+			 uint8_t wire[WG_KEY_LEN])
 {
 	secret[0] &= 248;
 	secret[31] = (secret[31] & 127) | 64;
@@ -109,7 +110,8 @@ static int put_ephemeral(struct wg_handshake *hs, uint8_t secret[WG_KEY_LEN], ui
 }
 
 int wg_noise_initiation_make(struct wg_handshake *hs, const struct wg_identity *id, uint32_t index,
-			     uint8_t ephemeral[WG_KEY_LEN], const uint8_t timestamp[WG_TIMESTAMP_LEN],
+			     uint8_t ephemeral[WG_KEY_LEN],
+			     const uint8_t timestamp[WG_TIMESTAMP_LEN],
 			     struct wg_msg_initiation *msg)
 {
 	uint8_t key[WG_KEY_LEN];
@@ -127,7 +129,8 @@ int wg_noise_initiation_make(struct wg_handshake *hs, const struct wg_identity *
 	wg_aead_seal(key, hs->hash, WG_HASH_LEN, id->public, WG_KEY_LEN, msg->encrypted_static);
 	mix_hash(hs->hash, msg->encrypted_static, sizeof(msg->encrypted_static));
 	wg_kdf(hs->chain, key, NULL, hs->chain, hs->static_static, WG_KEY_LEN);
-	wg_aead_seal(key, hs->hash, WG_HASH_LEN, timestamp, WG_TIMESTAMP_LEN, msg->encrypted_timestamp);
+	wg_aead_seal(key, hs->hash, WG_HASH_LEN, timestamp, WG_TIMESTAMP_LEN,
+		     msg->encrypted_timestamp);
 	mix_hash(hs->hash, msg->encrypted_timestamp, sizeof(msg->encrypted_timestamp));
 	hs->local_index = index;
 	hs->state = WG_HANDSHAKE_INITIATION_SENT;
@@ -240,8 +243,8 @@ int wg_noise_response_accept(struct wg_handshake *hs, const struct wg_identity *
 	    mix_dh(chain, NULL, id->secret, msg->ephemeral) < 0)
 		goto out;
 	mix_psk(chain, hash, key, hs->psk);
-	r = wg_aead_open(key, hash, WG_HASH_LEN, msg->encrypted_nothing, sizeof(msg->encrypted_nothing),
-			 NULL);
+	r = wg_aead_open(key, hash, WG_HASH_LEN, msg->encrypted_nothing,
+			 sizeof(msg->encrypted_nothing), NULL);
 	if (r < 0)
 		goto out;
 	memcpy(hs->chain, chain, WG_HASH_LEN);

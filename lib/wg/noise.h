@@ -29,7 +29,8 @@ enum wg_handshake_state {
 struct wg_handshake {
 	/* Lasting: belong to the peer. */
 	uint8_t remote_static[WG_KEY_LEN];
-	uint8_t static_static[WG_KEY_LEN]; /* DH of both static keys; all zero makes every handshake fail */
+	/* DH of both static keys; all zero makes every handshake fail. */
+	uint8_t static_static[WG_KEY_LEN];
 	uint8_t psk[WG_KEY_LEN];
 	uint8_t last_timestamp[WG_TIMESTAMP_LEN];
 	uint64_t last_initiation; /* when one was last accepted, ns; 0 never */
@@ -67,7 +68,8 @@ void wg_handshake_clear(struct wg_handshake *hs);
  * TAI64N. Returns 0 or -EINVAL (no identity, or a peer key of low order).
  */
 int wg_noise_initiation_make(struct wg_handshake *hs, const struct wg_identity *id, uint32_t index,
-			     uint8_t ephemeral[WG_KEY_LEN], const uint8_t timestamp[WG_TIMESTAMP_LEN],
+			     uint8_t ephemeral[WG_KEY_LEN],
+			     const uint8_t timestamp[WG_TIMESTAMP_LEN],
 			     struct wg_msg_initiation *msg);
 /* Reads the sender's static key. Returns 0, or -EBADMSG for a forged or broken message. */
 int wg_noise_initiation_open(const struct wg_identity *id, const struct wg_msg_initiation *msg,

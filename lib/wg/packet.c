@@ -191,11 +191,13 @@ static bool is_error(const struct upper *up)
 	return type < 128;
 }
 
-static bool flow_of(const uint8_t *data, size_t len, bool inbound, bool quoted, struct wg_flow_key *ret)
+static bool flow_of(const uint8_t *data, size_t len, bool inbound, bool quoted,
+		    struct wg_flow_key *ret)
 {
 	struct upper up;
 
-	if (len < IP4_HEADER || !(data[0] >> 4 == 4 ? upper4(data, len, &up) : upper6(data, len, &up)))
+	if (len < IP4_HEADER ||
+	    !(data[0] >> 4 == 4 ? upper4(data, len, &up) : upper6(data, len, &up)))
 		return false;
 	key_addresses(data, inbound, ret);
 	ret->protocol = up.protocol;

@@ -151,7 +151,8 @@ void wg_peer_initiate(struct wg_peer *p, bool retry, uint64_t now)
 		return;
 	d->env.random(d->env.ctx, ephemeral, sizeof(ephemeral));
 	wg_device_timestamp(d, timestamp);
-	if (wg_noise_initiation_make(&p->handshake, &d->identity, index, ephemeral, timestamp, &msg) < 0) {
+	if (wg_noise_initiation_make(&p->handshake, &d->identity, index, ephemeral, timestamp,
+				     &msg) < 0) {
 		wg_index_del(&d->indices, index);
 		return;
 	}

@@ -44,7 +44,8 @@ struct wg_peer {
 	struct wg_peer *hash_next;
 	struct wg_handshake handshake;
 	struct wg_cookie_maker cookie;
-	struct wg_keypair *current, *previous, *pending; /* pending: made as responder, not yet confirmed */
+	/* Pending: made as responder, not yet confirmed by a packet of the other side. */
+	struct wg_keypair *current, *previous, *pending;
 	struct wg_endpoint endpoint;
 	struct wg_allowed *allowed;
 	struct wg_stage_queue staged;
@@ -53,9 +54,9 @@ struct wg_peer {
 	uint64_t last_handshake_realtime; /* ns since 1970; 0 never */
 	uint64_t last_initiation_sent;	  /* ns; 0 never */
 	uint64_t timers[WG_TIMER_COUNT];  /* ns when due; 0 off */
-	uint64_t wake;			  /* not after the earliest of them; place in the device's heap */
+	uint64_t wake; /* not after the earliest of them; place in the device's heap */
 	uint32_t heap_index;
-	uint32_t id; /* from 1, smallest that is free within the device */
+	uint32_t id;		       /* from 1, smallest that is free within the device */
 	uint16_t persistent_keepalive; /* s; 0 off */
 	uint8_t attempts;	       /* initiations sent again */
 	bool keepalive_again;	       /* data came in while the keepalive timer ran */
@@ -94,7 +95,8 @@ void wg_peer_send_staged(struct wg_peer *p, uint64_t now);
 
 static inline bool wg_keypair_usable(const struct wg_keypair *kp, uint64_t now)
 {
-	return kp && now - kp->birth < WG_REJECT_AFTER_TIME && kp->counter < WG_REJECT_AFTER_MESSAGES;
+	return kp && now - kp->birth < WG_REJECT_AFTER_TIME &&
+	       kp->counter < WG_REJECT_AFTER_MESSAGES;
 }
 
 static inline struct wg_keypair *wg_peer_session(const struct wg_peer *p, uint64_t now)

@@ -20,8 +20,8 @@ static struct wg_staged *slot_get(struct wg_stage_pool *pool)
 	return &pool->slots[pool->used++];
 }
 
-void wg_stage_push(struct wg_stage_pool *pool, struct wg_stage_queue *q, const void *data, size_t len,
-		   size_t padded, uint8_t ecn)
+void wg_stage_push(struct wg_stage_pool *pool, struct wg_stage_queue *q, const void *data,
+		   size_t len, size_t padded, uint8_t ecn)
 {
 	struct wg_staged *s;
 

@@ -36,8 +36,8 @@ struct wg_stage_pool {
 };
 
 /* Copies a packet in; drops the oldest of the queue where it is full, or this one where the pool is. */
-void wg_stage_push(struct wg_stage_pool *pool, struct wg_stage_queue *q, const void *data, size_t len,
-		   size_t padded, uint8_t ecn);
+void wg_stage_push(struct wg_stage_pool *pool, struct wg_stage_queue *q, const void *data,
+		   size_t len, size_t padded, uint8_t ecn);
 /* Takes the oldest out, or NULL; give it back by wg_stage_free(). */
 struct wg_staged *wg_stage_pop(struct wg_stage_queue *q);
 void wg_stage_free(struct wg_stage_pool *pool, struct wg_staged *s);

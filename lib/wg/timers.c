@@ -27,7 +27,8 @@ static uint64_t jitter(struct wg_peer *p)
 void wg_timers_data_sent(struct wg_peer *p, uint64_t now)
 {
 	if (!p->timers[WG_TIMER_NEW_HANDSHAKE])
-		arm(p, WG_TIMER_NEW_HANDSHAKE, now + WG_KEEPALIVE_TIMEOUT + WG_REKEY_TIMEOUT + jitter(p));
+		arm(p, WG_TIMER_NEW_HANDSHAKE,
+		    now + WG_KEEPALIVE_TIMEOUT + WG_REKEY_TIMEOUT + jitter(p));
 }
 
 void wg_timers_data_received(struct wg_peer *p, uint64_t now)

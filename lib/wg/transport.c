@@ -178,7 +178,8 @@ static size_t receive_data(struct wg_device *d, const struct wg_endpoint *from, 
 		d->drops.replayed++;
 		return 0;
 	}
-	if (wg_cipher_open(kp->recv, counter, msg + WG_DATA_HEADER, len - WG_DATA_HEADER, out) < 0) {
+	if (wg_cipher_open(kp->recv, counter, msg + WG_DATA_HEADER, len - WG_DATA_HEADER, out) <
+	    0) {
 		d->drops.forged++;
 		return 0;
 	}
@@ -213,8 +214,9 @@ bool wg_device_peek(struct wg_device *d, const uint8_t *msg, size_t len, struct 
 	return wg_packet_flow(text, len, true, ret);
 }
 
-size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, uint8_t ecn, uint8_t *msg,
-			 size_t len, uint8_t *out, struct wg_peer **ret_peer, uint64_t now)
+size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, uint8_t ecn,
+			 uint8_t *msg, size_t len, uint8_t *out, struct wg_peer **ret_peer,
+			 uint64_t now)
 {
 	if (!d->up)
 		return 0;

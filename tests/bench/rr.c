@@ -95,5 +95,6 @@ int main(int argc, char **argv)
 	if (argc < 4 || inet_pton(AF_INET, argv[2], &addr.sin_addr) != 1)
 		return 2;
 	addr.sin_port = htons((uint16_t)atoi(argv[3]));
-	return strcmp(argv[1], "serve") == 0 ? serve(&addr) : ask(&addr, argc > 4 ? atof(argv[4]) : 1);
+	return strcmp(argv[1], "serve") == 0 ? serve(&addr)
+					     : ask(&addr, argc > 4 ? atof(argv[4]) : 1);
 }

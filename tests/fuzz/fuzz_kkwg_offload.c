@@ -48,27 +48,31 @@ static void fo_cut(const uint8_t *data, size_t len)
 /* Input: packets of a length each that two bytes in front of them tell. */
 static void fo_join(const uint8_t *data, size_t len)
 {
-	static uint8_t copy[FO_MAX];
+	static uint8_t arena[FO_MAX * 16];
 	static struct tun tun = {.fd = -1, .vnet = true, .tso = true, .uso = true};
 	static struct coalesce c;
 	struct wg_packet parsed;
-	size_t at = 0;
+	size_t at = 0, used = 64;
 
 	if (tun.fd < 0)
 		tun.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	if (len > FO_MAX)
 		return;
 	c.tun = &tun;
-	memcpy(copy, data, len);
 	while (at + 2 < len) {
-		size_t n = copy[at] | (size_t)copy[at + 1] << 8;
+		size_t n = data[at] | (size_t)data[at + 1] << 8;
+		uint8_t *copy = arena + used;
 
 		at += 2;
 		if (n > len - at)
 			n = len - at;
-		if (wg_packet_parse(copy + at, n, &parsed) == 0)
-			coalesce_add(&c, copy + at, parsed.len);
+		if (used + n + 64 > sizeof(arena))
+			break;
+		memcpy(copy, data + at, n);
+		if (wg_packet_parse(copy, n, &parsed) == 0)
+			coalesce_add(&c, copy, parsed.len);
 		at += n;
+		used += n + 64;
 	}
 	coalesce_flush(&c);
 	assert(c.lost == 0);

@@ -19,7 +19,8 @@ static uint64_t fu_realtime(void *ctx)
 	return 1;
 }
 
-static void fu_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len, uint8_t ecn)
+static void fu_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len,
+			uint8_t ecn)
 {
 	(void)ctx;
 	(void)to;
@@ -64,7 +65,8 @@ int fuzz_kkwg_uapi(const uint8_t *data, size_t len)
 	rest = text;
 	while (!r && (line = strsep(&rest, "\n"))) {
 		/* Neither sockets nor the marks of them are at hand. */
-		if (strncmp(line, "listen_port", 11) != 0 && strncmp(line, "fwmark", 6) != 0 && *line)
+		if (strncmp(line, "listen_port", 11) != 0 && strncmp(line, "fwmark", 6) != 0 &&
+		    *line)
 			r = config_change_line(c, line);
 	}
 	after = fu_get(e);

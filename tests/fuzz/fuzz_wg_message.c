@@ -36,7 +36,8 @@ static uint64_t fm_realtime(void *ctx)
 static uint8_t fm_wire[256];
 static size_t fm_wire_len;
 
-static void fm_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len, uint8_t ecn)
+static void fm_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len,
+			uint8_t ecn)
 {
 	(void)ctx;
 	(void)to;
@@ -55,7 +56,8 @@ static struct wg_endpoint fm_endpoint(uint8_t last)
 
 static size_t fm_receive(struct wg_device *d, const void *data, size_t len)
 {
-	static uint8_t in[WG_AEAD_HEADROOM + MESSAGE_MAX + WG_AEAD_TAILROOM], out[WG_AEAD_HEADROOM + MESSAGE_MAX + WG_AEAD_TAILROOM];
+	static uint8_t in[WG_AEAD_HEADROOM + MESSAGE_MAX + WG_AEAD_TAILROOM],
+		out[WG_AEAD_HEADROOM + MESSAGE_MAX + WG_AEAD_TAILROOM];
 	struct wg_endpoint from = fm_endpoint(9);
 	struct wg_peer *p;
 
@@ -103,7 +105,8 @@ static void fm_init(void)
 
 static void fm_inner(const uint8_t *data, size_t len)
 {
-	static uint8_t in[WG_AEAD_HEADROOM + MESSAGE_MAX + WG_AEAD_TAILROOM], msg[WG_AEAD_HEADROOM + MESSAGE_MAX + 128];
+	static uint8_t in[WG_AEAD_HEADROOM + MESSAGE_MAX + WG_AEAD_TAILROOM],
+		msg[WG_AEAD_HEADROOM + MESSAGE_MAX + 128];
 	struct wg_keypair *kp = fm_b->peers->current;
 	struct wg_flow_key key;
 	size_t n;

@@ -66,7 +66,7 @@ class End:
         env = dict(os.environ, WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD="1")
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", self.ns, self.engine, *self.flags, "-f", self.iface], env=env,
-            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            stdout=subprocess.DEVNULL)
         self.world.undo.append(self.stop)
         wait_for(lambda: os.path.exists(self.socket), self.socket)
 

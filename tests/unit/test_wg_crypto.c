@@ -265,8 +265,10 @@ static void handshake(void **state)
 	assert_memory_equal(send, kr, 32);
 	assert_memory_equal(recv, ki, 32);
 	/* Nothing of the handshake is left behind. */
-	assert_true(wg_is_zero(ha.chain, 32) && wg_is_zero(ha.hash, 32) && wg_is_zero(ha.ephemeral, 32));
-	assert_true(wg_is_zero(hb.chain, 32) && wg_is_zero(hb.hash, 32) && wg_is_zero(hb.ephemeral, 32));
+	assert_true(wg_is_zero(ha.chain, 32) && wg_is_zero(ha.hash, 32) &&
+		    wg_is_zero(ha.ephemeral, 32));
+	assert_true(wg_is_zero(hb.chain, 32) && wg_is_zero(hb.hash, 32) &&
+		    wg_is_zero(hb.ephemeral, 32));
 }
 
 static void forged_initiation(void **state)
@@ -324,8 +326,10 @@ static void cookies(void **state)
 	wg_cookie_sign(&maker, initiation, sizeof(initiation), t + second);
 	assert_memory_equal(initiation, signed_, sizeof(signed_));
 
-	assert_true(wg_cookie_check_mac2(&checker, &from, signed_, sizeof(signed_), t + 119 * second));
-	assert_false(wg_cookie_check_mac2(&checker, &from, signed_, sizeof(signed_), t + 120 * second));
+	assert_true(
+		wg_cookie_check_mac2(&checker, &from, signed_, sizeof(signed_), t + 119 * second));
+	assert_false(
+		wg_cookie_check_mac2(&checker, &from, signed_, sizeof(signed_), t + 120 * second));
 	other = from;
 	other.in.sin_port ^= 1;
 	assert_false(wg_cookie_check_mac2(&checker, &other, signed_, sizeof(signed_), t));
@@ -350,12 +354,18 @@ static void siphash(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(x25519_iterated), cmocka_unit_test(x25519_low_order),
-		cmocka_unit_test(x25519_keys),	   cmocka_unit_test(hashes),
-		cmocka_unit_test(kdf),		   cmocka_unit_test(aead),
-		cmocka_unit_test(xaead),	   cmocka_unit_test(transport),
-		cmocka_unit_test(handshake),	   cmocka_unit_test(forged_initiation),
-		cmocka_unit_test(cookies),	   cmocka_unit_test(siphash),
+		cmocka_unit_test(x25519_iterated),
+		cmocka_unit_test(x25519_low_order),
+		cmocka_unit_test(x25519_keys),
+		cmocka_unit_test(hashes),
+		cmocka_unit_test(kdf),
+		cmocka_unit_test(aead),
+		cmocka_unit_test(xaead),
+		cmocka_unit_test(transport),
+		cmocka_unit_test(handshake),
+		cmocka_unit_test(forged_initiation),
+		cmocka_unit_test(cookies),
+		cmocka_unit_test(siphash),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -38,7 +38,8 @@ static struct wg_peer *peer_for_all(struct node *from, struct node *to)
 	return p;
 }
 
-static void route_packet(uint8_t p[PACKET_LEN + WG_PADDING], uint8_t from, uint8_t to, uint16_t port)
+static void route_packet(uint8_t p[PACKET_LEN + WG_PADDING], uint8_t from, uint8_t to,
+			 uint16_t port)
 {
 	memset(p, 0, PACKET_LEN + WG_PADDING);
 	p[0] = 0x45;
@@ -67,8 +68,9 @@ static void swap_direction(uint8_t *p)
 /* Sends @packet from a gateway into the tunnel to the agent, which has to accept it. */
 static void through(struct node *gateway, struct node *agent, const uint8_t *packet)
 {
-	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM] = {0}, msg[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM],
-		out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
+	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM] = {0},
+					    msg[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM],
+					    out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	struct net *n = agent->net;
 	struct wg_peer *p = wg_device_find_peer(gateway->dev, agent->public), *got = NULL;
 	struct wg_keypair *kp = wg_device_session(gateway->dev, p, n->now);
@@ -174,7 +176,8 @@ static uint64_t flood(struct net *n, struct node *victim, struct node *attacker,
 {
 	uint64_t before = n->datagrams;
 	struct wg_peer *p = wg_device_find_peer(attacker->dev, victim->public);
-	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM], out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
+	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM],
+		out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	struct wg_peer *ignored;
 
 	for (int i = 0; i < count; i++) {
@@ -184,10 +187,11 @@ static uint64_t flood(struct net *n, struct node *victim, struct node *attacker,
 		env_random(attacker, ephemeral, 32);
 		wg_device_timestamp(attacker->dev, stamp);
 		assert_int_equal(wg_noise_initiation_make(&p->handshake, &attacker->dev->identity,
-							  (uint32_t)i + 1, ephemeral, stamp, m), 0);
+							  (uint32_t)i + 1, ephemeral, stamp, m),
+				 0);
 		wg_cookie_sign(&p->cookie, m, sizeof(*m), n->now);
-		wg_device_receive(victim->dev, &attacker->self, 0, in + WG_AEAD_HEADROOM, sizeof(*m),
-				  out + WG_AEAD_HEADROOM, &ignored, n->now);
+		wg_device_receive(victim->dev, &attacker->self, 0, in + WG_AEAD_HEADROOM,
+				  sizeof(*m), out + WG_AEAD_HEADROOM, &ignored, n->now);
 	}
 	return n->datagrams - before;
 }
@@ -313,7 +317,8 @@ static void junk(void **state)
 {
 	struct net *n = fresh(7);
 	struct node *a = &n->nodes[0];
-	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM], out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
+	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM],
+		out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	struct wg_peer *p;
 
 	(void)state;
@@ -325,10 +330,15 @@ static void junk(void **state)
 		if (i % 2) {
 			memset(in + WG_AEAD_HEADROOM, 0, 4);
 			in[WG_AEAD_HEADROOM] = (uint8_t)(1 + i / 2 % 4);
-			len = i / 2 % 4 == 0 ? 148 : i / 2 % 4 == 1 ? 92 : i / 2 % 4 == 2 ? 64 : len;
+			len = i / 2 % 4 == 0   ? 148
+			      : i / 2 % 4 == 1 ? 92
+			      : i / 2 % 4 == 2 ? 64
+					       : len;
 		}
-		assert_int_equal(wg_device_receive(a->dev, &n->nodes[1].self, 0, in + WG_AEAD_HEADROOM, len,
-						   out + WG_AEAD_HEADROOM, &p, n->now), 0);
+		assert_int_equal(wg_device_receive(a->dev, &n->nodes[1].self, 0,
+						   in + WG_AEAD_HEADROOM, len,
+						   out + WG_AEAD_HEADROOM, &p, n->now),
+				 0);
 	}
 	assert_int_equal(n->datagrams, 0);
 	assert_true(a->dev->drops.mac > 4000 && a->dev->drops.malformed > 4000);

@@ -46,7 +46,8 @@ static void disturb(struct net *n)
 		break;
 	case 3:
 		/* A clock that goes back while running must not matter; after a reboot it would. */
-		node->clock_offset += (int64_t)(net_random(n) % (2000 * SEC)) - (int64_t)(1000 * SEC);
+		node->clock_offset +=
+			(int64_t)(net_random(n) % (2000 * SEC)) - (int64_t)(1000 * SEC);
 		break;
 	case 4:
 		node_reboot(node);
@@ -93,9 +94,11 @@ static void one_seed(uint64_t seed)
 			node_send(b, a);
 			net_run(n, n->now + SEC / 2);
 		}
-		if (a->last_received[1] + 2 * SEC < n->now || b->last_received[0] + 2 * SEC < n->now)
+		if (a->last_received[1] + 2 * SEC < n->now ||
+		    b->last_received[0] + 2 * SEC < n->now)
 			fail_msg("seed %llu phase %d: no traffic %llu s after the link was mended",
-				 (unsigned long long)seed, phase, (unsigned long long)(RECOVERY / SEC));
+				 (unsigned long long)seed, phase,
+				 (unsigned long long)(RECOVERY / SEC));
 	}
 	assert_true(a->received[1] && b->received[0]);
 	net_clean(n);
@@ -248,8 +251,9 @@ static void persistent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(mishaps), cmocka_unit_test(hours),	 cmocka_unit_test(gives_up),
-		cmocka_unit_test(idle),	   cmocka_unit_test(persistent), cmocka_unit_test(dead_peer),
+		cmocka_unit_test(mishaps),    cmocka_unit_test(hours),
+		cmocka_unit_test(gives_up),   cmocka_unit_test(idle),
+		cmocka_unit_test(persistent), cmocka_unit_test(dead_peer),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

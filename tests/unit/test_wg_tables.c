@@ -132,7 +132,8 @@ static void check_find(const struct wg_allowedips *t, const struct model *models
 static void remove_model(struct model *models, const struct model *m, bool any_peer)
 {
 	for (int i = 0; i < PREFIXES; i++)
-		if (models[i].peer && models[i].bits == m->bits && matches(&models[i], m->addr, m->addr_len) &&
+		if (models[i].peer && models[i].bits == m->bits &&
+		    matches(&models[i], m->addr, m->addr_len) &&
 		    (any_peer || models[i].peer == m->peer))
 			models[i].peer = NULL;
 }
@@ -161,7 +162,9 @@ static void allowedips_model(bool shared)
 			for (int i = 0; i < PREFIXES; i++)
 				there |= models[i].peer == m.peer && models[i].bits == m.bits &&
 					 matches(&models[i], m.addr, m.addr_len);
-			assert_int_equal(wg_allowedips_del(&t, m.addr, m.addr_len, m.bits, m.peer) == 0, there);
+			assert_int_equal(
+				wg_allowedips_del(&t, m.addr, m.addr_len, m.bits, m.peer) == 0,
+				there);
 			remove_model(models, &m, false);
 		} else {
 			int slot = 0;
@@ -172,7 +175,8 @@ static void allowedips_model(bool shared)
 			if (slot < PREFIXES) {
 				models[slot] = m;
 				assert_int_equal(
-					wg_allowedips_add(&t, m.addr, m.addr_len, m.bits, m.peer), 0);
+					wg_allowedips_add(&t, m.addr, m.addr_len, m.bits, m.peer),
+					0);
 			} else {
 				for (int i = 0; i < 5; i++)
 					wg_allowedips_flush(&t, &peers[i]);
@@ -272,11 +276,12 @@ static void flow_table(void **state)
 
 static void flow_keys(void **state)
 {
-	uint8_t v4[64] = {0x45, 0, 0, 48, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-			  0x12, 0x34, 0, 80};
-	uint8_t back[64] = {0x45, 0, 0, 48, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1,
-			    0, 80, 0x12, 0x34};
-	uint8_t error[96] = {0x45, 0, 0, 76, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1, 3, 3};
+	uint8_t v4[64] = {0x45, 0, 0, 48, 0,  0, 0x40, 0, 64,	6,    0, 0,
+			  10,	0, 0, 1,  10, 0, 0,    2, 0x12, 0x34, 0, 80};
+	uint8_t back[64] = {0x45, 0, 0, 48, 0,	0, 0x40, 0, 64, 6,  0,	  0,
+			    10,	  0, 0, 2,  10, 0, 0,	 1, 0,	80, 0x12, 0x34};
+	uint8_t error[96] = {0x45, 0,  0, 76, 0, 0,  0, 0, 64, 1, 0,
+			     0,	   10, 0, 0,  2, 10, 0, 0, 1,  3, 3};
 	struct wg_flow_key in, out, icmp;
 
 	(void)state;
@@ -297,7 +302,10 @@ static void ecn(void **state)
 {
 	static const int expected[4][4] = {
 		/* outer 0, ECT(1), ECT(0), CE; rows: inner 0, ECT(1), ECT(0), CE; -1: drop */
-		{0, 0, 0, -1}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3},
+		{0, 0, 0, -1},
+		{1, 1, 1, 3},
+		{2, 1, 2, 3},
+		{3, 3, 3, 3},
 	};
 
 	(void)state;
@@ -347,10 +355,14 @@ static void sums(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(replay_edges),	     cmocka_unit_test(replay_model),
-		cmocka_unit_test(allowedips_exclusive), cmocka_unit_test(allowedips_shared),
-		cmocka_unit_test(indices),	     cmocka_unit_test(flow_table),
-		cmocka_unit_test(flow_keys),	     cmocka_unit_test(ecn),
+		cmocka_unit_test(replay_edges),
+		cmocka_unit_test(replay_model),
+		cmocka_unit_test(allowedips_exclusive),
+		cmocka_unit_test(allowedips_shared),
+		cmocka_unit_test(indices),
+		cmocka_unit_test(flow_table),
+		cmocka_unit_test(flow_keys),
+		cmocka_unit_test(ecn),
 		cmocka_unit_test(sums),
 	};
 

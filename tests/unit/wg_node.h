@@ -22,11 +22,11 @@ struct node {
 	struct wg_device *dev;
 	struct wg_endpoint self;
 	uint8_t secret[32], public[32];
-	uint8_t address; /* last byte of the inner address 10.0.0.x */
+	uint8_t address;      /* last byte of the inner address 10.0.0.x */
 	int64_t clock_offset; /* wall clock minus virtual time, ns */
 	uint64_t received[NODES], sent;
 	uint64_t last_received[NODES]; /* virtual time */
-	uint8_t *seen; /* by packet number: accepted already */
+	uint8_t *seen;		       /* by packet number: accepted already */
 };
 
 struct datagram {

@@ -29,7 +29,8 @@ static uint64_t env_realtime(void *ctx)
 	return (uint64_t)((int64_t)(node->net->now + 1700000000 * SEC) + node->clock_offset);
 }
 
-static void fly(struct net *n, struct node *from, struct node *to, const void *data, size_t len, uint8_t ecn)
+static void fly(struct net *n, struct node *from, struct node *to, const void *data, size_t len,
+		uint8_t ecn)
 {
 	struct datagram *d;
 
@@ -44,7 +45,8 @@ static void fly(struct net *n, struct node *from, struct node *to, const void *d
 	memcpy(d->data, data, len);
 }
 
-static void env_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len, uint8_t ecn)
+static void env_transmit(void *ctx, struct wg_endpoint *to, const void *data, size_t len,
+			 uint8_t ecn)
 {
 	struct node *from = ctx;
 	struct net *n = from->net;
@@ -140,7 +142,8 @@ static void make_packet(struct node *from, struct node *to, uint8_t *p)
 
 void node_send(struct node *from, struct node *to)
 {
-	uint8_t in[WG_AEAD_HEADROOM + PACKET_LEN + WG_PADDING], out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
+	uint8_t in[WG_AEAD_HEADROOM + PACKET_LEN + WG_PADDING],
+		out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	uint8_t *packet = in + WG_AEAD_HEADROOM, *msg = out + WG_AEAD_HEADROOM;
 	size_t padded = wg_padded(PACKET_LEN, 1420), len;
 	uint64_t now = from->net->now;
@@ -181,7 +184,8 @@ static void accept_packet(struct node *node, const uint8_t *packet, size_t len)
 
 static void deliver(struct net *n, unsigned int i)
 {
-	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM], out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
+	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM],
+		out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	struct datagram *d = &n->flight[i];
 	struct node *node = d->to;
 	struct wg_endpoint from = d->from;

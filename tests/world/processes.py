@@ -49,8 +49,9 @@ class Process:
         record.process(self.popen.pid)
 
     def ready(self, timeout_s=LIMIT_S):
-        """Waits for READY=1."""
-        wait_until(f"{self.name} ready", self._is_ready, timeout_s)
+        """Waits for READY=1. After that nobody listens: a queue that fills up would hold the program."""
+        with self._notify:
+            wait_until(f"{self.name} ready", self._is_ready, timeout_s)
         return self
 
     def _is_ready(self):

@@ -502,11 +502,23 @@ static void test_tokens(void **state)
 	assert_int_equal(join(w, 4, 103, 1000, NULL), 0);
 	assert_int_equal(find_node(w, 101, &role, name), -EACCES);
 	assert_int_equal(find_node(w, 103, &role, name), 0);
+	/* Revoking a node revokes what it could come in again with, and no other node's. */
+	add_agent(w, "b");
+	add_token(w, KK_AGENT, "a", 6, 2000);
+	add_token(w, KK_AGENT, "b", 7, 2000);
+	assert_int_equal(kk_store_node_revoke(w->store, KK_AGENT, "a", NULL, NULL), 0);
+	kk_err_reset(&err);
+	assert_int_equal(join(w, 6, 104, 1000, &err), -EACCES);
+	assert_err(&err, "token", "removed");
+	kk_err_reset(&err);
+	assert_int_equal(join(w, 4, 104, 1000, &err), -EACCES);
+	assert_err(&err, "token", "used");
+	assert_int_equal(join(w, 7, 104, 1000, NULL), 0);
 	/* A token goes with its node. */
 	add_token(w, KK_AGENT, "a", 5, 2000);
 	assert_int_equal(kk_store_agent_remove(w->store, "a", NULL), 0);
 	kk_err_reset(&err);
-	assert_int_equal(join(w, 5, 104, 1000, &err), -EACCES);
+	assert_int_equal(join(w, 5, 105, 1000, &err), -EACCES);
 }
 
 static void test_node_keys(void **state)

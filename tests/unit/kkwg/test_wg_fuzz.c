@@ -28,7 +28,8 @@ static void replay(const char *name, int (*target)(const uint8_t *data, size_t l
 	snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/%s", root ? root : ".", name);
 	d = opendir(path);
 	if (!d)
-		fail_msg("%s: %s (run from the top of the tree, or set KK_ROOT)", path, strerror(errno));
+		fail_msg("%s: %s (run from the top of the tree, or set KK_ROOT)", path,
+			 strerror(errno));
 	while ((e = readdir(d))) {
 		char file[1024], *data;
 		size_t len;
