@@ -109,6 +109,12 @@ def too_big(mtu=1280):
     return ICMP(type=3, code=4, nexthopmtu=mtu)
 
 
+def about(source, dest, icmp=None):
+    """What an Agent tells its gateway of a datagram that went from source to dest."""
+    quoted = as_bytes(IP(src=source, dst=dest, ttl=60) / UDP(sport=51820, dport=5, len=1400))
+    return from_agent(icmp or too_big(), quoted, dst="10.1.0.1")
+
+
 def syn(port=2222):
     return TCP(sport=40000, dport=port, flags="S", seq=1000,
                options=[("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)])
@@ -280,6 +286,11 @@ def add_outbound_others(world):
             ("echo request to the gateway", from_agent(ICMP(type=8), dst="10.1.0.1"), "unsolicited"),
             ("redirect to the gateway", from_agent(ICMP(type=5), dst="10.1.0.1"), "unsolicited"),
             ("gre to the gateway", from_agent(Raw(bytes(8)), dst="10.1.0.1", proto=47), "unsolicited"),
+            ("path mtu to somebody else", about(PUBLIC, CLIENT), "unsolicited"),
+            ("path mtu from somebody else", about("10.1.0.1", CLIENT), "unsolicited"),
+            ("path mtu of the public address", about(PUBLIC, SSH), "unsolicited"),
+            ("path mtu about nothing", from_agent(too_big(), dst="10.1.0.1"), "unsolicited"),
+            ("path mtu about half a header", from_agent(too_big(), bytes(19), dst="10.1.0.1"), "unsolicited"),
             ("icmp cut short to the gateway", from_agent(Raw(bytes(7)), dst="10.1.0.1", proto=1), "unsolicited"),
             ("tcp cut short to the gateway", from_agent(Raw(bytes(13)), dst="10.1.0.1", proto=6), "malformed"),
             ("in a client's name", from_agent(answer, src=CLIENT), "spoofed"),
@@ -299,8 +310,8 @@ def add_outbound_others(world):
     for dst in ("0.0.0.0", "127.0.0.1", "169.254.169.254", "224.0.0.251", "255.255.255.255"):
         world.outbound(f"to {dst}", from_agent(UDP(sport=27015, dport=53), dst=dst), "drop", "martian")
     for name, transport in (
-            ("echo reply", ICMP(type=0)), ("destination unreachable", ICMP(type=3, code=4)),
-            ("time exceeded", ICMP(type=11)), ("syn ack", answer), ("rst", TCP(sport=8080, dport=4, flags="R")),
+            ("echo reply", ICMP(type=0)), ("destination unreachable", about("10.1.0.1", SSH)[ICMP]),
+            ("time exceeded", about("10.1.0.1", SSH, ICMP(type=11))[ICMP]), ("syn ack", answer), ("rst", TCP(sport=8080, dport=4, flags="R")),
             ("segment", TCP(sport=8080, dport=4, flags="PA", ack=1))):
         world.outbound(f"{name} to the gateway", from_agent(transport, dst="10.1.0.1"), "pass", "answer")
 
