@@ -43,6 +43,15 @@ def test_same_udp_client_through_both_gateways(world, product, echo):
                 assert client.recvfrom(2048) == (echo.greeting + word, (address, 7000))
 
 
+def test_datagram_larger_than_every_link(world, product, echo):
+    """In fragments to the gateway, larger than its tunnel takes, and in fragments back."""
+    with udp_socket(world.network["user"], timeout_s=5) as client:
+        for number, address in enumerate(topology.GATEWAYS.values()):
+            datagram = bytes([number]) + bytes(range(1, 251)) * 240
+            client.sendto(datagram, (address, 7000))
+            assert client.recvfrom(65536) == (echo.greeting + datagram, (address, 7000))
+
+
 def test_same_tcp_port_through_both_gateways(world, product, echo):
     """A client that takes the same port again for the other gateway: the answers go where it now asks. Not both at
     once: to the Agent, which has one interface and sees the client's own address, those are one connection."""
