@@ -141,10 +141,10 @@ check-vm:
 bench-tunnel: $B/kkwg $B/bench/rr
 	/usr/bin/python3 tests/bench/tunnel.py
 
-# A published port beside HAProxy over PEER (default wireguard-go); see tests/bench/publish.py.
+# A published port beside HAProxy over PEER (default wireguard-go); CPU=cgroup beside others; see tests/bench/publish.py.
 .PHONY: bench-publish
 bench-publish: all $B/bench/rr $B/bench/connect
-	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS))
+	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU))
 
 # libFuzzer: FUZZ_TIME seconds for each target of the tunnel and for the forwarding core; finds go to build/fuzz.
 FUZZ_TIME ?= 60
