@@ -64,6 +64,10 @@ def test_same_tcp_port_through_both_gateways(world, product, echo):
                 assert receive_exactly(client, len(word)) == word
                 # No TIME_WAIT at the client, which would keep the port from being taken again.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            # The end of the one and the beginning of the other go different ways: the end has to be there first.
+            wait_until("the Agent knows of the end", lambda: not any(
+                session["client"] == f"{topology.USER}:40777" and session["state"] == "open"
+                for session in product.sessions()))
 
 
 def test_sessions_tell_both_gateways_apart(world, product, echo):
