@@ -141,16 +141,16 @@ check-vm:
 bench-tunnel: $B/kkwg $B/bench/rr
 	/usr/bin/python3 tests/bench/tunnel.py
 
-# A published port beside HAProxy over PEER (default wireguard-go); see tests/bench/publish.py.
+# A published port beside HAProxy over PEER (default wireguard-go); CPU=cgroup beside others; see tests/bench/publish.py.
 .PHONY: bench-publish
 bench-publish: all $B/bench/rr $B/bench/connect
-	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS))
+	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU))
 
-# libFuzzer: FUZZ_TIME seconds for each target of the tunnel; finds go to build/fuzz.
+# libFuzzer: FUZZ_TIME seconds for each target of the tunnel and for the forwarding core; finds go to build/fuzz.
 FUZZ_TIME ?= 60
 FUZZ_WG := wg_message kkwg_uapi kkwg_offload
-.PHONY: fuzz fuzz-wg
-fuzz: fuzz-wg
+.PHONY: fuzz fuzz-wg fuzz-core
+fuzz: fuzz-wg fuzz-core
 build/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard lib/wg/*.[ch] kkwg/*.[ch])
 	@mkdir -p $(@D)
 	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -DKK_FUZZ -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
@@ -159,6 +159,16 @@ fuzz-wg: $(FUZZ_WG:%=build/fuzz/%)
 	@for t in $(FUZZ_WG); do mkdir -p build/fuzz/corpus/$$t && \
 		build/fuzz/$$t -max_total_time=$(FUZZ_TIME) -artifact_prefix=build/fuzz/$$t- -timeout=10 -print_final_stats=1 \
 			build/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
+
+build/fuzz/core: tests/fuzz/fuzz_core.c lib/core/user.c $(wildcard include/kk/core/*.h lib/core/*.h)
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		-o $@ $(filter %.c,$^)
+fuzz-core: build/fuzz/core
+	@mkdir -p build/fuzz/corpus/core build/fuzz/cases
+	/usr/bin/python3 -B tests/packets/generate.py --corpus build/fuzz/cases
+	$< -max_total_time=$(FUZZ_TIME) -max_len=8192 -artifact_prefix=$<- -timeout=10 -print_final_stats=1 \
+		build/fuzz/corpus/core build/fuzz/cases
 
 check-bare:
 	scripts/check-bare

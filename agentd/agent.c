@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "agentd/joining.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -140,6 +141,19 @@ static int start_link(struct agent *a, struct kk_err *err)
 	return r < 0 ? kk_err_set(err, -r, NULL, "cannot start: %s", strerror(-r)) : 0;
 }
 
+/* With a joining of its own comes a key of its own, and sessions with it that the gateways know. */
+static int drop_earlier(const struct agent *a, const struct agent_options *options,
+			struct kk_err *err)
+{
+	int r = joining_changed(options->run_dir, &a->identity, err);
+
+	if (r > 0) {
+		kk_info("this machine has joined anew: the tunnel is made afresh, with another key");
+		r = tunnel_destroy(&options->tunnel, err);
+	}
+	return r < 0 ? r : joining_note(options->run_dir, &a->identity, err);
+}
+
 int agent_init(struct agent *a, sd_event *event, const struct agent_options *options,
 	       struct kk_err *err)
 {
@@ -150,6 +164,8 @@ int agent_init(struct agent *a, sd_event *event, const struct agent_options *opt
 	r = kk_link_load(options->state_dir, "agent", &a->identity, err);
 	if (r == 0)
 		r = relayctl_init(&a->relay, options->run_dir, err);
+	if (r == 0)
+		r = drop_earlier(a, options, err);
 	if (r == 0)
 		r = tunnel_new(&options->tunnel, &a->tunnel, err);
 	if (r == 0)

@@ -13,6 +13,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "agentd/agent.h"
+#include "agentd/joining.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -54,9 +55,10 @@ static int check_settings(const struct settings *s, struct agent_options *ret, s
 		.tunnel = {.netns = s->netns, .ifname = s->interface, .engine = s->engine},
 	};
 	if (!s->interface[0] || strlen(s->interface) >= IFNAMSIZ || strchr(s->interface, '/'))
-		return kk_err_set(err, EINVAL, "tunnel-interface",
-				  "--tunnel-interface \"%s\" is not an interface name (1 to %d bytes)",
-				  s->interface, IFNAMSIZ - 1);
+		return kk_err_set(
+			err, EINVAL, "tunnel-interface",
+			"--tunnel-interface \"%s\" is not an interface name (1 to %d bytes)",
+			s->interface, IFNAMSIZ - 1);
 	return 0;
 }
 
@@ -162,7 +164,11 @@ static int cmd_down(const struct agent_options *o, struct kk_err *err)
 	if (locked < 0)
 		return locked;
 	r = end_relay(o, err);
-	return r < 0 ? r : tunnel_destroy(&o->tunnel, err);
+	if (r == 0)
+		r = tunnel_destroy(&o->tunnel, err);
+	if (r == 0)
+		joining_forget(o->run_dir);
+	return r;
 }
 
 /* A daemon reads its identity at its start. */

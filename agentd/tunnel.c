@@ -88,6 +88,8 @@ static int prepare(struct tunnel *t, struct wgctl *wg, struct kk_err *err)
 	int r = wgctl_reply_to_ingress(wg, err);
 
 	if (r == 0)
+		r = wgctl_forwarding(wg, false, err);
+	if (r == 0)
 		r = wgctl_get(wg, &device, err);
 	if (r < 0)
 		return r;

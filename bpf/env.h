@@ -23,10 +23,23 @@ KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
 	return pkt->skb->len - pkt->link;
 }
 
-KK_INLINE int kk_env_gso(const struct kk_packet *pkt)
+KK_INLINE __u32 kk_env_gso(const struct kk_packet *pkt)
 {
-	return pkt->skb->gso_size != 0;
+	return pkt->skb->gso_size;
 }
+
+/*
+ * A pointer in the skb's context. The compiler would keep the address of the field, which the verifier
+ * does not take for one in the context any more.
+ */
+#define KK_SKB_FIELD(skb, field)                                                                   \
+	({                                                                                         \
+		void *pointer_;                                                                    \
+		asm volatile("%0 = *(u32 *)(%1 + %2)"                                              \
+			     : "=r"(pointer_)                                                      \
+			     : "r"(skb), "i"(offsetof(struct __sk_buff, field)));                  \
+		pointer_;                                                                          \
+	})
 
 /*
  * No field that the core looks at begins beyond that: 60 bytes of IPv4, 8 of ICMP, 60 of a quoted
@@ -35,19 +48,31 @@ KK_INLINE int kk_env_gso(const struct kk_packet *pkt)
  */
 #define KK_OFFSET_MASK 0xff
 
-/* Headers are nearly always in the linear part; the helper reaches the rest. */
+/*
+ * @len bytes at @offset if they are in the linear part, where headers nearly always are, or NULL.
+ * Alignment is but claimed, else the compiler would go byte by byte: headers are as good as aligned
+ * wherever the kernel lets programs load words from packets.
+ */
+KK_INLINE void *kk_linear(const struct kk_packet *pkt, __u32 offset, __u32 len)
+{
+	void *at = KK_SKB_FIELD(pkt->skb, data), *end = KK_SKB_FIELD(pkt->skb, data_end);
+
+	if (!__builtin_constant_p(offset)) {
+		asm volatile("" : "+r"(offset));
+		offset &= KK_OFFSET_MASK;
+	}
+	at += pkt->link + offset;
+	return at + len <= end ? __builtin_assume_aligned(at, 4) : NULL;
+}
+
 KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)
 {
-	void *data = (void *)(long)pkt->skb->data, *end = (void *)(long)pkt->skb->data_end;
-	void *from;
+	const void *from = kk_linear(pkt, offset, len);
 
-	asm volatile("" : "+r"(offset));
-	from = data + pkt->link + (offset & KK_OFFSET_MASK);
-	if (from + len <= end) {
-		__builtin_memcpy(to, from, len);
-		return 0;
-	}
-	return bpf_skb_load_bytes(pkt->skb, pkt->link + offset, to, len);
+	if (!from)
+		return bpf_skb_load_bytes(pkt->skb, pkt->link + offset, to, len);
+	__builtin_memcpy(to, from, len);
+	return 0;
 }
 
 /*
@@ -56,21 +81,26 @@ KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, _
  */
 KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len)
 {
-	void *data = (void *)(long)pkt->skb->data, *end = (void *)(long)pkt->skb->data_end;
-	void *to;
+	void *to = kk_linear(pkt, offset, len);
 
-	asm volatile("" : "+r"(offset));
-	to = data + pkt->link + (offset & KK_OFFSET_MASK);
-	if (to + len <= end) {
-		__builtin_memcpy(to, from, len);
-		return 0;
-	}
-	return bpf_skb_store_bytes(pkt->skb, pkt->link + offset, from, len, 0);
+	if (!to)
+		return bpf_skb_store_bytes(pkt->skb, pkt->link + offset, from, len, 0);
+	__builtin_memcpy(to, from, len);
+	return 0;
 }
 
 KK_INLINE int kk_env_trim(struct kk_packet *pkt, __u32 len)
 {
 	return bpf_skb_change_tail(pkt->skb, pkt->link + len, 0);
+}
+
+/*
+ * Between the link header and the network header. A checksum of the whole packet, where the device
+ * gave one, was forgotten when the packet was trimmed.
+ */
+KK_INLINE int kk_env_push(struct kk_packet *pkt, __u32 len)
+{
+	return bpf_skb_adjust_room(pkt->skb, (int)len, BPF_ADJ_ROOM_MAC, 0);
 }
 
 KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32 to, __u32 size,
@@ -110,6 +140,7 @@ KK_INLINE struct kk_settings kk_env_settings(const struct kk_packet *pkt)
 		.pool = kk_settings.pool,
 		.pool_mask = kk_settings.pool_mask,
 		.host = kk_settings.host,
+		.mtu = kk_settings.mtu,
 	};
 }
 
@@ -126,6 +157,20 @@ KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
 	const struct kk_origin *found = bpf_map_lookup_elem(&kk_origins, key);
 
 	return found ? *found : (struct kk_origin){0};
+}
+
+KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
+					     const struct kk_fragment_key *key)
+{
+	const struct kk_fragment *found = bpf_map_lookup_elem(&kk_fragments, key);
+
+	return found ? *found : (struct kk_fragment){0};
+}
+
+KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
+				  const struct kk_fragment *fragment)
+{
+	return bpf_map_update_elem(&kk_fragments, key, fragment, BPF_ANY);
 }
 
 KK_INLINE void kk_counter_add(struct kk_counter *counter, __u32 bytes)

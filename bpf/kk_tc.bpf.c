@@ -37,6 +37,8 @@ int kk_tc_public(struct __sk_buff *skb)
 		return KK_TC_PASS;
 	case KK_TO_TUNNEL:
 		return bpf_redirect(kk_tunnel_ifindex, 0); /* takes the Ethernet header off */
+	case KK_TO_NIC:
+		return bpf_redirect_neigh(kk_public_ifindex, NULL, 0, 0);
 	default:
 		return TC_ACT_SHOT;
 	}

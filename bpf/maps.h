@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The tables of the eBPF data plane. User space writes those it maps into its memory, the programs
- * read.
+ * read; the table of fragments is the programs' own.
  */
 #ifndef KK_BPF_MAPS_H
 #define KK_BPF_MAPS_H
@@ -32,6 +32,13 @@ struct {
 	__type(key, struct kk_origin_key);
 	__type(value, struct kk_origin);
 } kk_origins SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, KK_FRAGMENTS_MAX);
+	__type(key, struct kk_fragment_key);
+	__type(value, struct kk_fragment);
+} kk_fragments SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

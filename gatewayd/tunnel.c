@@ -108,6 +108,8 @@ static int take_over(struct tunnel *t, struct kk_err *err)
 	if (r == 0)
 		r = wait_bound(t->wg, &device, err);
 	if (r == 0)
+		r = wgctl_forwarding(t->wg, true, err);
+	if (r == 0)
 		r = have_key(t->wg, &device, t->public_key, err);
 	if (r == 0)
 		r = read_addresses(t->ifname, &device, &t->now, err);

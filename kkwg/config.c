@@ -33,6 +33,7 @@ struct config_change {
 	uint32_t mark;
 	uint16_t port;
 	bool has_secret, has_mark, has_port, has_reply, reply_to_ingress, replace_peers;
+	bool has_forwarding, forwarding;
 	struct peer_change *peers, **peers_end, *last;
 };
 
@@ -231,6 +232,10 @@ static int device_line(struct config_change *c, const char *key, const char *val
 		c->has_reply = true;
 		return parse_bool(value, &c->reply_to_ingress);
 	}
+	if (strcmp(key, "forwarding") == 0) {
+		c->has_forwarding = true;
+		return parse_bool(value, &c->forwarding);
+	}
 	return -EINVAL;
 }
 
@@ -371,6 +376,8 @@ int config_change_apply(struct config_change *c, struct engine *e)
 		if (r < 0)
 			return r;
 	}
+	if (c->has_forwarding)
+		engine_set_forwarding(e, c->forwarding);
 	if (c->replace_peers)
 		wg_device_flush_peers(e->dev);
 	for (const struct peer_change *p = c->peers; p; p = p->next) {
@@ -443,6 +450,8 @@ void config_print(const struct engine *e, FILE *f)
 		fprintf(f, "fwmark=%u\n", e->udp.mark);
 	if (e->dev->flows)
 		fprintf(f, "reply_to_ingress=true\n");
+	if (e->forwarding)
+		fprintf(f, "forwarding=true\n");
 	for (const struct wg_peer *p = e->dev->peers; p; p = p->next)
 		print_peer(f, p);
 }

@@ -13,6 +13,7 @@
 
 #include "kkwg/uapi.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 #include "util/log.h"
 #include "wg/constants.h"
 
@@ -136,13 +137,46 @@ static void between(void *ctx)
 	e->nested = false;
 }
 
+/*
+ * A super-packet that fits one send is cheapest, and the host's own sockets keep to a bound. What is forwarded knows of
+ * none, and what is longer the kernel cuts into single packets: a router has no bound.
+ */
+static void bound_segments(struct engine *e)
+{
+	uint32_t segments = UDP_PAYLOAD_MAX / (e->out.mtu + WG_DATA_OVERHEAD);
+
+	if (e->forwarding)
+		tun_set_segments(&e->tun, TUN_SEGMENTS_MAX);
+	else if (segments >= 2)
+		tun_set_segments(&e->tun, segments < UDP_SEGMENTS ? segments : UDP_SEGMENTS);
+}
+
 static void set_mtu(struct engine *e, uint32_t mtu)
 {
-	uint32_t segments = UDP_PAYLOAD_MAX / (mtu + WG_DATA_OVERHEAD);
-
 	e->out.mtu = mtu;
-	if (segments >= 2)
-		tun_set_segments(&e->tun, segments < UDP_SEGMENTS ? segments : UDP_SEGMENTS);
+	bound_segments(e);
+}
+
+void engine_set_forwarding(struct engine *e, bool on)
+{
+	if (e->forwarding == on)
+		return;
+	e->forwarding = on;
+	bound_segments(e);
+}
+
+static bool host_forwards(void)
+{
+	static const char *const settings[] = {"/proc/sys/net/ipv4/ip_forward",
+					       "/proc/sys/net/ipv6/conf/all/forwarding"};
+	bool on = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		KK_CLEANUP_FREE char *text = NULL;
+
+		on |= kk_file_read(settings[i], 16, &text, NULL) == 0 && text[0] == '1';
+	}
+	return on;
 }
 
 int engine_init(struct engine *e, const char *name, struct kk_err *err)
@@ -174,6 +208,7 @@ int engine_init(struct engine *e, const char *name, struct kk_err *err)
 	e->out.between = e->in.between = between;
 	e->out.ctx = e->in.ctx = e;
 	e->out.udp = &e->udp;
+	e->forwarding = host_forwards();
 	set_mtu(e, TUN_MTU);
 	e->in.coalesce.tun = &e->tun;
 	watch(e, e->tun.fd, SOURCE_TUN);

@@ -28,6 +28,7 @@ struct engine {
 	bool nested;	     /* in the middle of a train */
 	uint64_t spin;	     /* how long to look before sleeping, ns */
 	uint64_t next_check; /* ns: when the interface is looked at next */
+	bool forwarding; /* the interface carries what others send */
 };
 
 /* Creates interface and sockets. The engine is large: allocate it. Returns 0 or -errno. */
@@ -41,5 +42,7 @@ int engine_set_port(struct engine *e, uint16_t port, struct kk_err *err);
 /* Watches a descriptor of the control socket: @id comes back to uapi_event(). */
 int engine_watch(struct engine *e, int fd, uint32_t events, uint64_t id, bool again);
 uint64_t engine_now(void);
+/* Whether others' packets go through the interface, too; at first it is what the namespace's settings say. */
+void engine_set_forwarding(struct engine *e, bool on);
 
 #endif

@@ -57,6 +57,7 @@ int tun_write(struct tun *t, const tun_header *hdr, struct iovec *iov, int n);
  * Lets the kernel build super-packets of at most @segments, so that each becomes one send. Where that
  * is refused, or the interface is in another namespace, they are cut in two.
  */
+#define TUN_SEGMENTS_MAX 65535 /* what an interface begins with */
 void tun_set_segments(const struct tun *t, uint32_t segments);
 
 enum tun_state {

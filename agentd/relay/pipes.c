@@ -11,7 +11,6 @@
 
 #define PIPE_BIG	(1024 * 1024)
 #define PIPE_DEFAULT	65536
-#define PAGE		4096
 #define IDLE_MAX	64
 #define BIG_MAX_DEFAULT 32 /* half of the kernel's default of 16384 pages per user */
 
@@ -26,7 +25,7 @@ void pipes_init(struct pipes *pipes)
 		unsigned long pages = strtoul(text, NULL, 10);
 
 		if (pages) /* 0: no limit */
-			pipes->big_max = pages / 2 / (PIPE_BIG / PAGE);
+			pipes->big_max = pages / 2 / (PIPE_BIG / PIPE_PAGE);
 	}
 }
 
@@ -58,7 +57,7 @@ static void enlarge(struct pipes *pipes, struct pipe *pipe)
 	if (pipes->big < pipes->big_max)
 		fcntl(pipe->write_fd, F_SETPIPE_SZ, PIPE_BIG);
 	size = fcntl(pipe->write_fd, F_GETPIPE_SZ);
-	pipe->size = size > 0 ? (size_t)size : PAGE;
+	pipe->size = size > 0 ? (size_t)size : PIPE_PAGE;
 	if (pipe->size > PIPE_DEFAULT)
 		pipes->big++;
 }

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <sys/queue.h>
 
+#define PIPE_PAGE 4096
+
 struct pipe {
 	int read_fd, write_fd;
 	size_t size; /* bytes */

@@ -48,6 +48,7 @@ static enum pump_state fill(struct pump *pump, struct pipes *pipes)
 		return fail(pump, pipes, PUMP_BROKEN, errno);
 	pump_clean(pump, pipes);
 	pump->eof = n == 0;
+	pump->thorough = false;
 	return n == 0 ? PUMP_MORE : PUMP_WAITS;
 }
 
@@ -58,8 +59,10 @@ static enum pump_state drain(struct pump *pump, struct pipes *pipes)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && errno == EAGAIN) {
+			pump->thorough = true;
 			return PUMP_WAITS;
+		}
 		if (n <= 0)
 			return fail(pump, pipes, PUMP_UNREAD, n < 0 ? errno : EPIPE);
 		pump->held -= (size_t)n;
@@ -68,9 +71,19 @@ static enum pump_state drain(struct pump *pump, struct pipes *pipes)
 	return PUMP_MORE;
 }
 
+/*
+ * Whether the pipe had room for more than @from gave: every page of it takes at least a byte. A question or an answer
+ * thus costs no look that finds nothing.
+ */
+static bool was_all(const struct pump *pump)
+{
+	return !pump->thorough && pump->held < pump->pipe->size / PIPE_PAGE;
+}
+
 enum pump_state pump_run(struct pump *pump, struct pipes *pipes)
 {
 	uint64_t stop = pump->bytes + SHARE;
+	bool all;
 
 	if (pump_ended(pump))
 		return pump->state;
@@ -82,8 +95,14 @@ enum pump_state pump_run(struct pump *pump, struct pipes *pipes)
 			break;
 		}
 		pump->state = fill(pump, pipes);
-		if (pump->state == PUMP_MORE)
-			pump->state = drain(pump, pipes);
+		if (pump->state != PUMP_MORE || pump->eof)
+			continue;
+		all = was_all(pump);
+		pump->state = drain(pump, pipes);
+		if (pump->state == PUMP_MORE && all) {
+			pump_clean(pump, pipes);
+			pump->state = PUMP_WAITS;
+		}
 	}
 	return pump->state;
 }

@@ -27,6 +27,12 @@ struct pump {
 	size_t held;	/* bytes in the pipe */
 	uint64_t bytes; /* written to @to so far */
 	enum pump_state state;
+	/*
+	 * Reads until there is nothing left, because an event may have been missed or there will be none: true at first,
+	 * and whenever @from was not looked at or has ended. Else what cannot have filled the pipe was all there
+	 * was, and the next event tells of more.
+	 */
+	bool thorough;
 	bool eof;
 	int error; /* positive errno */
 };

@@ -18,6 +18,7 @@
 /* Set once: edge-triggered, so that no connection costs an epoll_ctl while it runs. */
 #define EVENTS		(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 #define EVENTS_READ	(EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)
+#define EVENTS_END	(EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 #define EVENTS_WRITE	(EPOLLOUT | EPOLLHUP | EPOLLERR)
 #define ACCEPTS_AT_ONCE 64
 #define QUIET_MS	10000 /* a complaint that goes on is not repeated */
@@ -160,6 +161,7 @@ static void events(struct connection *c, struct pump *reads, struct pump *writes
 	bool r = happened & EVENTS_READ && !reads->held;
 	bool w = happened & EVENTS_WRITE && writes->held;
 
+	reads->thorough |= (happened & EVENTS_END) != 0;
 	if (r || w)
 		run(c, reads == &c->up ? r : w, reads == &c->up ? w : r);
 }
@@ -183,8 +185,8 @@ static void connected(struct connection *c)
 	s->listener->error[0] = '\0';
 	c->open = true;
 	tcp_set_options(c->target);
-	c->up = (struct pump){.from = c->client, .to = c->target};
-	c->down = (struct pump){.from = c->target, .to = c->client};
+	c->up = (struct pump){.from = c->client, .to = c->target, .thorough = true};
+	c->down = (struct pump){.from = c->target, .to = c->client, .thorough = true};
 	if (s->listener->proxy_protocol && send_header(c) < 0)
 		fail_target(c, "the PROXY header was not taken");
 	else

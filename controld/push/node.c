@@ -11,15 +11,17 @@
 #include "util/json.h"
 #include "util/log.h"
 
-#define PROTOCOL       1
-#define MESSAGE_MAX    (1u << 20)
-#define QUEUE_MAX      (128u << 20) /* a snapshot may have 64 MiB */
-#define PING_S	       15
-#define IDLE_S	       40
-#define CLOSE_PROTOCOL 1002 /* RFC 6455 section 7.4.1 */
-#define CLOSE_INVALID  1007
-#define CLOSE_POLICY   1008
-#define CLOSE_INTERNAL 1011
+#define PROTOCOL 1
+/* A gateway reports of every Agent, 65,024 at most with some 120 bytes each. */
+#define GATEWAY_MESSAGE_MAX (16u << 20)
+#define AGENT_MESSAGE_MAX   (1u << 20)
+#define QUEUE_MAX	    (128u << 20) /* a snapshot may have 64 MiB */
+#define PING_S		    15
+#define IDLE_S		    40
+#define CLOSE_PROTOCOL	    1002 /* RFC 6455 section 7.4.1 */
+#define CLOSE_INVALID	    1007
+#define CLOSE_POLICY	    1008
+#define CLOSE_INTERNAL	    1011
 
 static const char *role_name(const struct kk_node *node)
 {
@@ -258,7 +260,7 @@ int kk_node_connect(struct kk_node *node, struct kk_httpd_upgrade *connection, i
 		.fd = fd,
 		.recv = line_recv,
 		.send = line_send,
-		.message_max = MESSAGE_MAX,
+		.message_max = node->role == KK_GATEWAY ? GATEWAY_MESSAGE_MAX : AGENT_MESSAGE_MAX,
 		.queue_max = QUEUE_MAX,
 		.ping_s = PING_S,
 		.idle_s = IDLE_S,

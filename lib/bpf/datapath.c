@@ -25,10 +25,13 @@
 
 enum { TUNNEL, PUBLIC, N_LINKS };
 
+#define MTU_MIN 576 /* what every host takes, RFC 1122 section 3.3.2 */
+
 /* Programs differ by what their packets begin with, so each interface is of one kind. */
 struct link {
 	char name[IFNAMSIZ];
 	int ifindex;
+	uint32_t mtu;
 };
 
 struct kk_datapath {
@@ -82,6 +85,13 @@ static int link_init(struct link *links, int which, const char *ifname, struct k
 		return kk_err_set(err, errno, field, "interface %s: %s", ifname, strerror(errno));
 	strcpy(links[which].name, ifname);
 	links[which].ifindex = req.ifr_ifindex;
+	if (ioctl(fd, SIOCGIFMTU, &req) < 0)
+		return kk_err_set(err, errno, field, "interface %s: %s", ifname, strerror(errno));
+	if (req.ifr_mtu < MTU_MIN)
+		return kk_err_set(err, EINVAL, field,
+				  "interface %s has an MTU of %d, less than the %d of IPv4", ifname,
+				  req.ifr_mtu, MTU_MIN);
+	links[which].mtu = (uint32_t)req.ifr_mtu;
 	return 0;
 }
 
@@ -127,6 +137,7 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 		.pool = config->pool.addr.s_addr,
 		.pool_mask = prefix_mask(config->pool.len),
 		.host = KK_BE32(config->host),
+		.mtu = dp->link[TUNNEL].mtu,
 	};
 	dp->skel->rodata->kk_public_ifindex = (__u32)dp->link[PUBLIC].ifindex;
 	dp->skel->rodata->kk_tunnel_ifindex = (__u32)dp->link[TUNNEL].ifindex;

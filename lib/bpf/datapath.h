@@ -30,7 +30,7 @@ struct kk_listener {
 struct kk_datapath_config {
 	const char *pin_dir;	   /* below a bpffs; the one at /sys/fs/bpf is mounted if need be */
 	const char *public_ifname; /* programs are attached to its tc ingress ... */
-	const char *tunnel_ifname; /* ... and to this one's */
+	const char *tunnel_ifname; /* ... and to this one's, whose MTU is taken as it is now */
 	struct in_addr address;	   /* the public address that is managed */
 	struct kk_prefix4 pool;	   /* Agents': never reachable from outside, nor from each other */
 	/* The gateway is .host of every Agent's /24; 0: Agents reach no address of it at all. */

@@ -17,9 +17,9 @@ KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
 	return pkt->p->len;
 }
 
-KK_INLINE int kk_env_gso(const struct kk_packet *pkt)
+KK_INLINE __u32 kk_env_gso(const struct kk_packet *pkt)
 {
-	return pkt->p->gso;
+	return pkt->p->gso_size;
 }
 
 KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)
@@ -41,6 +41,15 @@ KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from
 KK_INLINE int kk_env_trim(struct kk_packet *pkt, __u32 len)
 {
 	pkt->p->len = len;
+	pkt->p->gso_size = 0;
+	return 0;
+}
+
+KK_INLINE int kk_env_push(struct kk_packet *pkt, __u32 len)
+{
+	assert(len <= KK_USER_HEADROOM);
+	pkt->p->data -= len;
+	pkt->p->len += len;
 	return 0;
 }
 
@@ -88,6 +97,40 @@ KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
 		if (memcmp(&pkt->user->origins[i].key, key, sizeof(*key)) == 0)
 			return pkt->user->origins[i].value;
 	return (struct kk_origin){0};
+}
+
+static size_t fragment_slot(const struct kk_user *user, const struct kk_fragment_key *key)
+{
+	uint32_t hash =
+		(key->source ^ key->dest * 31 ^ key->id * 0x10001u ^ key->protocol) * 2654435761u;
+	size_t i = hash % KK_USER_FRAGMENTS;
+
+	while (user->fragments[i].value.port &&
+	       memcmp(&user->fragments[i].key, key, sizeof(*key)) != 0)
+		i = (i + 1) % KK_USER_FRAGMENTS;
+	return i;
+}
+
+KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
+					     const struct kk_fragment_key *key)
+{
+	return pkt->user->fragments[fragment_slot(pkt->user, key)].value;
+}
+
+/* One slot stays free, so that every search ends. */
+KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
+				  const struct kk_fragment *fragment)
+{
+	size_t slot = fragment_slot(pkt->user, key);
+
+	if (!pkt->user->fragments[slot].value.port) {
+		if (pkt->user->n_fragments == KK_USER_FRAGMENTS - 1)
+			return -1;
+		pkt->user->n_fragments++;
+	}
+	pkt->user->fragments[slot].key = *key;
+	pkt->user->fragments[slot].value = *fragment;
+	return 0;
 }
 
 static void add(struct kk_counter *counter, __u32 bytes)

@@ -10,8 +10,10 @@
 #include <kk/core/reasons.h>
 #include <kk/core/types.h>
 
-#define KK_USER_ORIGINS	 64
-#define KK_USER_SERVICES 64
+#define KK_USER_ORIGINS	  64
+#define KK_USER_HEADROOM  28 /* an answer of our own may need it */
+#define KK_USER_SERVICES  64
+#define KK_USER_FRAGMENTS 65536 /* a power of 2 */
 
 /* Settings, tables and counters in plain memory; zero-initialise it and fill in. */
 struct kk_user {
@@ -22,14 +24,19 @@ struct kk_user {
 		struct kk_origin value;
 	} origins[KK_USER_ORIGINS];
 	size_t n_origins;
+	struct {
+		struct kk_fragment_key key;
+		struct kk_fragment value;
+	} fragments[KK_USER_FRAGMENTS]; /* by hash, then the next free one */
+	size_t n_fragments;
 	struct kk_counter counters[KK_REASON_MAX];
 	struct kk_traffic traffic[KK_USER_SERVICES];
 };
 
 struct kk_user_packet {
-	uint8_t *data; /* from the network header on */
+	uint8_t *data; /* from the network header on, with KK_USER_HEADROOM bytes before it */
 	uint32_t len;
-	bool gso;
+	uint32_t gso_size; /* payload of each of its segments; 0: it is one */
 	bool partial; /* its transport checksum covers the pseudo header only (CHECKSUM_PARTIAL) */
 };
 
@@ -39,7 +46,10 @@ struct kk_user_packet {
  */
 void kk_user_publish(struct kk_user *user, uint8_t protocol, uint16_t port, __be32 agent,
 		     uint16_t agent_port, uint16_t service);
-/* kk_forward(); the packet is changed in place and its length may shrink. */
+/*
+ * kk_forward(); the packet is changed in place. It may become shorter, or longer at its front, with
+ * @packet->data moved.
+ */
 enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *packet,
 			       enum kk_direction direction);
 

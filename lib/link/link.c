@@ -15,7 +15,7 @@
 #define PATH	      "/api/v1/node"
 #define PROTOCOL      1
 #define MESSAGE_MAX   (64u << 20)
-#define QUEUE_MAX     (4u << 20)
+#define QUEUE_MAX     (32u << 20) /* a report of 65,024 peers has 8 MiB */
 #define IDLE_S	      40
 #define REPORT_US     (5 * 1000000ull)
 #define REFUSED_US    (60 * 1000000ull) /* between tries with a key that was refused */

@@ -232,8 +232,8 @@ static int get(struct wgctl *wg, struct wgctl_device *ret, struct kk_err *err)
 	return r;
 }
 
-/* An engine says -EINVAL to a key that it does not know. */
-static int reply_to_ingress(struct wgctl *wg, struct kk_err *err)
+/* Sets one of kkwg's own switches. An engine says -EINVAL to a key that it does not know: -EOPNOTSUPP here. */
+static int set_switch(struct wgctl *wg, const char *line, const char *what, struct kk_err *err)
 {
 	struct kk_err why = {0};
 	struct request request;
@@ -242,14 +242,29 @@ static int reply_to_ingress(struct wgctl *wg, struct kk_err *err)
 	r = request_begin(&request, err);
 	if (r < 0)
 		return r;
-	fputs("reply_to_ingress=true\n", request.f);
-	r = request_send(wg, &request, "reply to ingress", &why);
+	fprintf(request.f, "%s\n", line);
+	r = request_send(wg, &request, what, &why);
 	if (r == -EINVAL)
-		return kk_err_set(
-			err, EOPNOTSUPP, "engine",
-			"the WireGuard engine of %s cannot reply to ingress, as kkwg can",
-			wg->ifname);
+		return kk_err_set(err, EOPNOTSUPP, "engine",
+				  "the WireGuard engine of %s cannot %s, as kkwg can", wg->ifname,
+				  what);
 	return r < 0 ? kk_err_set(err, -r, why.field, "%s", why.msg) : 0;
+}
+
+static int reply_to_ingress(struct wgctl *wg, struct kk_err *err)
+{
+	return set_switch(wg, "reply_to_ingress=true", "reply to ingress", err);
+}
+
+static int forwarding(struct wgctl *wg, bool on, struct kk_err *err)
+{
+	struct kk_err why = {0};
+	int r = set_switch(wg, on ? "forwarding=true" : "forwarding=false",
+			   "keep what is forwarded whole", &why);
+
+	if (r < 0 && r != -EOPNOTSUPP)
+		return kk_err_set(err, -r, why.field, "%s", why.msg);
+	return 0;
 }
 
 static int flows(struct wgctl *wg, struct kk_err *err)
@@ -281,6 +296,7 @@ const struct wgctl_ops wgctl_uapi_ops = {
 	.remove_peer = remove_peer,
 	.get = get,
 	.reply_to_ingress = reply_to_ingress,
+	.forwarding = forwarding,
 	.flows = flows,
 	.destroy = destroy,
 };

@@ -224,6 +224,11 @@ int wgctl_reply_to_ingress(struct wgctl *wg, struct kk_err *err)
 	return wg->ops->reply_to_ingress(wg, err);
 }
 
+int wgctl_forwarding(struct wgctl *wg, bool on, struct kk_err *err)
+{
+	return wg->ops->forwarding ? wg->ops->forwarding(wg, on, err) : 0;
+}
+
 int wgctl_flows(struct wgctl *wg, struct kk_err *err)
 {
 	if (!wg->ops->flows)

@@ -89,6 +89,11 @@ void wgctl_device_free(struct wgctl_device *device);
  */
 int wgctl_reply_to_ingress(struct wgctl *wg, struct kk_err *err);
 /*
+ * Tells an engine whether others' packets will go through the interface, too, for it to keep them whole; the kernel and
+ * engines that do not ask take them as they are. To be told while the interface is where the engine is.
+ */
+int wgctl_forwarding(struct wgctl *wg, bool on, struct kk_err *err);
+/*
  * A connection to an engine that replies to ingress, over which nothing can be asked but which peer a flow last
  * came from (kkwg/flows.h): fit to be handed to a process without privileges. The caller closes it.
  */

@@ -157,7 +157,8 @@ int main(void)
 	packet.ip.total = htons(sizeof(packet) - ETH_HLEN);
 	skel->rodata->kk_settings = (struct kk_settings){.address = htonl(ADDRESS),
 							 .pool = htonl(0x0a000000),
-							 .pool_mask = htonl(0xff000000)};
+							 .pool_mask = htonl(0xff000000),
+							 .mtu = 1420};
 	if (kk_tc__load(skel) < 0)
 		die("loading the programs", errno);
 	if (kk_tables_init(&tables, skel->obj, &err) < 0)

@@ -11,6 +11,7 @@ Two such lanes stand at the same time and are measured in turn, so that drift of
 
 Throughput is what iperf3's receiver got. CPU is that of the whole machine (/proc/stat: all but idle, iowait and
 steal), so it holds everything on the way, softirqs and both ends, and whatever else runs: the machine has to be quiet.
+--cpu cgroup counts the processes on the way, both ends and the softirq threads only: for a machine that is not.
 Request and response are 64 bytes each. A new connection counts when it was answered once. Ratios are taken within a
 round; medians and ranges of the rounds are reported.
 """
@@ -44,18 +45,52 @@ SERVERS = {"bulk": ["iperf3", "-s", "-p", str(BULK)],
 PORTS = {"bulk": BULK, "rr": RR, "connect": CONNECT}
 
 
+TICK = os.sysconf("SC_CLK_TCK")
+
+
 def busy_seconds():
     """CPU seconds that the machine has worked so far."""
     with open("/proc/stat", encoding="ascii") as stat:
         user, nice, system, _idle, _iowait, irq, softirq = (int(n) for n in stat.readline().split()[1:8])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq) / TICK
+
+
+class Cgroup:
+    """CPU seconds of this process and all that it starts, by a cgroup (v1's cpuacct or v2), and of the softirq threads."""
+
+    def __init__(self):
+        old = pathlib.Path("/sys/fs/cgroup/cpuacct")
+        self.is_old = old.exists()
+        self.parent = old if self.is_old else pathlib.Path("/sys/fs/cgroup")
+        self.group = self.parent / f"kk-bench-{os.getpid()}"
+        self.group.mkdir()
+        self.enter(self.group)
+        self.threads = [path.parent / "stat" for path in pathlib.Path("/proc").glob("[0-9]*/comm")
+                        if path.read_text(encoding="ascii", errors="replace").startswith("ksoftirqd/")]
+
+    @staticmethod
+    def enter(group):
+        (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+
+    def seconds(self):
+        if self.is_old:
+            used = int((self.group / "cpuacct.usage").read_text(encoding="ascii")) / 1e9
+        else:
+            used = int((self.group / "cpu.stat").read_text(encoding="ascii").split()[1]) / 1e6
+        for path in self.threads:
+            used += sum(map(int, path.read_text(encoding="ascii").rpartition(")")[2].split()[11:13])) / TICK
+        return used
+
+    def close(self):
+        self.enter(self.parent)
+        self.group.rmdir()
 
 
 class Lane:
     """The namespaces and the targets; who publishes them is for the subclasses."""
 
-    def __init__(self, record, name):
-        self.record, self.name = record, name
+    def __init__(self, record, name, cpu):
+        self.record, self.name, self.cpu = record, name, cpu
         self.user, self.gateway, self.agent = (record.namespace(f"{name}-{who}") for who in ("user", "gw", "agent"))
         for namespace in (self.user, self.gateway, self.agent):
             netns.add(namespace)
@@ -86,11 +121,11 @@ class Lane:
         """Gb/s received, and CPU seconds per GB."""
         for _ in range(5):
             time.sleep(0.3)  # until iperf3 has seen the end of the last one
-            before = busy_seconds()
+            before = self.cpu()
             argv = ["iperf3", "-J", "-c", GATEWAY, "-p", str(BULK), "-t", str(seconds), *options]
             done = subprocess.run(netns.within(self.user, *argv), stdout=subprocess.PIPE, text=True, check=False,
                                   timeout=seconds + 30)
-            cpu = busy_seconds() - before
+            cpu = self.cpu() - before
             answer = json.loads(done.stdout)
             if "error" not in answer:
                 received = answer["end"]["sum_received"]
@@ -238,10 +273,10 @@ def report(ours, theirs):
     print("\n".join(lines), flush=True)
 
 
-def bench(record, options):
-    lanes = {"ours": Ours(record, "o")}
+def bench(record, options, cpu):
+    lanes = {"ours": Ours(record, "o", cpu)}
     if Theirs.engine != "none":
-        lanes["theirs"] = Theirs(record, "t")
+        lanes["theirs"] = Theirs(record, "t", cpu)
     results = {"ours": [], "theirs": []}
     for number in range(options.rounds):
         for name in list(lanes) if number % 2 == 0 else reversed(list(lanes)):
@@ -261,6 +296,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="for each measurement")
+    parser.add_argument("--cpu", choices=("machine", "cgroup"), default="machine", help="whose CPU seconds count")
     options = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("must be root, to make network namespaces")
@@ -269,11 +305,12 @@ def main():
         signal.signal(number, interrupted)
     print(f"# ours: {version(str(BUILD / 'kkagentd'), '--version')}; theirs: {version('haproxy', '-v')}, "
           f"{version(*shlex.split(Theirs.engine), '--version') if Theirs.engine != 'none' else 'none'}; "
-          f"kernel {os.uname().release}, {os.cpu_count()} CPUs", flush=True)
+          f"kernel {os.uname().release}, {os.cpu_count()} CPUs; CPU seconds of the {options.cpu}", flush=True)
     sweep()
     record = Record.new()
+    group = Cgroup() if options.cpu == "cgroup" else None
     try:
-        bench(record, options)
+        bench(record, options, group.seconds if group else busy_seconds)
     except BaseException:
         if sys.exc_info()[0] is not SystemExit:
             for log in sorted((record.directory / "log").glob("*")):
@@ -283,6 +320,8 @@ def main():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         record.take_down()
+        if group:
+            group.close()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Expected packets are put together by scapy from the wanted fields, with checksums counted over the whole packet: nothing
 here knows how the forwarding core rewrites. `generate.py` prints the file, `generate.py --check` compares it with the one
-beside it.
+beside it, `generate.py --corpus DIRECTORY` writes the packets in as inputs of the fuzzer.
 
 A world is settings, listeners and cases. A case is a packet from its IP header on, the direction it comes from, the
 verdict and reason, and the packet that goes out where one does (an untouched one where it is left out).
@@ -12,6 +12,7 @@ verdict and reason, and the packet that goes out where one does (an untouched on
 
 import json
 import pathlib
+import struct
 import sys
 
 from scapy.all import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPv6, Padding, Raw, raw
@@ -36,7 +37,7 @@ LISTENERS = [
 class World:
     def __init__(self, name, listeners, **settings):
         self.name, self.listeners, self.cases = name, listeners, []
-        self.settings = {"address": PUBLIC, "pool": "10.0.0.0/8", "host": 1, **settings}
+        self.settings = {"address": PUBLIC, "pool": "10.0.0.0/8", "host": 1, "mtu": 1420, **settings}
 
     def add(self, name, direction, packet, verdict, reason, out=None, **more):
         case = {"name": name, "direction": direction, "in": as_bytes(packet).hex(), "verdict": verdict,
@@ -55,10 +56,12 @@ class World:
 
     def to_agent(self, name, packet, agent, port, out=None, **more):
         """packet goes to the Agent: scapy counts the checksums of a copy with other fields."""
-        self.inbound(name, packet, "tunnel", "inbound", out=out or moved(packet, "dst", agent, "dport", port), **more)
+        out = out or clamped(moved(packet, "dst", agent, "dport", port), self.settings["mtu"])
+        self.inbound(name, packet, "tunnel", "inbound", out=out, **more)
 
     def to_client(self, name, packet, port, out=None, **more):
-        self.outbound(name, packet, "nic", "outbound", out=out or moved(packet, "src", PUBLIC, "sport", port), **more)
+        out = out or clamped(moved(packet, "src", PUBLIC, "sport", port), self.settings["mtu"])
+        self.outbound(name, packet, "nic", "outbound", out=out, **more)
 
     def as_json(self):
         keys = ("protocol", "port", "agent", "agent_port", "service")
@@ -80,6 +83,14 @@ def moved(packet, address_field, address, port_field, port, hops=1):
     return out
 
 
+def clamped(packet, mtu):
+    """A segment that opens a connection announces no more than fits into the tunnel."""
+    if TCP in packet and packet[TCP].flags.S and mtu:
+        packet[TCP].options = [("MSS", min(value, mtu - 40)) if name == "MSS" else (name, value)
+                               for name, value in packet[TCP].options]
+    return packet
+
+
 def unpad(packet):
     """Takes link padding off: it does not belong to the IP packet."""
     if Padding in packet:
@@ -96,6 +107,12 @@ def from_agent(transport, payload=b"", **ip):
 
 def too_big(mtu=1280):
     return ICMP(type=3, code=4, nexthopmtu=mtu)
+
+
+def about(source, dest, icmp=None):
+    """What an Agent tells its gateway of a datagram that went from source to dest."""
+    quoted = as_bytes(IP(src=source, dst=dest, ttl=60) / UDP(sport=51820, dport=5, len=1400))
+    return from_agent(icmp or too_big(), quoted, dst="10.1.0.1")
 
 
 def syn(port=2222):
@@ -124,7 +141,7 @@ def add_inbound(world):
     world.to_agent("tcp to another port of the Agent", from_client(syn(8080)), WEB, 80)
     world.to_agent("tcp to the port that another service has inside", from_client(syn(80)), SSH, 80)
     world.to_agent("tcp highest port", from_client(syn(65535)), WEB, 1)
-    world.to_agent("tcp with payload", from_client(TCP(sport=1, dport=8080, flags="PA", ack=9), b"x" * 1400), WEB, 80)
+    world.to_agent("tcp with payload", from_client(TCP(sport=1, dport=8080, flags="PA", ack=9), b"x" * 1380), WEB, 80)
     world.to_agent("tcp with odd payload", from_client(TCP(sport=1, dport=8080, flags="PA", ack=9), b"xyz"), WEB, 80)
     world.to_agent("tcp fin and urgent", from_client(TCP(sport=1, dport=3000, flags="FAU", urgptr=3)), WEB, 2222)
     world.to_agent("tcp keeps tos and id", from_client(syn(), tos=0xb9, id=0xffff, flags=0), SSH, 2222)
@@ -146,9 +163,10 @@ def add_inbound(world):
     world.to_agent("padding of a short frame is cut off", padded, WEB, 80,
                    out=moved(ack, "dst", WEB, "dport", 80))
     before = from_client(syn(8080))
-    broken, still = with_sum_error(before, moved(before, "dst", WEB, "dport", 80), 36)
+    after = clamped(moved(before, "dst", WEB, "dport", 80), 1420)
+    broken, still = with_sum_error(before, after, 36)
     world.to_agent("wrong tcp checksum stays wrong", broken, WEB, 80, out=still)
-    broken, still = with_sum_error(before, moved(before, "dst", WEB, "dport", 80), 10)
+    broken, still = with_sum_error(before, after, 10)
     world.to_agent("wrong header checksum stays wrong", broken, WEB, 80, out=still)
     big = from_client(TCP(sport=1, dport=8080, flags="A", ack=9), b"y" * 3000)
     world.to_agent("gso", big, WEB, 80, gso_size=1380)
@@ -189,9 +207,7 @@ def add_inbound_others(world):
     world.inbound("icmp echo to the public address", from_client(ICMP()))
     world.inbound("sctp number", from_client(Raw(bytes(12)), proto=132))
     world.inbound("ipv6", IPv6(src="2001:db8::1", dst="2001:db8::2") / syn())
-    world.inbound("first fragment", from_client(UDP(sport=1, dport=27015, len=3000), b"z" * 1400, flags="MF"),
-                  reason="fragment")
-    world.inbound("later fragment", from_client(Raw(b"z" * 64), proto=17, flags=0, frag=175), reason="fragment")
+    world.inbound("fragment whose first one is not known", from_client(Raw(b"z" * 64), proto=17, flags=0, frag=175), reason="fragment")
     world.inbound("fragment for another address", from_client(Raw(b"z" * 64), dst="198.51.100.2", proto=17, frag=175))
     world.inbound("header longer than the packet", patched(from_client(syn()), 0, b"\x4f")[:50])
     world.inbound("header shorter than 20", patched(from_client(syn()), 0, b"\x44"))
@@ -270,14 +286,18 @@ def add_outbound_others(world):
             ("echo request to the gateway", from_agent(ICMP(type=8), dst="10.1.0.1"), "unsolicited"),
             ("redirect to the gateway", from_agent(ICMP(type=5), dst="10.1.0.1"), "unsolicited"),
             ("gre to the gateway", from_agent(Raw(bytes(8)), dst="10.1.0.1", proto=47), "unsolicited"),
+            ("path mtu to somebody else", about(PUBLIC, CLIENT), "unsolicited"),
+            ("path mtu from somebody else", about("10.1.0.1", CLIENT), "unsolicited"),
+            ("path mtu of the public address", about(PUBLIC, SSH), "unsolicited"),
+            ("path mtu about nothing", from_agent(too_big(), dst="10.1.0.1"), "unsolicited"),
+            ("path mtu about half a header", from_agent(too_big(), bytes(19), dst="10.1.0.1"), "unsolicited"),
             ("icmp cut short to the gateway", from_agent(Raw(bytes(7)), dst="10.1.0.1", proto=1), "unsolicited"),
             ("tcp cut short to the gateway", from_agent(Raw(bytes(13)), dst="10.1.0.1", proto=6), "malformed"),
             ("in a client's name", from_agent(answer, src=CLIENT), "spoofed"),
             ("in the public address's name", from_agent(answer, src=PUBLIC), "spoofed"),
-            ("first fragment", from_agent(UDP(sport=27015, dport=4, len=3000), b"z" * 1400, flags="MF"), "agent_fragment"),
-            ("later fragment", from_agent(Raw(b"z" * 64), proto=17, frag=175), "agent_fragment"),
+            ("fragment whose first one is not known", from_agent(Raw(b"z" * 64), proto=17, frag=175), "agent_fragment"),
             ("fragment to the gateway", from_agent(Raw(b"z" * 64), dst="10.1.0.1", proto=1, frag=175), "agent_fragment"),
-            ("fragment to another Agent", from_agent(Raw(b"z" * 64), dst=WEB, proto=17, frag=175), "agent_fragment"),
+            ("fragment to another Agent", from_agent(Raw(b"z" * 64), dst=WEB, proto=17, frag=175), "isolated"),
             ("ttl 1", from_agent(answer.copy(), ttl=1), "ttl"),
             ("ipv6", IPv6(src="2001:db8::1", dst="2001:db8::2") / answer, "not_ip4"),
             ("cut within the header", as_bytes(from_agent(answer))[:19], "not_ip4"),
@@ -290,8 +310,8 @@ def add_outbound_others(world):
     for dst in ("0.0.0.0", "127.0.0.1", "169.254.169.254", "224.0.0.251", "255.255.255.255"):
         world.outbound(f"to {dst}", from_agent(UDP(sport=27015, dport=53), dst=dst), "drop", "martian")
     for name, transport in (
-            ("echo reply", ICMP(type=0)), ("destination unreachable", ICMP(type=3, code=4)),
-            ("time exceeded", ICMP(type=11)), ("syn ack", answer), ("rst", TCP(sport=8080, dport=4, flags="R")),
+            ("echo reply", ICMP(type=0)), ("destination unreachable", about("10.1.0.1", SSH)[ICMP]),
+            ("time exceeded", about("10.1.0.1", SSH, ICMP(type=11))[ICMP]), ("syn ack", answer), ("rst", TCP(sport=8080, dport=4, flags="R")),
             ("segment", TCP(sport=8080, dport=4, flags="PA", ack=1))):
         world.outbound(f"{name} to the gateway", from_agent(transport, dst="10.1.0.1"), "pass", "answer")
 
@@ -305,6 +325,8 @@ def add_inbound_errors(world):
         packet = from_client(icmp, as_bytes(sent)[:quote] + rest, **{"src": ROUTER, "flags": 0, **ip})
         out = from_client(icmp, known + rest, **{"src": ROUTER, "flags": 0, **ip, "dst": agent})
         out[IP].ttl -= 1
+        if out[IP].src.startswith("10."):
+            out[IP].src = PUBLIC  # of the Agents' pool, by chance
         world.inbound(name, packet, "tunnel", "inbound_error", out=out)
 
     def sent(transport, payload=b"", **ip):
@@ -316,6 +338,7 @@ def add_inbound_errors(world):
     error("quote up to the tcp checksum", too_big(), data, WEB, 80, quote=38)
     error("quote into the tcp checksum", too_big(), data, WEB, 80, quote=36, half=1)
     error("quote of 548 bytes", too_big(), data, WEB, 80, quote=548)
+    error("from a router with an address of the pool", too_big(), data, WEB, 80, src="10.255.0.1")
     error("quote of odd length", too_big(), data, WEB, 80, quote=301)
     datagram = sent(UDP(sport=2222, dport=5000), b"y" * 1300)
     error("path mtu of udp", too_big(), datagram, WEB, 53)
@@ -354,7 +377,7 @@ def add_inbound_errors(world):
         world.inbound(name, from_client(icmp, as_bytes(quoted)[:60], **{"src": ROUTER, **ip}))
     for name, ip, reason in (
             ("error with ttl 1", {"ttl": 1}, "ttl"), ("error from loopback", {"src": "127.0.0.1"}, "martian"),
-            ("error from the public address", {"src": PUBLIC}, "martian"), ("error from an Agent", {"src": SSH}, "pool_source")):
+            ("error from the public address", {"src": PUBLIC}, "martian")):
         world.inbound(name, from_client(too_big(), as_bytes(data)[:28], **{"src": ROUTER, **ip}), "drop", reason)
     world.inbound("fragment of an error", from_client(too_big(), as_bytes(data)[:28], flags="MF"), "pass", "fragment")
 
@@ -399,6 +422,112 @@ def add_outbound_errors(world):
         world.outbound(name, from_agent(icmp, quoted, **{"src": WEB, **ip}), "drop", reason)
 
 
+def add_mss(world):
+    def opening(tcp_options, **ip):
+        return from_client(TCP(sport=40000, dport=8080, flags="S", seq=1, options=tcp_options), **ip)
+
+    world.to_agent("mss that fits", opening([("MSS", 1380)]), WEB, 80)
+    world.to_agent("mss one byte too large", opening([("MSS", 1381)]), WEB, 80)
+    world.to_agent("mss at an odd offset", opening([("NOP", None), ("MSS", 8960)]), WEB, 80)
+    world.to_agent("mss last of forty bytes of options", opening([("NOP", None)] * 36 + [("MSS", 0xffff)]), WEB, 80)
+    world.to_agent("mss behind others and ip options", opening([("SAckOK", b""), ("Timestamp", (1, 0)), ("MSS", 1460)],
+                                                             options=[IPOption_NOP()] * 4), WEB, 80)
+    world.to_agent("no mss", opening([("SAckOK", b"")]), WEB, 80)
+    world.to_agent("no options", opening([]), WEB, 80)
+    world.to_client("mss of an answer", from_agent(TCP(sport=80, dport=4, flags="SA", ack=1, options=[("MSS", 1460)]), src=WEB),
+                    8080)
+    for name, options in (
+            ("mss behind the end of options", b"\0\x02\x04\x05\xb4\0\0\0"), ("option of length 0", b"\x03\0\x02\x04\x05\xb4\0\0"),
+            ("option beyond the header", b"\x03\xff\x02\x04\x05\xb4\0\0"), ("mss of another length", b"\x02\x03\x05\xb4\1\1\1\1"),
+            ("mss cut off", b"\1\1\1\1\1\1\x02\x04"), ("mss of a segment without syn", b"\x02\x04\x05\xb4")):
+        # Written as payload below a header whose length takes it in: scapy leaves such options alone.
+        flags = "A" if name.endswith("without syn") else "S"
+        packet = from_client(TCP(sport=4, dport=8080, flags=flags, dataofs=5 + len(options) // 4), options)
+        world.to_agent(name, packet, WEB, 80, out=moved(packet, "dst", WEB, "dport", 80))
+
+
+def add_too_big(world):
+    def answer(packet, quote):
+        """quote: bytes up to and with the transport checksum; 2 more make the quoted transport sum up to its complement."""
+        data = as_bytes(packet)
+        start = packet[IP].ihl * 4 if packet[IP].ihl else 20
+        words = [int.from_bytes(data[i:i + 2], "big") for i in range(start, quote, 2)]
+        balance = (-(sum(words) + words[-1])) % 0xffff
+        balance = balance.to_bytes(2, "big")
+        return IP(src=PUBLIC, dst=CLIENT, ttl=64, tos=0xc0, id=0, flags="DF") / too_big(1420) / Raw(data[:quote] + balance)
+
+    def told(name, packet, quote, **more):
+        world.inbound(name, packet, "nic", "too_big", out=answer(packet, quote), **more)
+
+    told("udp too big", from_client(UDP(sport=5000, dport=27015), b"x" * 1393), 28)
+    told("udp much too big without a checksum", from_client(UDP(sport=5000, dport=2222, chksum=0), b"x" * 3000), 28)
+    told("tcp too big", from_client(TCP(sport=1, dport=8080, flags="PA", ack=9, seq=77), b"x" * 1400), 38)
+    big = from_client(UDP(sport=5000, dport=27015), b"x" * 1400, options=[IPOption_NOP()] * 40)
+    big[IP].ihl = 15
+    told("udp too big with ip options", big, 68)
+    big = from_client(TCP(sport=1, dport=8080, flags="A", ack=9), b"y" * 3000)
+    told("segments too big", big, 38, gso_size=1381)
+    told("datagrams too big", from_client(UDP(sport=1, dport=27015), b"y" * 3000), 28, gso_size=1393)
+    told("padded and too big", IP(raw(from_client(UDP(sport=5000, dport=27015), b"x" * 1393)) + b"12"), 28)
+    world.to_agent("datagrams that fit", from_client(UDP(sport=1, dport=27015), b"y" * 2784), SSH, 27015, gso_size=1392)
+    world.to_agent("fits", from_client(UDP(sport=5000, dport=27015), b"x" * 1392), SSH, 27015)
+    world.to_agent("too big, may be fragmented", from_client(UDP(sport=5000, dport=27015), b"x" * 1393, flags=0), SSH, 27015)
+    world.inbound("too big for a port that is not published", from_client(UDP(sport=5000, dport=4), b"x" * 1400))
+    world.inbound("too big from an Agent", from_client(UDP(sport=5, dport=27015), b"x" * 1400, src=SSH), "drop", "pool_source")
+
+
+def add_fragments(world):
+    """Whole datagrams, sent and expected, cut at the same places: the checksum is that of the whole."""
+    def pieces(packet):
+        data = as_bytes(packet)
+        header, rest = data[:20], data[20:]
+        for at in range(0, len(rest), 1400):
+            more = at + 1400 < len(rest)
+            piece = IP(header)
+            piece.len = piece.chksum = None
+            piece.flags, piece.frag = "MF" if more else 0, at // 8
+            yield raw(piece / Raw(rest[at:at + 1400]))
+
+    def through(name, direction, packet, out):
+        verdict = {"inbound": "tunnel", "outbound": "nic"}[direction]
+        for i, (piece, expected) in enumerate(zip(pieces(packet), pieces(out))):
+            world.add(f"{name}, fragment {i}", direction, piece, verdict, f"{direction}_fragment" if i else direction, expected)
+
+    for number, (name, transport, agent, port) in enumerate((
+            ("datagram", UDP(sport=5000, dport=27015), SSH, 27015),
+            ("datagram to another port", UDP(sport=5000, dport=2222), WEB, 53),
+            ("datagram without a checksum", UDP(sport=5000, dport=2222, chksum=0), WEB, 53),
+            ("segment", TCP(sport=1, dport=8080, flags="PA", ack=9), WEB, 80))):
+        packet = from_client(transport, bytes(range(256)) * 14, flags=0, id=100 + number)
+        through(name, "inbound", packet, moved(packet, "dst", agent, "dport", port))
+    for number, (name, transport, agent, port) in enumerate((
+            ("datagram", UDP(sport=27015, dport=5000), SSH, 27015),
+            ("datagram from another port", UDP(sport=53, dport=5000), WEB, 2222),
+            ("segment", TCP(sport=80, dport=1, flags="PA", ack=9), WEB, 8080))):
+        packet = from_agent(transport, bytes(range(256)) * 14, flags=0, id=200 + number, src=agent)
+        through(name, "outbound", packet, moved(packet, "src", PUBLIC, "sport", port))
+
+    later = {"proto": 17, "frag": 175, "flags": 0}
+    world.inbound("fragment with ttl 1", from_client(Raw(b"z" * 64), **later, id=100, ttl=1), "drop", "ttl")
+    world.inbound("fragment of another packet", from_client(Raw(b"z" * 64), **later, id=99), "pass", "fragment")
+    world.inbound("fragment of another protocol", from_client(Raw(b"z" * 64), **{**later, "proto": 6}, id=100), "pass", "fragment")
+    world.inbound("fragment of icmp", from_client(Raw(b"z" * 64), **{**later, "proto": 1}, id=100), "pass", "fragment")
+    world.inbound("fragment of another client", from_client(Raw(b"z" * 64), **later, id=100, src="203.0.113.8"), "pass", "fragment")
+    world.inbound("first fragment to a port that is not published",
+                  from_client(UDP(sport=5, dport=4, len=3000), b"z" * 1400, flags="MF", id=7))
+    world.inbound("and the one behind it", from_client(Raw(b"z" * 64), **later, id=7), "pass", "fragment")
+    world.inbound("first fragment without a whole header",
+                  from_client(Raw(as_bytes(from_client(TCP(sport=1, dport=8080)))[20:36]), flags="MF", proto=6), "drop", "malformed")
+    world.inbound("first fragment of a length below 8", from_client(UDP(sport=1, dport=27015, len=7), b"z", flags="MF"), "drop",
+                  "malformed")
+    world.outbound("fragment with ttl 1", from_agent(Raw(b"z" * 64), **later, id=200, ttl=1), "drop", "ttl")
+    world.outbound("fragment of another packet", from_agent(Raw(b"z" * 64), **later, id=199), "drop", "agent_fragment")
+    world.outbound("first fragment of icmp", from_agent(ICMP(), b"z" * 64, flags="MF"), "drop", "agent_fragment")
+    world.outbound("first fragment to the gateway", from_agent(UDP(sport=27015, dport=4), dst="10.1.0.1", flags="MF"), "drop",
+                   "agent_fragment")
+    world.outbound("first fragment that opens", from_agent(TCP(sport=2222, dport=4, flags="S"), flags="MF"), "drop", "unsolicited")
+
+
 def worlds():
     main = World("published", LISTENERS)
     add_inbound(main)
@@ -407,6 +536,9 @@ def worlds():
     add_outbound_others(main)
     add_inbound_errors(main)
     add_outbound_errors(main)
+    add_mss(main)
+    add_too_big(main)
+    add_fragments(main)
     yield main
 
     empty = World("nothing published", [])
@@ -415,9 +547,11 @@ def worlds():
     empty.outbound("tcp", from_agent(TCP(sport=2222, dport=4, flags="SA", ack=1)))
     yield empty
 
-    other = World("public address within another pool's neighbourhood", [("tcp", 443, "172.20.7.100", 8443, 1)],
-                  address="172.31.0.9", pool="172.16.0.0/12", host=0)
+    other = World("public address within another pool's neighbourhood", [("tcp", 443, "172.20.7.100", 8443, 1), ("udp", 443, "172.20.7.100", 8443, 2)],
+                  address="172.31.0.9", pool="172.16.0.0/12", host=0,
+                  mtu=0)
     packet = from_client(syn(443), dst="172.31.0.9")
+    other.to_agent("no bound to size", from_client(UDP(sport=4, dport=443), b"x" * 3000, dst="172.31.0.9"), "172.20.7.100", 8443)
     other.to_agent("the public address counts before the pool", packet, "172.20.7.100", 8443)
     other.inbound("but its neighbours are the pool's", from_client(syn(443), dst="172.31.0.8"), "drop", "pool_destination")
     other.inbound("outside of the pool", from_client(syn(443), dst="172.32.0.1"))
@@ -431,7 +565,20 @@ def text():
                        "worlds": [world.as_json() for world in worlds()]}, indent=1) + "\n"
 
 
+def write_corpus(directory):
+    """Every case as an input of tests/fuzz/fuzz_core.c."""
+    for world in worlds():
+        for case in world.cases:
+            packet = bytes.fromhex(case["in"])
+            header = struct.pack("<BHH", case["direction"] == "outbound", case.get("gso_size", 0), len(packet))
+            name = "".join(c if c.isalnum() else "-" for c in f"{world.name} {case['direction']} {case['name']}")
+            (directory / name).write_bytes(header + packet)
+
+
 def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "--corpus":
+        write_corpus(pathlib.Path(sys.argv[2]))
+        return 0
     if sys.argv[1:] == ["--check"]:
         return 0 if pathlib.Path(__file__).with_name("cases.json").read_text() == text() else 1
     sys.stdout.write(text())

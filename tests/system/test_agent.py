@@ -635,6 +635,27 @@ def test_flows_move_with_the_public_address(place, config):
         one.accept(key)
 
 
+def test_joined_anew(place, config):
+    """Another joining, another WireGuard key: the gateways have forgotten the sessions of the earlier one."""
+    before = output("wg", "show", place.interface, "public-key")
+    _, engine, _ = place.outliving()
+    place.control.key += "x"
+    done = place.kkagentd("join", place.control.token(), "--state", str(place.state), "--run-dir", str(place.run_dir),
+                          "--force")
+    assert done.returncode == 0 and "restart it" in done.stdout
+    place.stop()
+    assert place.begin(config)["public_key"] != before
+    assert place.engine() != engine
+    wait_until("traffic again", lambda: all(answers(gateway, 7000) for gateway in place.gateways))
+    # The mark that tells joinings apart is not the node's key.
+    assert not any(place.control.key.encode() in path.read_bytes() for path in place.run_dir.iterdir()
+                   if path.is_file())
+    engine = place.engine()
+    place.stop()
+    place.begin(config)
+    assert place.engine() == engine
+
+
 def test_second_daemon_and_down_while_it_runs(place, config):
     for words in (["run", *place.options], ["down", *place.options]):
         done = place.kkagentd(*words)

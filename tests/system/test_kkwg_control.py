@@ -121,6 +121,29 @@ def test_several_requests_on_one_connection_in_pieces(end):
         assert b"fwmark=5" in got
 
 
+def test_super_packets_of_others_stay_whole(end):
+    """A bound on them would have the kernel cut what is forwarded into single packets."""
+    def segments():
+        return int(end.ip("-d", "link", "show", end.iface).split("gso_max_segs ")[1].split()[0])
+    assert segments() <= 64
+    assert request(end, "set=1\nforwarding=true\n\n") == "errno=0\n\n"
+    assert segments() == 65535 and "forwarding=true" in get(end)
+    end.ip("link", "set", end.iface, "mtu", "1300", "up")
+    time.sleep(0.2)
+    assert segments() == 65535
+    assert request(end, "set=1\nforwarding=false\n\n") == "errno=0\n\n"
+    assert segments() <= 64 and "forwarding" not in get(end)
+    assert request(end, "set=1\nforwarding=yes\n\n") == "errno=-22\n\n"
+
+
+def test_on_a_router_super_packets_stay_whole():
+    with World() as w:
+        e = End(w, "a", KKWG)
+        e.exec("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        e.start()
+        assert "gso_max_segs 65535" in e.ip("-d", "link", "show", e.iface)
+
+
 BAD_FLOWS = [
     ("tcp\n", -71), ("tcp=1.2.3.4:1\n", -22), ("sctp=1.2.3.4:1 1.2.3.5:2\n", -22), ("tcp=1.2.3.4:1 [::1]:2\n", -22),
     ("tcp=1.2.3.4 1.2.3.5:2\n", -22), ("get=1\n", -22), ("tcp=1.2.3.4:1 1.2.3.5:2\n" * 257, -7),

@@ -43,6 +43,15 @@ def test_same_udp_client_through_both_gateways(world, product, echo):
                 assert client.recvfrom(2048) == (echo.greeting + word, (address, 7000))
 
 
+def test_datagram_larger_than_every_link(world, product, echo):
+    """In fragments to the gateway, larger than its tunnel takes, and in fragments back."""
+    with udp_socket(world.network["user"], timeout_s=5) as client:
+        for number, address in enumerate(topology.GATEWAYS.values()):
+            datagram = bytes([number]) + bytes(range(1, 251)) * 240
+            client.sendto(datagram, (address, 7000))
+            assert client.recvfrom(65536) == (echo.greeting + datagram, (address, 7000))
+
+
 def test_same_tcp_port_through_both_gateways(world, product, echo):
     """A client that takes the same port again for the other gateway: the answers go where it now asks. Not both at
     once: to the Agent, which has one interface and sees the client's own address, those are one connection."""
@@ -55,6 +64,10 @@ def test_same_tcp_port_through_both_gateways(world, product, echo):
                 assert receive_exactly(client, len(word)) == word
                 # No TIME_WAIT at the client, which would keep the port from being taken again.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            # The end of the one and the beginning of the other go different ways: the end has to be there first.
+            wait_until("the Agent knows of the end", lambda: not any(
+                session["client"] == f"{topology.USER}:40777" and session["state"] == "open"
+                for session in product.sessions()))
 
 
 def test_sessions_tell_both_gateways_apart(world, product, echo):

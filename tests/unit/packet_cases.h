@@ -118,6 +118,7 @@ static inline struct packet_world world_of(const json_t *obj)
 		.pool = pool.addr.s_addr,
 		.pool_mask = htonl(~0u << (32 - pool.len)),
 		.host = htonl(number_of(set, "host")),
+		.mtu = number_of(set, "mtu"),
 	};
 	json_array_foreach(json_object_get(obj, "listeners"), i, entry) {
 		assert_true(i < LISTENERS_MAX);
@@ -185,17 +186,18 @@ static inline void assert_counted(const struct kk_counter *before, const struct 
 static inline void user_run(struct kk_user *user, enum kk_direction direction,
 			    const struct packet *in, struct outcome *ret)
 {
-	KK_CLEANUP_FREE uint8_t *data = malloc(in->len);
-	struct kk_user_packet packet = {.data = data, .len = in->len, .gso = in->gso_size != 0};
+	KK_CLEANUP_FREE uint8_t *data = malloc(KK_USER_HEADROOM + in->len);
+	struct kk_user_packet packet = {
+		.data = data + KK_USER_HEADROOM, .len = in->len, .gso_size = in->gso_size};
 	struct kk_counter before[KK_REASON_MAX];
 
 	assert_non_null(data);
-	memcpy(data, in->data, in->len);
+	memcpy(packet.data, in->data, in->len);
 	memcpy(before, user->counters, sizeof(before));
 	ret->reason = kk_user_forward(user, &packet, direction);
 	ret->verdict = kk_verdict(ret->reason);
 	ret->packet.len = packet.len;
-	memcpy(ret->packet.data, data, packet.len);
+	memcpy(ret->packet.data, packet.data, packet.len);
 	assert_counted(before, user->counters, ret->reason, packet.len);
 }
 

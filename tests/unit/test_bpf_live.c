@@ -16,9 +16,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
 
 #include "util/file.h"
 
@@ -31,6 +34,8 @@
 #endif
 
 #define STREAM_BYTES (32u << 20)
+#define TUNNEL_MTU   1420
+#define DATAGRAM_MAX 65507
 
 enum { CLIENT, FAR, GATEWAY, AGENT, N_MACHINES };
 
@@ -154,6 +159,7 @@ static int setup(void **state)
 	assert_ok(kk_net_link_move("veth0", lab.netns[CLIENT], &err), &err);
 	set_up(WORLD_PUBLIC, "198.51.100.1", 24);
 	set_up(WORLD_TUNNEL, "10.1.0.1", 24);
+	assert_ok(kk_net_link_set(WORLD_TUNNEL, true, TUNNEL_MTU, &err), &err);
 	enter(CLIENT);
 	set_up("veth0", "198.51.100.7", 24);
 	far_network();
@@ -415,9 +421,10 @@ static void test_stream_survives_changes(void **state)
 	close(agent);
 }
 
+/* Beyond the links' MTU in fragments, which are larger than the tunnel's. */
 static void test_udp(void **state)
 {
-	static const size_t sizes[] = {0, 1, 1000, 1392};
+	static const size_t sizes[] = {0, 1, 1000, 1392, 60000, DATAGRAM_MAX};
 	KK_CLEANUP_CLOSE int client = open_socket(CLIENT, SOCK_DGRAM, 5000);
 	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
 	struct sockaddr_in to = at("198.51.100.1", 27000);
@@ -425,7 +432,7 @@ static void test_udp(void **state)
 	(void)state;
 	publish(IPPROTO_UDP, 27000, 27015);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		char sent[1500], got[1500];
+		static char sent[DATAGRAM_MAX], got[DATAGRAM_MAX];
 		struct sockaddr_in peer;
 		socklen_t len = sizeof(peer);
 		ssize_t size = (ssize_t)sizes[i];
@@ -580,6 +587,80 @@ static void test_vlan_tags(void **state)
 	assert_int_equal(recv(agent, got, sizeof(got), MSG_DONTWAIT), -1);
 }
 
+/* Whether the device, or the stack before it, completes the checksums of what is sent. */
+static void set_offload(int machine, const char *ifname, bool on)
+{
+	struct ethtool_value value = {.cmd = ETHTOOL_STXCSUM, .data = on};
+	struct ifreq req = {.ifr_data = (void *)&value};
+	KK_CLEANUP_CLOSE int fd = open_socket(machine, SOCK_DGRAM, 0);
+
+	strcpy(req.ifr_name, ifname);
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &req), 0);
+}
+
+static void client_flush_routes(void)
+{
+	enter(CLIENT);
+	run("ip route flush cache");
+	enter(GATEWAY);
+}
+
+/*
+ * The client learns what the tunnel takes. Its packet comes with a checksum that is yet to be
+ * completed, or complete; in the error about it the gateway's stack does so, since its device does
+ * not, and then the client's verifies the error.
+ */
+static void test_too_big(void **state)
+{
+	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
+	struct sockaddr_in to = at("198.51.100.1", 27000);
+
+	(void)state;
+	publish(IPPROTO_UDP, 27000, 27015);
+	set_offload(GATEWAY, WORLD_PUBLIC, false);
+	for (int on = 0; on < 2; on++) {
+		KK_CLEANUP_CLOSE int client = open_socket(CLIENT, SOCK_DGRAM, 0);
+		int mode = IP_PMTUDISC_DO, mtu = 0;
+		socklen_t len = sizeof(mtu);
+		static char datagram[1472];
+
+		set_offload(CLIENT, "veth0", on);
+		client_flush_routes();
+		assert_int_equal(
+			setsockopt(client, IPPROTO_IP, IP_MTU_DISCOVER, &mode, sizeof(mode)), 0);
+		assert_int_equal(connect(client, (struct sockaddr *)&to, sizeof(to)), 0);
+		assert_int_equal(send(client, datagram, sizeof(datagram), 0), sizeof(datagram));
+		assert_int_equal(recv(client, datagram, 1, 0), -1);
+		assert_int_equal(errno, EMSGSIZE);
+		assert_int_equal(getsockopt(client, IPPROTO_IP, IP_MTU, &mtu, &len), 0);
+		assert_int_equal(mtu, TUNNEL_MTU);
+		assert_int_equal(send(client, datagram, TUNNEL_MTU - 28, 0), TUNNEL_MTU - 28);
+		assert_int_equal(recv(agent, datagram, sizeof(datagram), 0), TUNNEL_MTU - 28);
+	}
+	set_offload(GATEWAY, WORLD_PUBLIC, true);
+	client_flush_routes();
+}
+
+/* Neither end of a connection sends what the tunnel does not take, though the Agent's link takes more. */
+static void test_announced_size(void **state)
+{
+	struct kk_datapath_counter before = counter("too_big");
+	int client, agent;
+	socklen_t len = sizeof(int);
+	int mss = 0;
+
+	(void)state;
+	publish(IPPROTO_TCP, 2222, 22);
+	connect_pair(CLIENT, "198.51.100.7", &client, &agent);
+	assert_int_equal(getsockopt(client, IPPROTO_TCP, TCP_MAXSEG, &mss, &len), 0);
+	assert_true(mss <= TUNNEL_MTU - 40);
+	assert_int_equal(getsockopt(agent, IPPROTO_TCP, TCP_MAXSEG, &mss, &len), 0);
+	assert_true(mss <= TUNNEL_MTU - 40);
+	assert_int_equal(counter("too_big").packets, before.packets);
+	close(client);
+	close(agent);
+}
+
 static void test_gateway_asks_agent(void **state)
 {
 	KK_CLEANUP_CLOSE int listener = open_socket(AGENT, SOCK_STREAM, 80);
@@ -670,6 +751,8 @@ int main(void)
 		cmocka_unit_test(test_path_mtu),
 		cmocka_unit_test(test_refused_datagram),
 		cmocka_unit_test(test_vlan_tags),
+		cmocka_unit_test(test_too_big),
+		cmocka_unit_test(test_announced_size),
 		cmocka_unit_test(test_gateway_asks_agent),
 		cmocka_unit_test(test_nothing_else_passes),
 		cmocka_unit_test(test_agents_are_hidden),

@@ -150,11 +150,53 @@ static void test_partial_checksum(void **state)
 	free(user);
 }
 
-static void assert_sum(const struct kk_counter *sum_of, const struct kk_counter *a,
-		       const struct kk_counter *b)
+/* A datagram's port goes to another Agent between two of its fragments: the first Agent has lost it. */
+static void test_fragments_follow_the_tables(void **state)
 {
-	assert_int_equal(sum_of->packets, a->packets + b->packets);
-	assert_int_equal(sum_of->bytes, a->bytes + b->bytes);
+	struct packet_world world = {
+		.settings = {.address = htonl(0xc6336401),
+			     .pool = htonl(0x0a000000),
+			     .pool_mask = htonl(0xff000000)},
+		.listeners = {{.protocol = KK_UDP,
+			       .port = 53,
+			       .agent_port = 53,
+			       .service = 1,
+			       .agent_address.s_addr = htonl(0x0a010064)}},
+		.n_listeners = 1,
+	};
+	struct kk_user *user = user_new(&world);
+	uint8_t data[KK_USER_HEADROOM + 36] = {0};
+	struct kk_ip4 *ip = (struct kk_ip4 *)(data + KK_USER_HEADROOM);
+	uint8_t *udp = (uint8_t *)(ip + 1);
+	static const enum kk_reason wanted[] = {KK_REASON_OUTBOUND, KK_REASON_OUTBOUND_FRAGMENT,
+						KK_REASON_AGENT_FRAGMENT};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		struct kk_user_packet packet = {.data = (uint8_t *)ip, .len = 36};
+
+		*ip = (struct kk_ip4){.version_ihl = 0x45,
+				      .total = htons(36),
+				      .ttl = 9,
+				      .protocol = KK_UDP,
+				      .fragment = htons(i ? 2 : KK_IP4_MORE),
+				      .source = htonl(0x0a010064),
+				      .dest = htonl(0xcb007107)};
+		udp[1] = 53;
+		udp[5] = 32;
+		if (i == 2)
+			user->listeners[kk_listener_index(KK_UDP, 53)].address = htonl(0x0a020064);
+		assert_int_equal(kk_user_forward(user, &packet, KK_OUTBOUND), wanted[i]);
+	}
+	free(user);
+}
+
+/* @sum_of is what was counted as packets, errors and later fragments. */
+static void assert_sum(const struct kk_counter *sum_of, const struct kk_counter *packets,
+		       const struct kk_counter *errors, const struct kk_counter *fragments)
+{
+	assert_int_equal(sum_of->packets, packets->packets + errors->packets + fragments->packets);
+	assert_int_equal(sum_of->bytes, packets->bytes + errors->bytes + fragments->bytes);
 }
 
 static void test_traffic_per_service(void **state)
@@ -182,9 +224,11 @@ static void test_traffic_per_service(void **state)
 	assert_int_equal(user->traffic[0].direction[KK_INBOUND].packets, 0);
 	assert_true(sum_of[KK_INBOUND].packets > 10 && sum_of[KK_OUTBOUND].packets > 10);
 	assert_sum(&sum_of[KK_INBOUND], &user->counters[KK_REASON_INBOUND],
-		   &user->counters[KK_REASON_INBOUND_ERROR]);
+		   &user->counters[KK_REASON_INBOUND_ERROR],
+		   &user->counters[KK_REASON_INBOUND_FRAGMENT]);
 	assert_sum(&sum_of[KK_OUTBOUND], &user->counters[KK_REASON_OUTBOUND],
-		   &user->counters[KK_REASON_OUTBOUND_ERROR]);
+		   &user->counters[KK_REASON_OUTBOUND_ERROR],
+		   &user->counters[KK_REASON_OUTBOUND_FRAGMENT]);
 	free(user);
 	json_decref(doc);
 }
@@ -198,6 +242,7 @@ int main(void)
 		cmocka_unit_test(test_checksum_of_rfc1624),
 		cmocka_unit_test(test_checksum_against_whole_sums),
 		cmocka_unit_test(test_partial_checksum),
+		cmocka_unit_test(test_fragments_follow_the_tables),
 		cmocka_unit_test(test_traffic_per_service),
 	};
 

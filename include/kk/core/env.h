@@ -14,12 +14,19 @@ struct kk_packet;
 
 /* Bytes from the network header to the end, link padding included. */
 KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt);
-/* More than one segment in one packet (GSO): its total length field may be 0 (beyond 64 KiB). */
-KK_INLINE int kk_env_gso(const struct kk_packet *pkt);
+/*
+ * Payload bytes of each of the segments in one packet (GSO), whose total length field may be 0
+ * (beyond 64 KiB); 0: it is one.
+ */
+KK_INLINE __u32 kk_env_gso(const struct kk_packet *pkt);
 KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len);
 KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len);
-/* Cuts the packet to @len bytes. */
+/* Cuts the packet to @len bytes; it is none of segments any more. */
 KK_INLINE int kk_env_trim(struct kk_packet *pkt, __u32 len);
+/*
+ * Puts @len bytes, to be filled, in front of the network header of a packet that has been trimmed.
+ */
+KK_INLINE int kk_env_push(struct kk_packet *pkt, __u32 len);
 /*
  * Corrects the transport checksum at @offset for a field that changed @from to @to (@size 2 or 4
  * bytes, in network byte order): kk_csum_replace(), or less where the packet's checksum is still to
@@ -42,6 +49,12 @@ KK_INLINE union kk_destination kk_env_listener(const struct kk_packet *pkt, __u3
 /* Port 0 where there is none. */
 KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
 					 const struct kk_origin_key *key);
+
+/* Port 0 where there is none. */
+KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
+					     const struct kk_fragment_key *key);
+KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
+				  const struct kk_fragment *fragment);
 
 /* Counters; nothing that happens in them has an influence on the packet. */
 KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * The forwarding core: parse, match, decide, rewrite; the same in every host. Stateless: what
- * happens to a packet depends on it, the settings and the tables alone. IPv4 with TCP, UDP and the
- * ICMP errors about them. A header checksum that was wrong stays wrong: whoever receives the packet
- * notices.
+ * happens to a packet depends on it, the settings and the tables alone, but for later fragments,
+ * which go where their first one went. IPv4 with TCP, UDP and the ICMP errors about them. A header
+ * checksum that was wrong stays wrong: whoever receives the packet notices.
  */
 #ifndef KK_CORE_FORWARD_H
 #define KK_CORE_FORWARD_H
@@ -14,11 +14,12 @@
 #include <kk/core/quote.h>
 #include <kk/core/reasons.h>
 #include <kk/core/rewrite.h>
+#include <kk/core/toobig.h>
 
 /* Where a packet goes: filled when the decision is to forward it. */
 struct kk_next {
 	__be32 address;
-	__be16 port;
+	__be16 port; /* 0: a later fragment has none */
 	__u16 service;
 };
 
@@ -36,27 +37,82 @@ KK_INLINE enum kk_reason kk_check_client(const struct kk_settings *set, const st
 
 /*
  * To the public address, neither TCP nor UDP: an error about what a published port sent to the
- * internet goes to the Agent. The gateway itself sends nothing from a published port.
+ * internet goes to the Agent. The gateway itself sends nothing from a published port. Routers have
+ * private addresses, which may be the pool's: the Agent does not get to see such a one, but the
+ * public address in its place.
  */
 KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt,
 						 const struct kk_settings *set,
 						 struct kk_flow *flow, struct kk_quote *quote,
 						 struct kk_next *next)
 {
-	enum kk_reason reason;
 	union kk_destination to;
 
+	if (kk_is_fragment(flow))
+		return KK_REASON_FRAGMENT;
 	if (kk_parse_quote(pkt, flow, quote) || quote->ip.source != set->address ||
 	    kk_in_pool(set, quote->ip.dest))
 		return KK_REASON_NOT_OURS;
 	to = kk_match_destination(pkt, quote->ip.protocol, quote->port.source);
 	if (!to.service)
 		return KK_REASON_NOT_OURS;
+	if (kk_is_martian(flow->ip.source) || flow->ip.source == set->address)
+		return KK_REASON_MARTIAN;
+	if (flow->ip.ttl <= 1)
+		return KK_REASON_TTL;
+	if (kk_in_pool(set, flow->ip.source))
+		kk_replace_ip4(&flow->ip, &flow->ip.source, set->address);
+	*next = (struct kk_next){.address = to.address, .port = to.port, .service = to.service};
+	return KK_REASON_INBOUND_ERROR;
+}
+
+KK_INLINE struct kk_fragment_key kk_fragment_key(const struct kk_flow *flow)
+{
+	return (struct kk_fragment_key){.source = flow->ip.source,
+					.dest = flow->ip.dest,
+					.id = flow->ip.id,
+					.protocol = flow->ip.protocol};
+}
+
+/* Later fragments of this packet belong to public port @port. */
+KK_INLINE int kk_remember(const struct kk_packet *pkt, const struct kk_flow *flow, __be16 port)
+{
+	const struct kk_fragment_key key = kk_fragment_key(flow);
+	const struct kk_fragment value = {.port = port};
+
+	return kk_env_fragment_put(pkt, &key, &value);
+}
+
+/* The listener that the first fragment of this packet belonged to. */
+KK_INLINE union kk_destination kk_recall(const struct kk_packet *pkt, const struct kk_flow *flow,
+					 __be16 *port)
+{
+	const struct kk_fragment_key key = kk_fragment_key(flow);
+	const struct kk_fragment found = kk_env_fragment(pkt, &key);
+
+	*port = found.port;
+	return kk_match_destination(pkt, flow->ip.protocol, found.port);
+}
+
+/* A later fragment to the public address. */
+KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
+						    const struct kk_settings *set,
+						    struct kk_flow *flow, struct kk_next *next)
+{
+	enum kk_reason reason;
+	union kk_destination to;
+	__be16 port;
+
+	if (!kk_has_ports(&flow->ip))
+		return KK_REASON_FRAGMENT;
+	to = kk_recall(pkt, flow, &port);
+	if (!port || !to.service)
+		return KK_REASON_FRAGMENT;
 	reason = kk_check_client(set, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
-	*next = (struct kk_next){.address = to.address, .port = to.port, .service = to.service};
-	return KK_REASON_INBOUND_ERROR;
+	*next = (struct kk_next){.address = to.address, .service = to.service};
+	return KK_REASON_INBOUND_FRAGMENT;
 }
 
 /* From the public interface. What is not for a published port is the stack's, broken or not. */
@@ -75,8 +131,8 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, struct k
 						       : KK_REASON_NOT_OURS;
 	if (parsed == KK_PARSED_BAD)
 		return KK_REASON_NOT_OURS;
-	if (kk_is_fragment(flow))
-		return KK_REASON_FRAGMENT;
+	if (kk_is_later_fragment(flow))
+		return kk_decide_inbound_fragment(pkt, &set, flow, next);
 	if (!kk_has_ports(&flow->ip))
 		return kk_decide_inbound_error(pkt, &set, flow, quote, next);
 	if (kk_parse_ports(pkt, flow))
@@ -90,6 +146,10 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, struct k
 	reason = kk_check_client(&set, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
+	if (kk_is_too_big(pkt, &set, flow))
+		return KK_REASON_TOO_BIG;
+	if (kk_is_fragment(flow) && kk_remember(pkt, flow, flow->port.dest))
+		return KK_REASON_HOST;
 	*next = (struct kk_next){.address = to.address, .port = to.port, .service = to.service};
 	return KK_REASON_INBOUND;
 }
@@ -120,6 +180,8 @@ KK_INLINE enum kk_reason kk_decide_outbound_error(const struct kk_packet *pkt,
 {
 	struct kk_origin from;
 
+	if (kk_is_fragment(flow))
+		return KK_REASON_AGENT_FRAGMENT;
 	if (kk_parse_quote(pkt, flow, quote) || quote->ip.source != flow->ip.dest ||
 	    !kk_same_agent(quote->ip.dest, flow->ip.source))
 		return KK_REASON_NOT_PUBLISHED;
@@ -133,6 +195,25 @@ KK_INLINE enum kk_reason kk_decide_outbound_error(const struct kk_packet *pkt,
 	*next = (struct kk_next){
 		.address = set->address, .port = from.port, .service = from.service};
 	return KK_REASON_OUTBOUND_ERROR;
+}
+
+/* A later fragment from an Agent to the internet. */
+KK_INLINE enum kk_reason kk_decide_outbound_fragment(const struct kk_packet *pkt,
+						     const struct kk_settings *set,
+						     struct kk_flow *flow, struct kk_next *next)
+{
+	union kk_destination from;
+	__be16 port;
+
+	if (!kk_has_ports(&flow->ip))
+		return KK_REASON_AGENT_FRAGMENT;
+	from = kk_recall(pkt, flow, &port);
+	if (!port || !from.service || from.address != flow->ip.source)
+		return KK_REASON_AGENT_FRAGMENT;
+	if (flow->ip.ttl <= 1)
+		return KK_REASON_TTL;
+	*next = (struct kk_next){.address = set->address, .service = from.service};
+	return KK_REASON_OUTBOUND_FRAGMENT;
 }
 
 /*
@@ -151,12 +232,13 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, struct 
 		return KK_REASON_MALFORMED;
 	if (!kk_in_pool(&set, flow->ip.source))
 		return KK_REASON_SPOOFED;
-	if (kk_is_fragment(flow))
-		return KK_REASON_AGENT_FRAGMENT;
 	if (kk_is_gateway(&set, flow->ip.source, flow->ip.dest) && flow->ip.source != flow->ip.dest)
-		return kk_decide_answer(pkt, flow);
+		return kk_is_fragment(flow) ? KK_REASON_AGENT_FRAGMENT
+					    : kk_decide_answer(pkt, flow);
 	if (kk_in_pool(&set, flow->ip.dest) || flow->ip.dest == set.address)
 		return KK_REASON_ISOLATED;
+	if (kk_is_later_fragment(flow))
+		return kk_decide_outbound_fragment(pkt, &set, flow, next);
 	if (!kk_has_ports(&flow->ip))
 		return kk_decide_outbound_error(pkt, &set, flow, quote, next);
 	if (kk_parse_ports(pkt, flow))
@@ -173,6 +255,8 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, struct 
 		return KK_REASON_MARTIAN;
 	if (flow->ip.ttl <= 1)
 		return KK_REASON_TTL;
+	if (kk_is_fragment(flow) && kk_remember(pkt, flow, from.port))
+		return KK_REASON_HOST;
 	*next = (struct kk_next){
 		.address = set.address, .port = from.port, .service = from.service};
 	return KK_REASON_OUTBOUND;
@@ -182,14 +266,18 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, struct 
 KK_INLINE int kk_send_on(struct kk_packet *pkt, enum kk_direction direction, enum kk_reason reason,
 			 struct kk_flow *flow, struct kk_quote *quote, const struct kk_next *next)
 {
+	const struct kk_settings set = kk_env_settings(pkt);
 	int r;
 
 	if (flow->len != kk_env_len(pkt) && kk_env_trim(pkt, flow->len))
 		return -1;
-	if (reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR)
+	if (KK_RARELY(reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR))
 		r = kk_rewrite_error(pkt, flow, quote, direction, next->address, next->port);
+	else if (KK_RARELY(!next->port))
+		r = kk_rewrite_ip4(pkt, &flow->ip, kk_replaced(&flow->ip, direction),
+				   next->address);
 	else
-		r = kk_rewrite(pkt, flow, direction, next->address, next->port);
+		r = kk_rewrite(pkt, flow, direction, next->address, next->port, set.mtu);
 	return r ? r : kk_env_link(pkt, direction);
 }
 
@@ -212,6 +300,11 @@ KK_INLINE enum kk_reason kk_forward(struct kk_packet *pkt, enum kk_direction dir
 			reason = KK_REASON_HOST;
 		else
 			kk_env_count_service(pkt, next.service, direction, flow.len);
+	} else if (reason == KK_REASON_TOO_BIG) {
+		const struct kk_settings set = kk_env_settings(pkt);
+
+		if (kk_answer_too_big(pkt, &set, &flow) || kk_env_link(pkt, direction))
+			reason = KK_REASON_HOST;
 	}
 	kk_env_count(pkt, reason, kk_env_len(pkt));
 	return reason;

@@ -74,14 +74,25 @@ KK_INLINE int kk_tcp_answers(const struct kk_flow *flow)
 	return (flow->tcp_flags & (KK_TCP_RST | KK_TCP_SYN)) == KK_TCP_RST;
 }
 
-/* Echo reply, destination unreachable (path MTU among them), time exceeded: RFC 792. */
+/*
+ * Echo reply; destination unreachable (path MTU among them) and time exceeded about what the gateway
+ * sent to this Agent, which is what they quote: RFC 792. The gateway's stack would take an error
+ * about anything, and so the path MTU to anybody from it.
+ */
 KK_INLINE int kk_icmp_answers(const struct kk_packet *pkt, const struct kk_flow *flow)
 {
+	struct kk_ip4 quoted;
 	__u8 header[8];
 
 	if (kk_load_l4(pkt, flow, 0, header, sizeof(header)))
 		return 0;
-	return header[0] == 0 || header[0] == 3 || header[0] == 11;
+	if (header[0] == 0)
+		return 1;
+	if (header[0] != 3 && header[0] != 11)
+		return 0;
+	if (kk_load_l4(pkt, flow, sizeof(header), &quoted, sizeof(quoted)))
+		return 0;
+	return quoted.source == flow->ip.dest && quoted.dest == flow->ip.source;
 }
 
 #endif

@@ -15,6 +15,7 @@ struct kk_flow {
 	struct {
 		__be16 source, dest;
 	} port;
+	__u8 tcp_header; /* bytes, options included */
 	__u8 tcp_flags;
 };
 
@@ -49,7 +50,13 @@ KK_INLINE enum kk_parsed kk_parse_ip4(const struct kk_packet *pkt, struct kk_flo
 
 KK_INLINE int kk_is_fragment(const struct kk_flow *flow)
 {
-	return (flow->ip.fragment & KK_BE16(KK_IP4_MORE | KK_IP4_OFFSET)) != 0;
+	return KK_RARELY(flow->ip.fragment & KK_BE16(KK_IP4_MORE | KK_IP4_OFFSET));
+}
+
+/* One that does not carry the transport header. */
+KK_INLINE int kk_is_later_fragment(const struct kk_flow *flow)
+{
+	return KK_RARELY(flow->ip.fragment & KK_BE16(KK_IP4_OFFSET));
 }
 
 /* Loads @len bytes at @offset of the transport header, which must lie within the IP packet. */
@@ -78,13 +85,14 @@ KK_INLINE int kk_parse_tcp(const struct kk_packet *pkt, struct kk_flow *flow)
 	header = (field[0] >> 4) * 4;
 	if (header < 20 || flow->l4 + header > flow->len)
 		return -1;
+	flow->tcp_header = (__u8)header;
 	flow->tcp_flags = field[1];
 	return 0;
 }
 
 /*
  * RFC 768: a length, which counts the header. That of a GSO packet beyond 64 KiB does not fit and
- * is 0.
+ * is 0. That of a fragmented datagram counts what the later fragments carry.
  */
 KK_INLINE int kk_parse_udp(const struct kk_packet *pkt, const struct kk_flow *flow)
 {
@@ -96,7 +104,9 @@ KK_INLINE int kk_parse_udp(const struct kk_packet *pkt, const struct kk_flow *fl
 	len = KK_HOST16(field);
 	if (len == 0 && kk_env_gso(pkt))
 		return 0;
-	return len < 8 || flow->l4 + len > flow->len ? -1 : 0;
+	if (len < 8)
+		return -1;
+	return flow->l4 + len > flow->len && !kk_is_fragment(flow) ? -1 : 0;
 }
 
 /* The rest of the transport header, once the ports are known to be ours. */

@@ -9,33 +9,36 @@
 #include <kk/core/types.h>
 
 /* clang-format off */
-#define KK_VERDICTS(X)                                                                         \
-	X(PASS, "pass")		/* untouched, on to the host's stack */                               \
-	X(TO_TUNNEL, "tunnel")	/* rewritten, to the Agent */                                   \
-	X(TO_NIC, "nic")	/* rewritten, to the client */                                        \
+#define KK_VERDICTS(X) \
+	X(PASS, "pass")             /* untouched, on to the host's stack */ \
+	X(TO_TUNNEL, "tunnel")      /* rewritten, to the Agent */ \
+	X(TO_NIC, "nic")            /* rewritten, or an answer of our own, to the client */ \
 	X(DROP, "drop")
 
 /* X(name, verdict, text) */
-#define KK_REASONS(X)                                                                          \
-	X(INBOUND, TO_TUNNEL, "inbound")              /* to a published port */                \
-	X(OUTBOUND, TO_NIC, "outbound")               /* answer of a published port */         \
-	X(INBOUND_ERROR, TO_TUNNEL, "inbound_error")  /* ICMP about a packet of an Agent's */  \
-	X(OUTBOUND_ERROR, TO_NIC, "outbound_error")   /* ICMP about a packet to an Agent */    \
-	X(NOT_OURS, PASS, "not_ours")                 /* nothing is published there */         \
-	X(FRAGMENT, PASS, "fragment")                 /* to the public address */              \
-	X(ANSWER, PASS, "answer")                     /* from an Agent; its gateway had asked */ \
-	X(MALFORMED, DROP, "malformed")               /* a length that cannot be */            \
-	X(TTL, DROP, "ttl")                           /* used up on the way here */            \
-	X(MARTIAN, DROP, "martian")                   /* peer is no address of the internet */ \
-	X(POOL_DESTINATION, DROP, "pool_destination") /* from outside, addressed to an Agent */ \
-	X(POOL_SOURCE, DROP, "pool_source")           /* from outside, in an Agent's name */   \
-	X(SPOOFED, DROP, "spoofed")                   /* from the tunnel, not in an Agent's name */ \
-	X(ISOLATED, DROP, "isolated")                 /* from an Agent to another, or a gateway */ \
-	X(UNSOLICITED, DROP, "unsolicited")           /* an Agent opens where it may only answer */ \
-	X(NOT_PUBLISHED, DROP, "not_published")       /* from an Agent, no published port */   \
-	X(AGENT_FRAGMENT, DROP, "agent_fragment")     /* from an Agent: which port? */         \
-	X(NOT_IP4, DROP, "not_ip4")                   /* from the tunnel */                    \
-	X(HOST, DROP, "host")                         /* memory was short, say */
+#define KK_REASONS(X) \
+	X(INBOUND, TO_TUNNEL, "inbound")                  /* to a published port */ \
+	X(OUTBOUND, TO_NIC, "outbound")                   /* answer of a published port */ \
+	X(INBOUND_ERROR, TO_TUNNEL, "inbound_error")      /* ICMP about a packet of an Agent's */ \
+	X(OUTBOUND_ERROR, TO_NIC, "outbound_error")       /* ICMP about a packet to an Agent */ \
+	X(INBOUND_FRAGMENT, TO_TUNNEL, "inbound_fragment") /* of a packet to a published port */ \
+	X(OUTBOUND_FRAGMENT, TO_NIC, "outbound_fragment") /* of an answer, not the first */ \
+	X(TOO_BIG, TO_NIC, "too_big")                     /* for the tunnel: its sender is told */ \
+	X(NOT_OURS, PASS, "not_ours")                     /* nothing is published there */ \
+	X(FRAGMENT, PASS, "fragment")                     /* to the public address; of which port? */ \
+	X(ANSWER, PASS, "answer")                         /* from an Agent; its gateway had asked */ \
+	X(MALFORMED, DROP, "malformed")                   /* a length that cannot be */ \
+	X(TTL, DROP, "ttl")                               /* used up on the way here */ \
+	X(MARTIAN, DROP, "martian")                       /* peer is no address of the internet */ \
+	X(POOL_DESTINATION, DROP, "pool_destination")     /* from outside, addressed to an Agent */ \
+	X(POOL_SOURCE, DROP, "pool_source")               /* from outside, in an Agent's name */ \
+	X(SPOOFED, DROP, "spoofed")                       /* from the tunnel, not in an Agent's name */ \
+	X(ISOLATED, DROP, "isolated")                     /* from an Agent to another, or a gateway */ \
+	X(UNSOLICITED, DROP, "unsolicited")               /* an Agent opens where it may only answer */ \
+	X(NOT_PUBLISHED, DROP, "not_published")           /* from an Agent, no published port */ \
+	X(AGENT_FRAGMENT, DROP, "agent_fragment")         /* from an Agent: which port? */ \
+	X(NOT_IP4, DROP, "not_ip4")                       /* from the tunnel */ \
+	X(HOST, DROP, "host")                             /* memory was short, say */
 
 enum kk_verdict {
 #define X(name, text) KK_##name,

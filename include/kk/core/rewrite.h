@@ -8,6 +8,7 @@
 
 #include <kk/core/csum.h>
 #include <kk/core/parse.h>
+#include <kk/core/mss.h>
 #include <kk/core/quote.h>
 
 /*
@@ -15,23 +16,35 @@
  */
 #define KK_IP4_TAIL 8
 
+/* An address in the header and its checksum; not yet in the packet. */
+KK_INLINE void kk_replace_ip4(struct kk_ip4 *ip, __be32 *field, __be32 to)
+{
+	ip->check = kk_csum_replace(ip->check, *field, to);
+	*field = to;
+}
+
 KK_INLINE int kk_rewrite_ip4(struct kk_packet *pkt, struct kk_ip4 *ip, __be32 *field, __be32 to)
 {
 	/* The TTL is the first byte of its 16-bit word, the protocol beside it cancels out. */
 	ip->check = kk_csum_replace(ip->check, KK_BE16(ip->ttl << 8), KK_BE16((ip->ttl - 1) << 8));
-	ip->check = kk_csum_replace(ip->check, *field, to);
 	ip->ttl--;
-	*field = to;
+	kk_replace_ip4(ip, field, to);
 	return kk_env_store(pkt, KK_IP4_TAIL, (const char *)ip + KK_IP4_TAIL,
 			    sizeof(*ip) - KK_IP4_TAIL);
 }
 
-/* Replaces what @direction replaces: inbound the destination, outbound the source. */
+/* What @direction replaces: inbound the destination, outbound the source. */
+KK_INLINE __be32 *kk_replaced(struct kk_ip4 *ip, enum kk_direction direction)
+{
+	return direction == KK_INBOUND ? &ip->dest : &ip->source;
+}
+
+/* @mtu as in the settings. */
 KK_INLINE int kk_rewrite(struct kk_packet *pkt, struct kk_flow *flow, enum kk_direction direction,
-			 __be32 address, __be16 port)
+			 __be32 address, __be16 port, __u32 mtu)
 {
 	int inbound = direction == KK_INBOUND;
-	__be32 *field = inbound ? &flow->ip.dest : &flow->ip.source;
+	__be32 *field = kk_replaced(&flow->ip, direction);
 	__be16 old_port = inbound ? flow->port.dest : flow->port.source;
 	__u32 check = flow->l4 + (flow->ip.protocol == KK_TCP ? 16 : 6);
 	__u32 flags = flow->ip.protocol == KK_UDP ? KK_CSUM_ZERO_IS_NONE : 0;
@@ -40,6 +53,8 @@ KK_INLINE int kk_rewrite(struct kk_packet *pkt, struct kk_flow *flow, enum kk_di
 	if (kk_rewrite_ip4(pkt, &flow->ip, field, address))
 		return -1;
 	if (kk_env_csum(pkt, check, old, address, sizeof(address), flags | KK_CSUM_PSEUDO))
+		return -1;
+	if (KK_RARELY(flow->tcp_flags & KK_TCP_SYN) && mtu && kk_clamp_mss(pkt, flow, mtu))
 		return -1;
 	if (port == old_port)
 		return 0;
@@ -83,15 +98,14 @@ KK_INLINE int kk_rewrite_error(struct kk_packet *pkt, struct kk_flow *flow, stru
 			       enum kk_direction direction, __be32 address, __be16 port)
 {
 	int inbound = direction == KK_INBOUND;
-	__be32 *outer = inbound ? &flow->ip.dest : &flow->ip.source;
+	__be32 *outer = kk_replaced(&flow->ip, direction);
 	__be32 *inner = inbound ? &quote->ip.source : &quote->ip.dest;
 	__be32 old = *inner;
 	__be16 check;
 
 	if (kk_rewrite_ip4(pkt, &flow->ip, outer, address))
 		return -1;
-	quote->ip.check = kk_csum_replace(quote->ip.check, old, address);
-	*inner = address;
+	kk_replace_ip4(&quote->ip, inner, address);
 	if (kk_env_store(pkt, quote->at + KK_IP4_TAIL, (const char *)&quote->ip + KK_IP4_TAIL,
 			 sizeof(quote->ip) - KK_IP4_TAIL))
 		return -1;

@@ -10,9 +10,12 @@
 #include <linux/types.h>
 
 /* Changes whenever a table's meaning or layout does: tables of another number are never adopted. */
-#define KK_LAYOUT 2
+#define KK_LAYOUT 3
 
 #define KK_INLINE static inline __attribute__((always_inline, unused))
+
+/* Keeps what is rare out of the way of what is not. */
+#define KK_RARELY(x) __builtin_expect(!!(x), 0)
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define KK_BE16(x) ((__be16)__builtin_bswap16(x))
@@ -46,7 +49,8 @@ struct kk_ip4 {
 };
 _Static_assert(sizeof(struct kk_ip4) == 20, "an IPv4 header without options has 20 bytes");
 
-#define KK_IP4_MORE   0x2000 /* host byte order */
+#define KK_IP4_DF     0x4000 /* host byte order */
+#define KK_IP4_MORE   0x2000
 #define KK_IP4_OFFSET 0x1fff
 
 enum kk_direction {
@@ -60,8 +64,9 @@ struct kk_settings {
 	__be32 pool;	  /* Agents' addresses ... */
 	__be32 pool_mask; /* ... and which bits of them count */
 	__be32 host;	  /* the gateway's own in each Agent's /24; 0: it has no address there */
+	__u32 mtu;	  /* of the tunnel, at least 576, host byte order; 0: all fits */
 };
-_Static_assert(sizeof(struct kk_settings) == 16, "layout of the settings");
+_Static_assert(sizeof(struct kk_settings) == 20, "layout of the settings");
 
 #define KK_AGENT_MASK KK_BE32(0xffffff00) /* an Agent owns a /24 */
 
@@ -107,6 +112,26 @@ struct kk_origin {
 _Static_assert(sizeof(struct kk_origin) == 4, "layout of an origin");
 
 #define KK_ORIGINS_MAX 65536
+
+/*
+ * Table of fragmented packets: which public port one belongs to, from its first fragment, the only
+ * one to carry ports, for the later ones. What is longest unused gives way.
+ */
+struct kk_fragment_key {
+	__be32 source, dest; /* as the packet came, and with id and protocol what RFC 791 goes by */
+	__be16 id;
+	__u8 protocol;
+	__u8 zero;
+};
+_Static_assert(sizeof(struct kk_fragment_key) == 12, "layout of a fragment's key");
+
+struct kk_fragment {
+	__be16 port; /* public; 0: not known */
+	__u16 zero;
+};
+_Static_assert(sizeof(struct kk_fragment) == 4, "layout of a fragment");
+
+#define KK_FRAGMENTS_MAX 16384
 
 /* Table of services: which service a slot stands for. Only user space reads it. */
 union kk_service_slot {

@@ -45,7 +45,7 @@ static int set_up(void **state)
 	tcp_pair(w->near);
 	tcp_pair(w->far);
 	pipes_init(&w->pipes);
-	w->pump = (struct pump){.from = w->near[1], .to = w->far[0]};
+	w->pump = (struct pump){.from = w->near[1], .to = w->far[0], .thorough = true};
 	*state = w;
 	return 0;
 }
@@ -241,6 +241,28 @@ static void test_pool(void **state)
 	}
 }
 
+/* Little at a time costs no look in vain; the end and what fills the pipe are not missed for that. */
+static void test_little(void **state)
+{
+	struct world *w = *state;
+	char byte;
+
+	w->pump.thorough = false;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(write(w->near[0], "x", 1), 1);
+		assert_int_equal(pump_run(&w->pump, &w->pipes), PUMP_WAITS);
+		assert_int_equal(read(w->far[1], &byte, 1), 1);
+		assert_null(w->pump.pipe);
+	}
+	assert_int_equal(w->pump.bytes, 3);
+	assert_int_equal(write(w->near[0], "y", 1), 1);
+	shutdown(w->near[0], SHUT_WR);
+	assert_int_equal(pump_run(&w->pump, &w->pipes), PUMP_WAITS);
+	w->pump.thorough = true; /* as the event of the end says */
+	assert_int_equal(pump_run(&w->pump, &w->pipes), PUMP_DONE);
+	assert_int_equal(w->pump.bytes, 4);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -251,7 +273,7 @@ int main(void)
 		T(test_receiver_that_is_gone),
 		T(test_sender_that_resets),
 		T(test_share),
-		T(test_pool),
+		T(test_pool), T(test_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
