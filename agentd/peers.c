@@ -95,8 +95,7 @@ int peers_up(struct peers *peers, struct wgctl *wg, const struct kk_config *conf
 			continue;
 		peers->gateways[gateway->index].is_set = true;
 		peers->gateways[gateway->index].endpoint = gateway->endpoint;
-		memcpy(peers->gateways[gateway->index].public_key, gateway->public_key,
-		       KK_KEY_LEN);
+		memcpy(peers->gateways[gateway->index].public_key, gateway->public_key, KK_KEY_LEN);
 	}
 	return r;
 }
@@ -162,8 +161,7 @@ json_t *peers_json(const struct wgctl_device *device, const struct kk_config *co
 
 	for (size_t i = 0; list && i < config->n_gateways; i++) {
 		const struct kk_gateway *gateway = &config->gateways[i];
-		const struct wgctl_peer *p =
-			gateway->has_key ? find_peer(device, gateway) : NULL;
+		const struct wgctl_peer *p = gateway->has_key ? find_peer(device, gateway) : NULL;
 
 		if (p)
 			json_array_append_new(list, peer_json(p, gateway));

@@ -172,9 +172,8 @@ int relayctl_set(struct relayctl *ctl, const struct kk_service *service, struct 
 
 int relayctl_unlisten(struct relayctl *ctl, int64_t service, struct kk_err *err)
 {
-	return ask(ctl,
-		   json_pack("{s:s, s:I}", "op", "unlisten", "service", (json_int_t)service), -1,
-		   NULL, err);
+	return ask(ctl, json_pack("{s:s, s:I}", "op", "unlisten", "service", (json_int_t)service),
+		   -1, NULL, err);
 }
 
 struct row {

@@ -21,9 +21,9 @@ struct relay_listener {
 	uint16_t port, agent_port;
 	bool proxy_protocol;
 	char target[KK_TARGET_MAX];
-	struct in_addr address;	  /* that the socket is bound to */
-	uint64_t netns_cookie;	  /* of the socket's namespace, SO_NETNS_COOKIE */
-	char error[192]; /* "" while the target is well */
+	struct in_addr address; /* that the socket is bound to */
+	uint64_t netns_cookie;	/* of the socket's namespace, SO_NETNS_COOKIE */
+	char error[192];	/* "" while the target is well */
 };
 
 /* The socket's place in a daemon's run directory. */

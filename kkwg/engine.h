@@ -28,7 +28,7 @@ struct engine {
 	bool nested;	     /* in the middle of a train */
 	uint64_t spin;	     /* how long to look before sleeping, ns */
 	uint64_t next_check; /* ns: when the interface is looked at next */
-	bool forwarding; /* the interface carries what others send */
+	bool forwarding;     /* the interface carries what others send */
 };
 
 /* Creates interface and sockets. The engine is large: allocate it. Returns 0 or -errno. */

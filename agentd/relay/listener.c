@@ -147,8 +147,8 @@ int listeners_add(struct listeners *ls, struct listener *l, struct kk_err *err)
 	int r;
 
 	if (listeners_find(ls, l->service))
-		return kk_err_set(err, EEXIST, "service",
-				  "service %" PRId64 " is already served", l->service);
+		return kk_err_set(err, EEXIST, "service", "service %" PRId64 " is already served",
+				  l->service);
 	if (ls->n >= ls->max)
 		return kk_err_set(err, ENOSPC, NULL,
 				  "%zu listeners are all that the limit on open files allows",

@@ -90,10 +90,9 @@ static size_t write_question(const struct origin *origin, char *text, size_t len
 
 	inet_ntop(AF_INET, &origin->client.sin_addr, client, sizeof(client));
 	inet_ntop(AF_INET, &origin->local.sin_addr, local, sizeof(local));
-	return (size_t)snprintf(text, len, "%s=%s:%u %s:%u\n",
-				origin->protocol == IPPROTO_TCP ? "tcp" : "udp", client,
-				ntohs(origin->client.sin_port), local,
-				ntohs(origin->local.sin_port));
+	return (size_t)snprintf(
+		text, len, "%s=%s:%u %s:%u\n", origin->protocol == IPPROTO_TCP ? "tcp" : "udp",
+		client, ntohs(origin->client.sin_port), local, ntohs(origin->local.sin_port));
 }
 
 static void lost(struct origins *o, const char *why)
@@ -140,8 +139,7 @@ static bool take_answer(struct origins *o)
 			return false;
 		*end = '\0';
 		o->n_asked--;
-		tell(&o->asked,
-		     json_string_value(json_object_get(o->names, line + strlen(key))));
+		tell(&o->asked, json_string_value(json_object_get(o->names, line + strlen(key))));
 		line = end + 1;
 	}
 	return strcmp(line, "errno=0\n\n") == 0;

@@ -39,8 +39,8 @@ struct origins {
 	struct loop_io io; /* on fd */
 	struct loop *loop;
 	struct loop_work work;
-	int fd;		/* -1: there is nobody to ask */
-	json_t *names;	/* of gateways by their public keys in hex; NULL: none */
+	int fd;	       /* -1: there is nobody to ask */
+	json_t *names; /* of gateways by their public keys in hex; NULL: none */
 	struct origin_queue waiting, asked; /* asked: in the order of the answer */
 	unsigned int n_asked;
 	size_t len;

@@ -38,8 +38,8 @@ static const struct kk_json_field listen_fields[] = {
 };
 static const struct kk_json_field set_fields[] = {OP, SERVICE, TARGET, PROXY};
 static const struct kk_json_field unlisten_fields[] = {OP, SERVICE};
-static const struct kk_json_field gateways_fields[] = {
-	OP, FIELD(names, KK_JSON_ANY, KK_JSON_REQUIRED)};
+static const struct kk_json_field gateways_fields[] = {OP,
+						       FIELD(names, KK_JSON_ANY, KK_JSON_REQUIRED)};
 static const struct kk_json_field list_fields[] = {
 	OP,
 	KK_JSON_FIELD("after_service", KK_JSON_INT, 0, struct request, service, .min = -1,
@@ -149,7 +149,8 @@ static int check_name(const char *key, const json_t *name, struct kk_err *err)
 	uint8_t binary[KK_KEY_LEN];
 
 	if (kk_unhex(key, binary, sizeof(binary)) < 0)
-		return kk_err_set(err, EINVAL, "names", "names: \"%.80s\" is not a key in hex", key);
+		return kk_err_set(err, EINVAL, "names", "names: \"%.80s\" is not a key in hex",
+				  key);
 	if (!json_is_string(name))
 		return kk_err_set(err, EINVAL, "names", "names: a name is a text");
 	return kk_parse_name("names", json_string_value(name), err);
@@ -167,8 +168,7 @@ static int op_gateways(struct relay *relay, const struct request *q, int *fd, js
 		return kk_err_set(err, EINVAL, "socket", "a socket must come with the message");
 	if (!json_is_object(q->names))
 		return kk_err_set(err, EINVAL, "names", "names: is not an object");
-	json_object_foreach(q->names, key, name)
-	{
+	json_object_foreach(q->names, key, name) {
 		r = check_name(key, name, err);
 		if (r < 0)
 			return r;

@@ -85,9 +85,10 @@ static void log_end(struct sessions *all, const struct session_past *p)
 	}
 	kk_info("service %s via %s %s client %s target %s received %" PRIu64 " sent %" PRIu64
 		" bytes in %" PRId64 " s%s%s",
-		p->service, p->gateway[0] ? p->gateway : "-", p->protocol == IPPROTO_TCP ? "tcp" : "udp",
-		format_client(&p->client, client), p->target, p->rx_bytes, p->tx_bytes,
-		now - p->started, p->error[0] ? ": " : "", p->error);
+		p->service, p->gateway[0] ? p->gateway : "-",
+		p->protocol == IPPROTO_TCP ? "tcp" : "udp", format_client(&p->client, client),
+		p->target, p->rx_bytes, p->tx_bytes, now - p->started, p->error[0] ? ": " : "",
+		p->error);
 }
 
 static void summarize(const struct session *s, struct session_past *p)

@@ -13,10 +13,10 @@
 struct kk_call {
 	struct kk_control *control;
 	struct kk_httpd_request *req;
-	char name[256];		      /* what stands for NAME in the path */
-	json_t *body;		      /* of POST and PATCH */
-	unsigned int wait_s;	      /* ?wait= */
-	unsigned int status;	      /* of the answer */
+	char name[256];	     /* what stands for NAME in the path */
+	json_t *body;	     /* of POST and PATCH */
+	unsigned int wait_s; /* ?wait= */
+	unsigned int status; /* of the answer */
 	json_t *answer;
 	struct kk_err err;
 };

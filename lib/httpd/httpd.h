@@ -21,8 +21,9 @@ struct kk_httpd_request; /* lives until it has been answered and sent */
 
 struct kk_httpd_config {
 	struct sockaddr_in listen;
-	const char *tls_cert, *tls_key; /* PEM texts; both NULL: plain HTTP (metrics on a local port) */
-	size_t body_max;		/* bytes; more is answered with 413 before the handler runs */
+	const char *tls_cert,
+		*tls_key; /* PEM texts; both NULL: plain HTTP (metrics on a local port) */
+	size_t body_max;  /* bytes; more is answered with 413 before the handler runs */
 	unsigned int connections_max;
 	/* Called with the whole body; must answer, or keep @req and answer later. */
 	void (*handle)(struct kk_httpd_request *req, void *userdata);

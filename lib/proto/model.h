@@ -25,7 +25,7 @@ struct kk_self {
 	int64_t id;
 	char name[KK_NAME_MAX + 1];
 	/* gateway */
-	uint8_t index; /* .g of every Agent's /24 */
+	uint8_t index;		/* .g of every Agent's /24 */
 	struct in_addr address; /* public */
 	uint16_t wg_port;
 	struct kk_prefix4 pool;
@@ -53,11 +53,11 @@ struct kk_agent {
 struct kk_service {
 	int64_t id;
 	char name[KK_NAME_MAX + 1];
-	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
-	uint16_t port, agent_port; /* host byte order */
-	int64_t agent; /* id, at a gateway */
+	uint8_t protocol;	    /* IPPROTO_TCP or IPPROTO_UDP */
+	uint16_t port, agent_port;  /* host byte order */
+	int64_t agent;		    /* id, at a gateway */
 	char target[KK_TARGET_MAX]; /* at the Agent, HOST:PORT */
-	bool proxy_protocol; /* at the Agent */
+	bool proxy_protocol;	    /* at the Agent */
 };
 
 struct kk_config {

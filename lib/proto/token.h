@@ -6,10 +6,10 @@
 #include "util/err.h"
 
 struct kk_token {
-	char url[256];	  /* https://HOST:PORT */
-	char pin[64];	  /* base64 SHA-256 of the SubjectPublicKeyInfo */
-	char secret[64];  /* base64url */
-	char role[16];	  /* "gateway" or "agent" */
+	char url[256];	 /* https://HOST:PORT */
+	char pin[64];	 /* base64 SHA-256 of the SubjectPublicKeyInfo */
+	char secret[64]; /* base64url */
+	char role[16];	 /* "gateway" or "agent" */
 	char node[40];
 };
 

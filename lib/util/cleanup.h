@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define KK_CLEANUP(fn)	  __attribute__((cleanup(fn)))
-#define KK_CLEANUP_FREE	  KK_CLEANUP(kk_freep)
-#define KK_CLEANUP_CLOSE  KK_CLEANUP(kk_closep)
-#define ARRAY_SIZE(a)	  (sizeof(a) / sizeof((a)[0]))
+#define KK_CLEANUP(fn)	 __attribute__((cleanup(fn)))
+#define KK_CLEANUP_FREE	 KK_CLEANUP(kk_freep)
+#define KK_CLEANUP_CLOSE KK_CLEANUP(kk_closep)
+#define ARRAY_SIZE(a)	 (sizeof(a) / sizeof((a)[0]))
 
 static inline void kk_freep(void *p)
 {
@@ -44,11 +44,11 @@ static inline int kk_steal_fd(int *fd)
 }
 
 /* Hands the pointer over: the caller's variable no longer frees it. */
-#define KK_STEAL(p)                       \
-	({                                \
-		__typeof__(p) stolen_ = (p); \
-		(p) = NULL;               \
-		stolen_;                  \
+#define KK_STEAL(p)                                                                                \
+	({                                                                                         \
+		__typeof__(p) stolen_ = (p);                                                       \
+		(p) = NULL;                                                                        \
+		stolen_;                                                                           \
 	})
 
 #endif

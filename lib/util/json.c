@@ -41,7 +41,8 @@ static int read_string(const struct kk_json_field *f, const json_t *value, void 
 		return kk_err_set(err, EINVAL, f->name, "%s: a text of %zu bytes, %zu at most",
 				  f->name, json_string_length(value), max);
 	if (json_string_length(value) < (size_t)f->min)
-		return kk_err_set(err, EINVAL, f->name, "%s: the text is empty or too short", f->name);
+		return kk_err_set(err, EINVAL, f->name, "%s: the text is empty or too short",
+				  f->name);
 	if (strlen(json_string_value(value)) != json_string_length(value))
 		return kk_err_set(err, EINVAL, f->name, "%s: the text has a NUL in it", f->name);
 	*(const char **)slot = json_string_value(value);

@@ -35,10 +35,10 @@ struct kk_json_field {
 	int64_t min, max; /* of a number; of a text's length in bytes (max 0: 1024) */
 };
 
-#define KK_JSON_FIELD(name_, type_, flags_, struct_, member_, ...)       \
-	{                                                                \
-		.name = (name_), .type = (type_), .flags = (flags_),     \
-		.offset = offsetof(struct_, member_), ##__VA_ARGS__      \
+#define KK_JSON_FIELD(name_, type_, flags_, struct_, member_, ...)                                 \
+	{                                                                                          \
+		.name = (name_), .type = (type_), .flags = (flags_),                               \
+		.offset = offsetof(struct_, member_), ##__VA_ARGS__                                \
 	}
 
 /*

@@ -18,11 +18,12 @@ int kk_parse_int(const char *field, const char *text, int64_t min, int64_t max, 
 	errno = 0;
 	value = strtoll(text, &end, 10);
 	if (!isdigit((unsigned char)text[text[0] == '-']) || *end)
-		return kk_err_set(err, EINVAL, field, "%s: \"%s\" is not a whole number", field, text);
+		return kk_err_set(err, EINVAL, field, "%s: \"%s\" is not a whole number", field,
+				  text);
 	if (errno == ERANGE || value < min || value > max)
 		return kk_err_set(err, ERANGE, field,
-				  "%s: %s is out of range (%" PRId64 " to %" PRId64 ")", field, text,
-				  min, max);
+				  "%s: %s is out of range (%" PRId64 " to %" PRId64 ")", field,
+				  text, min, max);
 	*ret = value;
 	return 0;
 }
@@ -37,9 +38,10 @@ int kk_parse_name(const char *field, const char *text, struct kk_err *err)
 		       text[i] == '-';
 	if (good)
 		return 0;
-	return kk_err_set(err, EINVAL, field,
-			  "%s: \"%.64s\" is not a name (1 to %d of a-z, 0-9 and '-', not at an end)",
-			  field, text, KK_NAME_MAX);
+	return kk_err_set(
+		err, EINVAL, field,
+		"%s: \"%.64s\" is not a name (1 to %d of a-z, 0-9 and '-', not at an end)", field,
+		text, KK_NAME_MAX);
 }
 
 int kk_parse_ip4(const char *field, const char *text, struct in_addr *ret, struct kk_err *err)
@@ -53,7 +55,8 @@ int kk_parse_ip4(const char *field, const char *text, struct in_addr *ret, struc
 	return 0;
 }
 
-int kk_parse_prefix4(const char *field, const char *text, struct kk_prefix4 *ret, struct kk_err *err)
+int kk_parse_prefix4(const char *field, const char *text, struct kk_prefix4 *ret,
+		     struct kk_err *err)
 {
 	char addr[INET_ADDRSTRLEN];
 	const char *slash = strchr(text, '/');
@@ -63,7 +66,8 @@ int kk_parse_prefix4(const char *field, const char *text, struct kk_prefix4 *ret
 
 	if (!slash || (size_t)(slash - text) >= sizeof(addr))
 		return kk_err_set(err, EINVAL, field,
-				  "%s: \"%.64s\" is not an IPv4 prefix (as 10.0.0.0/8)", field, text);
+				  "%s: \"%.64s\" is not an IPv4 prefix (as 10.0.0.0/8)", field,
+				  text);
 	memcpy(addr, text, (size_t)(slash - text));
 	addr[slash - text] = '\0';
 	r = kk_parse_ip4(field, addr, &parsed.addr, err);

@@ -28,7 +28,8 @@ int kk_parse_name(const char *field, const char *text, struct kk_err *err);
 /* Dotted quad. */
 int kk_parse_ip4(const char *field, const char *text, struct in_addr *ret, struct kk_err *err);
 /* ADDRESS/LENGTH with zero host bits. */
-int kk_parse_prefix4(const char *field, const char *text, struct kk_prefix4 *ret, struct kk_err *err);
+int kk_parse_prefix4(const char *field, const char *text, struct kk_prefix4 *ret,
+		     struct kk_err *err);
 /*
  * HOST:PORT or [IPv6]:PORT, split only: @host of @host_len bytes gets the host without brackets,
  * @port is in host byte order, 1 to 65535. A bare PORT means 127.0.0.1 where @bare_port is set.

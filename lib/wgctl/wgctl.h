@@ -17,7 +17,7 @@
 #include "util/parse.h"
 
 enum wgctl_kind {
-	WGCTL_AUTO,	 /* the kernel's where it has one, else userspace */
+	WGCTL_AUTO, /* the kernel's where it has one, else userspace */
 	WGCTL_KERNEL,
 	WGCTL_USERSPACE,
 };
@@ -28,12 +28,12 @@ struct wgctl; /* opaque, one interface */
 
 struct wgctl_peer {
 	uint8_t public_key[KK_KEY_LEN];
-	struct sockaddr_in endpoint;	    /* sin_family 0: none or leave as it is */
-	uint16_t keepalive;		    /* seconds, 0: off */
+	struct sockaddr_in endpoint;		      /* sin_family 0: none or leave as it is */
+	uint16_t keepalive;			      /* seconds, 0: off */
 	struct kk_prefix4 allowed[WGCTL_ALLOWED_MAX]; /* replaces what the peer had */
 	size_t n_allowed;
 	/* filled by wgctl_get only */
-	bool allowed_other;	/* it has allowed IPs that do not fit above: IPv6, or more of them */
+	bool allowed_other; /* it has allowed IPs that do not fit above: IPv6, or more of them */
 	int64_t last_handshake; /* Unix seconds, 0: never */
 	uint64_t rx_bytes, tx_bytes;
 };

@@ -26,8 +26,8 @@ struct kk_ws_config {
 	 */
 	ssize_t (*recv)(void *buf, size_t len, void *userdata);
 	ssize_t (*send)(const void *buf, size_t len, void *userdata);
-	size_t message_max; /* longest message taken, bytes; longer ones close with 1009 */
-	size_t queue_max;   /* bytes that may wait to be sent; more closes the connection */
+	size_t message_max;  /* longest message taken, bytes; longer ones close with 1009 */
+	size_t queue_max;    /* bytes that may wait to be sent; more closes the connection */
 	unsigned int ping_s; /* send a ping this often, 0: never */
 	unsigned int idle_s; /* close after hearing nothing for this long, 0: never */
 	/* A whole text message; @text is NUL-terminated and valid during the call. May free @ws. */

@@ -65,10 +65,11 @@ static int tear_down(void **state)
 
 static struct origin make(unsigned int i)
 {
-	return (struct origin){.protocol = i % 2 ? IPPROTO_UDP : IPPROTO_TCP,
-			       .client = {.sin_addr.s_addr = htonl(0xcb007109), .sin_port = htons((uint16_t)i)},
-			       .local = {.sin_addr.s_addr = htonl(0x0a010064), .sin_port = htons(22)},
-			       .told = on_told};
+	return (struct origin){
+		.protocol = i % 2 ? IPPROTO_UDP : IPPROTO_TCP,
+		.client = {.sin_addr.s_addr = htonl(0xcb007109), .sin_port = htons((uint16_t)i)},
+		.local = {.sin_addr.s_addr = htonl(0x0a010064), .sin_port = htons(22)},
+		.told = on_told};
 }
 
 /* Runs what is at hand, once. */

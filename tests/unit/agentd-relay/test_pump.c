@@ -273,7 +273,8 @@ int main(void)
 		T(test_receiver_that_is_gone),
 		T(test_sender_that_resets),
 		T(test_share),
-		T(test_pool), T(test_little),
+		T(test_pool),
+		T(test_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,8 +63,8 @@ static bool run(struct relay *relay, const char *text, int fd, bool trusted, con
 	return ok;
 }
 
-#define LISTEN(changes)                                                                             \
-	"{\"op\":\"listen\",\"service\":5,\"name\":\"ssh\"," \
+#define LISTEN(changes)                                                                            \
+	"{\"op\":\"listen\",\"service\":5,\"name\":\"ssh\","                                       \
 	"\"protocol\":\"tcp\",\"port\":2222,\"target\":\"127.0.0.1:22\"" changes "}"
 
 static void test_listen_list_set_unlisten(void **state)
@@ -86,8 +86,7 @@ static void test_listen_list_set_unlisten(void **state)
 			NULL));
 	assert_string_equal(relay->listeners.items[0]->target->text, "[::1]:80");
 	assert_false(relay->listeners.items[0]->proxy_protocol);
-	assert_true(
-		run(relay, "{\"op\":\"unlisten\",\"service\":5}", -1, true, NULL));
+	assert_true(run(relay, "{\"op\":\"unlisten\",\"service\":5}", -1, true, NULL));
 	assert_int_equal(relay->listeners.n, 0);
 }
 

@@ -198,8 +198,7 @@ static void assert_peers(struct agent *a, const struct world *w, const char *wan
 	size_t i;
 	json_t *p;
 
-	json_array_foreach(peers, i, p)
-	{
+	json_array_foreach(peers, i, p) {
 		size_t len = strlen(text);
 
 		snprintf(text + len, sizeof(text) - len, "%s%d=%s", len ? " " : "",

@@ -43,7 +43,7 @@ static void stop(struct relayctl *ctl, pid_t pid)
 }
 
 #define ROW(service)                                                                               \
-	"{\"service\":" #service ",\"protocol\":\"tcp\",\"port\":22,"     \
+	"{\"service\":" #service ",\"protocol\":\"tcp\",\"port\":22,"                              \
 	"\"agent_port\":23,\"target\":\"a:1\",\"proxy_protocol\":true,\"address\":\"10.1.0.100\",\"netns\":7,\"new\":1}"
 #define LIST(rows, more) "{\"ok\":true,\"listeners\":[" rows "]" more "}"
 #define MORE		 ",\"more\":true"
@@ -61,8 +61,8 @@ static int list(const char *const *answers, struct relay_listener **items, size_
 
 static void test_list(void **state)
 {
-	static const char *const answers[] = {LIST(ROW(1) "," ROW(2), MORE),
-					      LIST(ROW(3), ""), NULL};
+	static const char *const answers[] = {LIST(ROW(1) "," ROW(2), MORE), LIST(ROW(3), ""),
+					      NULL};
 	KK_CLEANUP_FREE struct relay_listener *items = NULL;
 	struct kk_err err = {0};
 	size_t n;

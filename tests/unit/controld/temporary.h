@@ -19,8 +19,8 @@ struct temporary {
 
 static inline void temporary_make(struct temporary *t)
 {
-	strcpy(t->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/kk-test-XXXXXX" :
-						       "/tmp/kk-test-XXXXXX");
+	strcpy(t->dir,
+	       access("/dev/shm", W_OK) == 0 ? "/dev/shm/kk-test-XXXXXX" : "/tmp/kk-test-XXXXXX");
 	assert_non_null(mkdtemp(t->dir));
 }
 
