@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -21,5 +22,16 @@
 			fail_msg("field \"%s\" (wanted \"%s\"), message \"%s\" (wanted \"%s\")",   \
 				 (err)->field, (field_), (err)->msg, (part));                      \
 	} while (0)
+
+/* Instead of a group that can do nothing without root: all of its tests are skipped, and it is said why. */
+static inline int kk_skip_group(const char *why, size_t n_tests)
+{
+	print_message("skipped: %s: must be root\n[  SKIPPED ] %zu test(s).\n", why, n_tests);
+	return 0;
+}
+
+#define kk_run_group_as_root(why, tests, setup, teardown)                                          \
+	(geteuid() == 0 ? cmocka_run_group_tests(tests, setup, teardown)                           \
+			: kk_skip_group(why, sizeof(tests) / sizeof((tests)[0])))
 
 #endif

@@ -633,5 +633,6 @@ int main(void)
 		cmocka_unit_test(test_bad_config),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return kk_run_group_as_root("loads BPF programs and makes a network namespace", tests,
+				    setup, teardown);
 }

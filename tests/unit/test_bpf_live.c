@@ -761,5 +761,6 @@ int main(void)
 		cmocka_unit_test(test_forwarding_is_off),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return kk_run_group_as_root("loads BPF programs and makes network namespaces", tests, setup,
+				    teardown);
 }

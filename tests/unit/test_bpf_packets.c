@@ -413,10 +413,6 @@ static void test_mutated_stream(void **state)
 static int setup(void **state)
 {
 	(void)state;
-	if (geteuid() != 0) {
-		print_error("loads BPF programs: must be root\n");
-		return -1;
-	}
 	return unshare(CLONE_NEWNET);
 }
 
@@ -428,5 +424,5 @@ int main(void)
 		cmocka_unit_test(test_mutated_stream),
 	};
 
-	return cmocka_run_group_tests(tests, setup, NULL);
+	return kk_run_group_as_root("loads BPF programs", tests, setup, NULL);
 }

@@ -95,5 +95,6 @@ int main(void)
 		cmocka_unit_test(test_nothing_there),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return kk_run_group_as_root("loads BPF programs and makes a network namespace", tests,
+				    setup, teardown);
 }
