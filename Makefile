@@ -9,6 +9,7 @@
 #   make bench-forward  ns per packet of the tc program (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
+#   make fuzz       libFuzzer, FUZZ_TIME seconds a target
 #   make SAN=1      the same with AddressSanitizer and UBSan
 
 VERSION := $(shell cat VERSION)

@@ -262,7 +262,7 @@ def main():
             print(f"figure {name} {statistics.median(vs):.{digits}f} {unit}")
 
     if "peer" in engines:
-        who = "wireguard-go"
+        who = os.path.basename(shlex.split(PEER)[0])
         figure(f"tunnel-tcp1-vs-{who}", ratio("tcp1", "gbps"), "x")
         figure(f"tunnel-tcp4-vs-{who}", ratio("tcp4", "gbps"), "x")
         figure(f"tunnel-udp64-vs-{who}", ratio("udp64", "kpps"), "x")
