@@ -14,6 +14,7 @@ struct kk_control {
 	struct kk_store *store;
 	struct kk_push *push; /* NULL while the daemon ends */
 	struct kk_httpd *httpd;
+	sd_event_source *expiry; /* expiry.c's */
 	char url[256]; /* what nodes are told */
 	char pin[64];
 };

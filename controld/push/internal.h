@@ -16,6 +16,7 @@ struct kk_node {
 	struct kk_ws *ws;
 	int fd;
 	bool ready;    /* has said hello */
+	int model;     /* that it understands, KK_MODEL */
 	bool dirty;    /* something that concerns it changed */
 	int64_t acked; /* the generation that it has; 0: none of this epoch */
 	int64_t sent;  /* what it has been sent and not answered yet, else 0 */

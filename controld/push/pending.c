@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controld/push/message.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -23,37 +24,93 @@ static uint64_t now_us(struct kk_push *push)
 /* ---- "applied" ---- */
 
 struct applied {
+	const struct kk_push_change *change;
 	struct kk_push *push;
-	int64_t generation;
-	int gateways, acknowledged;
-	json_t *waiting, *disconnected;
+	int nodes, acknowledged; /* of one role */
+	json_t *waiting, *refused, *disconnected, *too_old;
 };
 
+/* Whether the service that was changed is kept from this node, which would not understand it. */
+static bool is_too_old(const struct applied *a, const struct kk_node *node)
+{
+	struct kk_service_row row;
+
+	return a->change->service &&
+	       kk_store_service_get_id(a->push->store, a->change->service, &row, NULL) == 0 &&
+	       kk_message_service_model(&row) > node->model;
+}
+
+static void count_node(struct applied *a, enum kk_kind role, int64_t id, const char *name)
+{
+	struct kk_node *node = kk_push_node(a->push, role, id);
+	json_t *where = NULL;
+
+	a->nodes++;
+	if (!node || !node->ready)
+		where = a->disconnected;
+	else if (is_too_old(a, node))
+		where = a->too_old;
+	else if (kk_node_has(node, a->change->generation))
+		a->acknowledged++;
+	else
+		where = node->refused ? a->refused : a->waiting;
+	if (where)
+		json_array_append_new(where, json_string(name));
+}
+
+/* One that never joined carries nothing and is waited for by nobody. */
 static int count_gateway(const struct kk_gateway_row *row, void *userdata)
 {
-	struct applied *a = userdata;
-	struct kk_node *node = kk_push_node(a->push, KK_GATEWAY, row->id);
-
-	/* One that never joined carries nothing and is waited for by nobody. */
-	if (!row->joined)
-		return 0;
-	a->gateways++;
-	if (!node || !node->ready)
-		json_array_append_new(a->disconnected, json_string(row->name));
-	else if (!kk_node_has(node, a->generation))
-		json_array_append_new(a->waiting, json_string(row->name));
-	else
-		a->acknowledged++;
+	if (row->joined)
+		count_node(userdata, KK_GATEWAY, row->id, row->name);
 	return 0;
 }
 
-static json_t *describe_applied(struct kk_push *push, int64_t generation)
+static void count_agents(struct applied *a)
 {
-	struct applied a = {push, generation, 0, 0, json_array(), json_array()};
+	for (size_t i = 0; i < a->change->n_agents; i++) {
+		struct kk_agent_row row;
+		size_t j = 0;
+
+		while (a->change->agents[j] != a->change->agents[i])
+			j++;
+		if (j == i &&
+		    kk_store_agent_get_id(a->push->store, a->change->agents[i], &row, NULL) == 0 &&
+		    row.joined)
+			count_node(a, KK_AGENT, row.id, row.name);
+	}
+}
+
+/* Lists that are seldom anything but empty are there only then. */
+static void add_list(json_t *obj, const char *key, json_t *list)
+{
+	if (json_array_size(list))
+		json_object_set(obj, key, list);
+	json_decref(list);
+}
+
+static json_t *describe_applied(struct kk_push *push, const struct kk_push_change *change)
+{
+	struct applied a = {.change = change,
+			    .push = push,
+			    .waiting = json_array(),
+			    .refused = json_array(),
+			    .disconnected = json_array(),
+			    .too_old = json_array()};
+	int gateways, acknowledged;
+	json_t *obj;
 
 	kk_store_gateway_list(push->store, count_gateway, &a, NULL);
-	return json_pack("{s:i, s:i, s:o, s:o}", "gateways", a.gateways, "acknowledged",
-			 a.acknowledged, "waiting", a.waiting, "disconnected", a.disconnected);
+	gateways = a.nodes;
+	acknowledged = a.acknowledged;
+	a.nodes = a.acknowledged = 0;
+	count_agents(&a);
+	obj = json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "gateways", gateways, "acknowledged",
+			acknowledged, "agents", a.nodes, "agents_acknowledged", a.acknowledged,
+			"waiting", a.waiting, "disconnected", a.disconnected);
+	add_list(obj, "refused", a.refused);
+	add_list(obj, "too_old", a.too_old);
+	return obj;
 }
 
 /* ---- the list ---- */
@@ -65,7 +122,7 @@ static void settle(struct kk_push *push, struct kk_pending *p, const struct kk_e
 	p->settled = true;
 	if (!p->change.settled)
 		return;
-	p->change.settled(refused ? NULL : describe_applied(push, p->change.generation), refused,
+	p->change.settled(refused ? NULL : describe_applied(push, &p->change), refused,
 			  p->change.userdata);
 }
 
@@ -123,15 +180,30 @@ static int64_t common_generation(struct kk_push *push)
 	return common;
 }
 
+/* Whether no connected Agent concerned is still busy with it. One that refused it is not. */
+static bool agents_have(struct kk_push *push, const struct kk_push_change *change)
+{
+	for (size_t i = 0; i < change->n_agents; i++) {
+		struct kk_node *node = kk_push_node(push, KK_AGENT, change->agents[i]);
+
+		if (node && node->ready && !node->refused && !kk_node_has(node, change->generation))
+			return false;
+	}
+	return true;
+}
+
 void kk_pending_check(struct kk_push *push)
 {
-	struct kk_pending *p;
+	struct kk_pending *p, *next;
 	int64_t common;
 
 	if (TAILQ_EMPTY(&push->pending))
 		return;
 	common = common_generation(push);
-	while ((p = TAILQ_FIRST(&push->pending)) && p->change.generation <= common) {
+	for (p = TAILQ_FIRST(&push->pending); p && p->change.generation <= common; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (!agents_have(push, &p->change))
+			continue;
 		settle(push, p, NULL);
 		drop(push, p);
 	}

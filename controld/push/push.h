@@ -43,6 +43,9 @@ struct kk_push_change {
 	int64_t service; /* 0: another change, which is not undone */
 	bool existed;
 	struct kk_service_row before;
+	/* Agents (ids) that have to have it, too; one that is there twice counts once. */
+	int64_t agents[2 * KK_MEMBERS_MAX];
+	size_t n_agents;
 	/*
 	 * Called once, perhaps before kk_push_wait() returns: with @applied (taken over), or with why a gateway
 	 * refused the change, which has been undone.

@@ -78,6 +78,81 @@ static const char *const steps[] = {
 	"  agent INTEGER NOT NULL"
 	") STRICT;"
 	"CREATE INDEX changes_generation ON changes (generation);",
+
+	/*
+	 * Port ranges, several Agents behind a service, several addresses of a gateway, lists, limits, bans.
+	 * A member has the Agent's ports of its service with it, so that an index finds who has one.
+	 * The change log tells less than is told now: it begins anew, a generation on, and so every node is
+	 * sent a snapshot.
+	 */
+	"CREATE TABLE services_2 ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  name TEXT NOT NULL UNIQUE,"
+	"  protocol INTEGER NOT NULL CHECK (protocol IN (6, 17)),"
+	"  address TEXT NOT NULL,"
+	"  port INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),"
+	"  last_port INTEGER NOT NULL CHECK (last_port BETWEEN port AND 65535),"
+	"  agent_port INTEGER NOT NULL CHECK (agent_port BETWEEN 1 AND 65535 - last_port + port),"
+	"  target TEXT NOT NULL,"
+	"  proxy_protocol INTEGER NOT NULL CHECK (proxy_protocol IN (0, 1)),"
+	"  limit_packets INTEGER NOT NULL CHECK (limit_packets >= 0),"
+	"  limit_connections INTEGER NOT NULL CHECK (limit_connections >= 0),"
+	"  drain_until INTEGER NOT NULL,"
+	"  generation INTEGER NOT NULL,"
+	"  UNIQUE (protocol, address, port)"
+	") STRICT;"
+	"CREATE TABLE members ("
+	"  service INTEGER NOT NULL REFERENCES services_2 (id) ON DELETE CASCADE,"
+	"  agent INTEGER NOT NULL REFERENCES agents (id) ON DELETE RESTRICT,"
+	"  protocol INTEGER NOT NULL,"
+	"  port INTEGER NOT NULL,"
+	"  last_port INTEGER NOT NULL,"
+	"  PRIMARY KEY (service, agent),"
+	"  UNIQUE (agent, protocol, port)"
+	") STRICT, WITHOUT ROWID;"
+	"INSERT INTO services_2 SELECT id, name, protocol, '', port, port, agent_port, target,"
+	"  proxy_protocol, 0, 0, 0, generation FROM services;"
+	"INSERT INTO members SELECT id, agent, protocol, agent_port, agent_port FROM services;"
+	"DELETE FROM sqlite_sequence WHERE name = 'services_2';"
+	"INSERT INTO sqlite_sequence (name, seq)"
+	"  SELECT 'services_2', seq FROM sqlite_sequence WHERE name = 'services';"
+	"DROP TABLE services;"
+	"ALTER TABLE services_2 RENAME TO services;"
+	"CREATE INDEX services_address ON services (address) WHERE address <> '';"
+	"CREATE INDEX services_drain ON services (drain_until) WHERE drain_until > 0;"
+	"CREATE TABLE gateway_addresses ("
+	"  gateway INTEGER NOT NULL REFERENCES gateways (id) ON DELETE CASCADE,"
+	"  position INTEGER NOT NULL,"
+	"  address TEXT NOT NULL,"
+	"  is_first INTEGER NOT NULL CHECK (is_first IN (0, 1))," /* of its family */
+	"  PRIMARY KEY (gateway, position),"
+	"  UNIQUE (gateway, address)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX gateway_addresses_address ON gateway_addresses (address);"
+	"INSERT INTO gateway_addresses SELECT id, 0, address, 1 FROM gateways;"
+	"CREATE TABLE rules ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  service INTEGER REFERENCES services (id) ON DELETE CASCADE," /* null: all */
+	"  prefix TEXT NOT NULL,"
+	"  allow INTEGER NOT NULL CHECK (allow IN (0, 1)),"
+	"  generation INTEGER NOT NULL"
+	") STRICT;"
+	"CREATE UNIQUE INDEX rules_prefix ON rules (ifnull(service, 0), prefix);"
+	"CREATE INDEX rules_service ON rules (service);"
+	"CREATE TABLE bans ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  address TEXT NOT NULL,"
+	"  service INTEGER REFERENCES services (id) ON DELETE CASCADE," /* null: all */
+	"  expires_at INTEGER NOT NULL,"
+	"  generation INTEGER NOT NULL"
+	") STRICT;"
+	"CREATE UNIQUE INDEX bans_address ON bans (ifnull(service, 0), address);"
+	"CREATE INDEX bans_service ON bans (service);"
+	"CREATE INDEX bans_expiry ON bans (expires_at) WHERE expires_at > 0;"
+	"ALTER TABLE control ADD COLUMN pool6 TEXT;"
+	"ALTER TABLE control ADD COLUMN flow_key TEXT;"
+	"DELETE FROM changes;"
+	"UPDATE control SET generation = generation + 1;",
 };
 
 _Static_assert(ARRAY_SIZE(steps) == KK_SCHEMA_VERSION, "a step for every version");

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "util/log.h"
@@ -132,6 +133,27 @@ bool kk_sql_key(sqlite3_stmt *stmt, int column, uint8_t key[KK_KEY_LEN])
 	return true;
 }
 
+struct kk_address kk_sql_address(sqlite3_stmt *stmt, int column)
+{
+	struct kk_address address = {0};
+	char text[KK_ADDRESS_TEXT];
+
+	kk_sql_text(stmt, column, text, sizeof(text));
+	if (text[0])
+		kk_parse_address("address", text, &address, NULL);
+	return address;
+}
+
+struct kk_prefix kk_sql_prefix(sqlite3_stmt *stmt, int column)
+{
+	struct kk_prefix prefix = {0};
+	char text[KK_PREFIX_TEXT];
+
+	kk_sql_text(stmt, column, text, sizeof(text));
+	kk_parse_prefix("prefix", text, &prefix, NULL);
+	return prefix;
+}
+
 /* What is written to a file without a name is lost with the process, so it must not be acknowledged. */
 static int check_file(struct kk_store *store, struct kk_err *err)
 {
@@ -166,10 +188,18 @@ int kk_tx_change(struct kk_store *store, enum kk_kind kind, enum kk_op op, int64
 {
 	static const char insert[] = "INSERT INTO changes (generation, kind, op, id, agent) "
 				     "VALUES (?, ?, ?, ?, ?)";
-	struct kk_change *change = &store->changes[store->n_changes];
+	struct kk_change *change;
 
-	if (store->n_changes == KK_TX_CHANGES_MAX)
-		return kk_err_set(err, EIO, NULL, "too many changes in one transaction");
+	if (store->n_changes == store->changes_room) {
+		size_t room = store->changes_room ? 2 * store->changes_room : 16;
+
+		change = reallocarray(store->changes, room, sizeof(*change));
+		if (!change)
+			return kk_err_set(err, ENOMEM, NULL, "out of memory");
+		store->changes = change;
+		store->changes_room = room;
+	}
+	change = &store->changes[store->n_changes];
 	*change = (struct kk_change){kk_tx_generation(store), kind, op, id, agent};
 	store->n_changes++;
 	return kk_sql_run(store, err, insert, "iiiii", change->generation, (int64_t)kind,

@@ -14,6 +14,14 @@ enum kk_option_type {
 	KK_OPTION_FLAG,	  /* bool, takes no value */
 	KK_OPTION_STRING, /* const char *, points into argv */
 	KK_OPTION_INT,	  /* int64_t, @min to @max */
+	KK_OPTION_LIST,	  /* struct kk_option_list: the only kind that may be given more than once */
+};
+
+#define KK_OPTION_LIST_MAX 64
+
+struct kk_option_list {
+	const char *items[KK_OPTION_LIST_MAX]; /* point into argv */
+	size_t n;
 };
 
 struct kk_option {
@@ -34,7 +42,7 @@ struct kk_option {
 
 /*
  * Takes options out of argv[1..] into @out, in any place, both as --name=value and --name value;
- * "--" ends them. What is left over stays in argv[1..]. Returns how many are left, or -EINVAL /
+ * "--" ends them. An option that takes one value is refused a second time. What is left over stays in argv[1..]. Returns how many are left, or -EINVAL /
  * -ERANGE with @err filled in.
  */
 int kk_options_parse(int argc, char **argv, const struct kk_option *options, size_t n_options,
