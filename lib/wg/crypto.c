@@ -11,6 +11,10 @@
 #include <openssl/params.h>
 
 #define CHACHA_IV_LEN 16 /* OpenSSL's form: 32-bit counter, then the nonce of RFC 7539 */
+#define CHACHA_BLOCK  64
+
+_Static_assert(WG_AEAD_HEADROOM == CHACHA_BLOCK && WG_AEAD_TAILROOM >= CHACHA_BLOCK - 1,
+	       "blocks before and behind the text");
 
 static EVP_CIPHER *alg_aead, *alg_chacha;
 static EVP_MD *alg_blake2s;
@@ -287,17 +291,21 @@ void wg_cipher_free(struct wg_cipher *c)
 	EVP_CIPHER_CTX_free((EVP_CIPHER_CTX *)c);
 }
 
-/* One pass of ChaCha20 over headroom and text: the first block becomes the Poly1305 key. */
+/*
+ * One pass of ChaCha20 over headroom and text: the first block becomes the Poly1305 key. Whole blocks only: for a part
+ * of one OpenSSL would make a call of its own, which takes as long as a thousand bytes do.
+ */
 static void stream(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len, uint8_t *out)
 {
 	EVP_CIPHER_CTX *ctx = (EVP_CIPHER_CTX *)c;
 	uint8_t iv[CHACHA_IV_LEN] = {0};
+	size_t whole = (len + CHACHA_BLOCK - 1) & ~(size_t)(CHACHA_BLOCK - 1);
 
 	memcpy(iv + 8, &nonce, 8);
 	memset(in - WG_AEAD_HEADROOM, 0, WG_AEAD_HEADROOM);
 	EVP_EncryptInit_ex2(ctx, NULL, NULL, iv, NULL);
 	EVP_Cipher(ctx, out - WG_AEAD_HEADROOM, in - WG_AEAD_HEADROOM,
-		   (unsigned int)(len + WG_AEAD_HEADROOM));
+		   (unsigned int)(whole + WG_AEAD_HEADROOM));
 }
 
 /*
@@ -308,7 +316,7 @@ static void tag_of(const uint8_t key[32], uint8_t *text, size_t len, uint8_t tag
 {
 	const uint64_t lens[2] = {0, len};
 	size_t pad = -len % 16, n;
-	uint8_t saved[WG_TAG_LEN + WG_AEAD_TAILROOM];
+	uint8_t saved[2 * WG_TAG_LEN];
 
 	memcpy(saved, text + len, sizeof(saved));
 	memset(text + len, 0, 16);
