@@ -40,39 +40,69 @@ static int check_ports(const struct gateway *gw, const struct kk_config *next, s
 	return tables_check_ports(next, carried, (size_t)n, &used, err);
 }
 
-static int open_datapath(const struct gateway *gw, const struct kk_prefix4 *pool, uint8_t index,
+/* @addresses as place_addresses() has them. */
+static int open_datapath(const struct gateway *gw, const struct kk_self *self,
+			 const struct kk_address *addresses, size_t n_addresses,
 			 struct kk_datapath **ret, struct kk_err *err)
 {
-	const struct kk_address address = {.family = AF_INET, .v4 = gw->place.address};
 	const struct kk_datapath_config config = {
 		.pin_dir = gw->options->pin_dir,
 		.public_ifname = gw->place.public_ifname,
 		.tunnel_ifname = gw->tunnel.ifname,
-		.addresses = &address,
-		.n_addresses = 1,
-		.pool = *pool,
-		.host = index,
+		.addresses = addresses,
+		.n_addresses = n_addresses,
+		.pool = self->pool,
+		.pool6 = self->pool6.addr.v6,
+		.host = self->index,
 	};
 
 	return kk_datapath_open(&config, ret, err);
 }
 
-/* The programs hold pool and index as constants: they are loaded anew where these change. */
+static bool same_addresses(const struct gateway *gw, const struct kk_address *addresses, size_t n)
+{
+	for (size_t i = 0; i < n && n == gw->n_addresses; i++)
+		if (!kk_address_equal(&gw->addresses[i], &addresses[i]))
+			return false;
+	return n == gw->n_addresses;
+}
+
+static bool same_constants(const struct kk_self *a, const struct kk_self *b)
+{
+	return a->index == b->index && a->pool.len == b->pool.len &&
+	       a->pool.addr.s_addr == b->pool.addr.s_addr && kk_prefix_equal(&a->pool6, &b->pool6);
+}
+
+/* An IPv6 address is managed only where Agents have one, too. */
+static size_t managed(const struct gateway *gw, const struct kk_self *self,
+		      struct kk_address ret[PLACE_ADDRESSES_MAX])
+{
+	size_t all = place_addresses(&gw->place, self, ret), n = 0;
+
+	for (size_t i = 0; i < all; i++)
+		if (ret[i].family == AF_INET || self->pool6.len)
+			ret[n++] = ret[i];
+	return n;
+}
+
+/* The programs hold addresses, pools and index as constants: they are loaded anew where these change. */
 static int renew_datapath(struct gateway *gw, const struct kk_self *self, struct kk_err *err)
 {
+	struct kk_address addresses[PLACE_ADDRESSES_MAX];
+	size_t n = managed(gw, self, addresses);
 	struct kk_datapath *fresh;
 	int r;
 
-	if (gw->datapath && gw->index == self->index && gw->pool.len == self->pool.len &&
-	    gw->pool.addr.s_addr == self->pool.addr.s_addr)
+	if (gw->datapath && same_constants(&gw->self, self) && same_addresses(gw, addresses, n))
 		return 0;
-	r = open_datapath(gw, &self->pool, self->index, &fresh, err);
+	r = open_datapath(gw, self, addresses, n, &fresh, err);
 	if (r < 0)
 		return r;
 	kk_datapath_close(gw->datapath);
 	gw->datapath = fresh;
-	gw->pool = self->pool;
-	gw->index = self->index;
+	gw->self = *self;
+	memcpy(gw->addresses, addresses, n * sizeof(*addresses));
+	gw->n_addresses = n;
 	kk_info("data plane on %s: %s (%s)", gw->place.public_ifname, kk_datapath_kind(fresh),
 		kk_datapath_reason(fresh));
 	return 0;
@@ -81,7 +111,9 @@ static int renew_datapath(struct gateway *gw, const struct kk_self *self, struct
 int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 {
 	struct place place, old = gw->place;
+	struct kk_address addresses[PLACE_ADDRESSES_MAX];
 	struct kk_datapath *fresh;
+	size_t n;
 	int r;
 
 	r = place_look_again(gw->options, &old, &place, err);
@@ -92,12 +124,15 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 	gw->place = place;
 	if (!gw->datapath)
 		return 0;
-	r = open_datapath(gw, &gw->pool, gw->index, &fresh, err);
+	n = managed(gw, &gw->self, addresses);
+	r = open_datapath(gw, &gw->self, addresses, n, &fresh, err);
 	if (r < 0) {
 		gw->place = old; /* to be tried again */
 		return r;
 	}
 	kk_datapath_close(gw->datapath);
+	memcpy(gw->addresses, addresses, n * sizeof(*addresses));
+	gw->n_addresses = n;
 	gw->datapath = fresh; /* with the tables that were there: they go by port, not by address */
 	return 0;
 }
@@ -105,12 +140,13 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 static int set_tables(struct gateway *gw, const struct kk_config *config, struct kk_err *err)
 {
 	KK_CLEANUP_FREE struct kk_listener *listeners = NULL;
+	size_t n;
 	int r;
 
-	r = tables_listeners(config, gw->place.address, &listeners, err);
+	r = tables_listeners(config, gw->addresses, gw->n_addresses, &listeners, &n, err);
 	if (r < 0)
 		return r;
-	return kk_datapath_sync(gw->datapath, listeners, config->n_services, err);
+	return kk_datapath_sync(gw->datapath, listeners, n, err);
 }
 
 static int set_tunnel(struct gateway *gw, const struct kk_config *config, struct kk_err *err)

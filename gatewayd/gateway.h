@@ -20,8 +20,10 @@ struct gateway {
 	sd_event *event;
 	struct tunnel tunnel;
 	struct kk_datapath *datapath; /* NULL until the first configuration */
-	struct kk_prefix4 pool;	      /* what the data path was opened with */
-	uint8_t index;
+	/* what the data path was opened with */
+	struct kk_self self;
+	struct kk_address addresses[PLACE_ADDRESSES_MAX];
+	size_t n_addresses;
 	struct kk_link *link;
 	struct kk_httpd *httpd;
 	struct ports ports; /* as they were told to Control last */

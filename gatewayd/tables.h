@@ -8,11 +8,13 @@
 #include "proto/model.h"
 
 /*
- * One listener a service, on @address. *@ret has config->n_services entries and is freed by the caller.
- * -EINVAL with @err for a service that no table can hold.
+ * The listeners of every service: one for each of its ports on each address of @addresses that it is published on, the
+ * first of each family (of IPv6 only where @config has a pool6) or the one that it names. *@ret is freed by the
+ * caller. -EINVAL with @err for a service that no table can hold.
  */
-int tables_listeners(const struct kk_config *config, struct in_addr address,
-		     struct kk_listener **ret, struct kk_err *err);
+int tables_listeners(const struct kk_config *config, const struct kk_address *addresses,
+		     size_t n_addresses, struct kk_listener **ret, size_t *ret_n,
+		     struct kk_err *err);
 
 /*
  * -EADDRINUSE with @err (field "port") if one of @n services that the tables do not carry yet (@carried) is on a

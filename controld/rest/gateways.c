@@ -94,10 +94,10 @@ static int add_address(const struct kk_control *control, const char *text,
 					  text);
 		of_family += row->addresses[i].family == address.family;
 	}
-	if (of_family >= KK_ADDRESSES_MAX / 2)
+	if (of_family >= KK_GATEWAY_ADDRESSES_MAX / 2)
 		return kk_err_set(err, EINVAL, "address",
 				  "address: a gateway has at most %d of one family",
-				  KK_ADDRESSES_MAX / 2);
+				  KK_GATEWAY_ADDRESSES_MAX / 2);
 	row->addresses[row->n_addresses++] = address;
 	return 0;
 }

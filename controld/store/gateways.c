@@ -12,7 +12,7 @@
 
 static void read_addresses(const char *text, struct kk_gateway_row *row)
 {
-	while (text && *text && row->n_addresses < KK_ADDRESSES_MAX) {
+	while (text && *text && row->n_addresses < KK_GATEWAY_ADDRESSES_MAX) {
 		size_t len = strcspn(text, ",");
 		char one[KK_ADDRESS_TEXT];
 

@@ -57,7 +57,7 @@ struct kk_gateway_row {
 	char name[KK_NAME_MAX + 1];
 	uint8_t index;
 	/* Public; Agents reach its tunnel at the first. */
-	struct kk_address addresses[KK_ADDRESSES_MAX];
+	struct kk_address addresses[KK_GATEWAY_ADDRESSES_MAX];
 	size_t n_addresses;
 	uint16_t wg_port;
 	bool has_key, joined;

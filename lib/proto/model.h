@@ -22,7 +22,7 @@
 #define KK_TARGET_MAX 264
 #define KK_AGENT_HOST 100 /* the Agent is .100 of its /24 */
 #define KK_MEMBERS_MAX	 16 /* Agents behind one service */
-#define KK_ADDRESSES_MAX 16 /* of a gateway, of both families together; 8 of one */
+#define KK_GATEWAY_ADDRESSES_MAX 16 /* of a gateway, of both families together; 8 of one */
 #define KK_FLOW_KEY_LEN	 16
 /*
  * What a node says in its hello that it understands: 1 are single ports of one Agent on a gateway's first IPv4
@@ -40,7 +40,7 @@ struct kk_self {
 	/* gateway */
 	uint8_t index; /* .g of every Agent's /24 */
 	/* Public: the first of a family is where a service without an address of its own is published. */
-	struct kk_address addresses[KK_ADDRESSES_MAX];
+	struct kk_address addresses[KK_GATEWAY_ADDRESSES_MAX];
 	size_t n_addresses;
 	uint16_t wg_port;
 	struct kk_prefix4 pool;
@@ -83,7 +83,7 @@ struct kk_service {
 };
 
 /* At a gateway: a prefix that a service lets in or does not, the longest one counts; or that none lets in. */
-struct kk_rule {
+struct kk_filter {
 	int64_t id;
 	int64_t service; /* id; 0: all, and it is denied */
 	struct kk_prefix prefix;
@@ -91,7 +91,7 @@ struct kk_rule {
 };
 
 /* At a gateway: an address that is shut out. */
-struct kk_ban {
+struct kk_banned {
 	int64_t id;
 	int64_t service; /* id; 0: all */
 	struct kk_address address;
@@ -108,9 +108,9 @@ struct kk_config {
 	size_t n_agents;
 	struct kk_service *services;
 	size_t n_services;
-	struct kk_rule *rules; /* a service's rules and bans go with it */
+	struct kk_filter *rules; /* a service's rules and bans go with it */
 	size_t n_rules;
-	struct kk_ban *bans;
+	struct kk_banned *bans;
 	size_t n_bans;
 };
 

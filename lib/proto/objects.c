@@ -94,9 +94,9 @@ static int read_addresses(const json_t *list, const char *only, struct kk_self *
 		self->n_addresses = 1;
 		return kk_parse_address("address", only, &self->addresses[0], err);
 	}
-	if (!json_array_size(list) || json_array_size(list) > KK_ADDRESSES_MAX)
+	if (!json_array_size(list) || json_array_size(list) > KK_GATEWAY_ADDRESSES_MAX)
 		return kk_err_set(err, EINVAL, "addresses",
-				  "addresses: a list of 1 to %d is wanted", KK_ADDRESSES_MAX);
+				  "addresses: a list of 1 to %d is wanted", KK_GATEWAY_ADDRESSES_MAX);
 	json_array_foreach((json_t *)list, i, item) {
 		const char *text = json_string_value(item);
 		int r = kk_parse_address("addresses", text ? text : "", &self->addresses[i], err);
@@ -105,9 +105,9 @@ static int read_addresses(const json_t *list, const char *only, struct kk_self *
 			return r;
 		of_family[self->addresses[i].family == AF_INET6]++;
 	}
-	if (of_family[0] > KK_ADDRESSES_MAX / 2 || of_family[1] > KK_ADDRESSES_MAX / 2)
+	if (of_family[0] > KK_GATEWAY_ADDRESSES_MAX / 2 || of_family[1] > KK_GATEWAY_ADDRESSES_MAX / 2)
 		return kk_err_set(err, EINVAL, "addresses",
-				  "addresses: %d of one family are the most", KK_ADDRESSES_MAX / 2);
+				  "addresses: %d of one family are the most", KK_GATEWAY_ADDRESSES_MAX / 2);
 	self->n_addresses = json_array_size(list);
 	return 0;
 }
@@ -376,7 +376,7 @@ static int read_rule(const json_t *obj, void *ret, struct kk_err *err)
 		KK_JSON_FIELD("prefix", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, prefix),
 		KK_JSON_FIELD("allow", KK_JSON_BOOL, 0, struct fields, allow),
 	};
-	struct kk_rule *rule = ret;
+	struct kk_filter *rule = ret;
 	int r = kk_json_read_lax(obj, fields, ARRAY_SIZE(fields), &f, err);
 
 	if (r == 0 && f.allow && !f.service)
@@ -414,7 +414,7 @@ static int read_ban(const json_t *obj, void *ret, struct kk_err *err)
 			      .max = BAN_SECONDS_MAX),
 		KK_JSON_FIELD("address", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, address),
 	};
-	struct kk_ban *ban = ret;
+	struct kk_banned *ban = ret;
 	int r = kk_json_read_lax(obj, fields, ARRAY_SIZE(fields), &f, err);
 
 	if (r == 0)
@@ -433,8 +433,8 @@ static int read_ban(const json_t *obj, void *ret, struct kk_err *err)
 KIND(gateways, struct kk_gateway, KK_GATEWAYS_MAX, read_gateway);
 KIND(agents, struct kk_agent, KK_AGENTS_MAX, read_agent);
 KIND(services, struct kk_service, KK_SERVICES_MAX, read_service);
-KIND(rules, struct kk_rule, KK_RULES_MAX, read_rule);
-KIND(bans, struct kk_ban, KK_BANS_READ_MAX, read_ban);
+KIND(rules, struct kk_filter, KK_RULES_MAX, read_rule);
+KIND(bans, struct kk_banned, KK_BANS_READ_MAX, read_ban);
 
 /* The array of @kind in @lists: *@ret NULL where there is none. */
 static int find_array(const json_t *lists, const struct kk_object_kind *kind, const json_t **ret,

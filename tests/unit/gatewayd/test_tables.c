@@ -19,7 +19,8 @@ static struct kk_agent agents[] = {
 static struct kk_service service(int64_t id, uint8_t protocol, uint16_t port, int64_t at)
 {
 	struct kk_service s = {
-		.id = id, .protocol = protocol, .port = port, .agent_port = port + 1, .agent = at};
+		.id = id, .protocol = protocol, .port = port, .last_port = port,
+		.agent_port = port + 1, .agents = {at}, .n_agents = 1};
 
 	snprintf(s.name, sizeof(s.name), "s%d", (int)id);
 	return s;
@@ -43,15 +44,17 @@ static void test_listeners(void **state)
 	struct kk_service services[] = {service(1, IPPROTO_TCP, 2222, 11),
 					service(2, IPPROTO_UDP, 27015, 12)};
 	struct kk_config c = config(services, 2);
-	struct in_addr address = {inet_addr("198.51.100.1")};
+	struct kk_address address = {.family = AF_INET, .v4.s_addr = inet_addr("198.51.100.1")};
 	struct kk_listener *list;
+	size_t n;
 	struct kk_err err = {0};
 
 	(void)state;
-	assert_int_equal(tables_listeners(&c, address, &list, &err), 0);
+	assert_int_equal(tables_listeners(&c, &address, 1, &list, &n, &err), 0);
+	assert_int_equal(n, 2);
 	assert_int_equal(list[0].protocol, IPPROTO_TCP);
 	assert_int_equal(list[0].address.family, AF_INET);
-	assert_int_equal(list[0].address.v4.s_addr, address.s_addr);
+	assert_int_equal(list[0].address.v4.s_addr, address.v4.s_addr);
 	assert_int_equal(list[0].port, 2222);
 	assert_int_equal(list[0].agent_address.s_addr, inet_addr("10.1.0.100"));
 	assert_int_equal(list[0].agent_port, 2223);
@@ -65,11 +68,13 @@ static void test_unknown_agent(void **state)
 {
 	struct kk_service services[] = {service(1, IPPROTO_TCP, 2222, 99)};
 	struct kk_config c = config(services, 1);
+	struct kk_address any = {.family = AF_INET};
 	struct kk_listener *list;
 	struct kk_err err = {0};
+	size_t n;
 
 	(void)state;
-	assert_int_equal(tables_listeners(&c, (struct in_addr){1}, &list, &err), -EINVAL);
+	assert_int_equal(tables_listeners(&c, &any, 1, &list, &n, &err), -EINVAL);
 	assert_err(&err, "agent", "99");
 }
 
@@ -77,11 +82,13 @@ static void test_large_id(void **state)
 {
 	struct kk_service services[] = {service(1ll << 32, IPPROTO_TCP, 2222, 11)};
 	struct kk_config c = config(services, 1);
+	struct kk_address any = {.family = AF_INET};
 	struct kk_listener *list;
 	struct kk_err err = {0};
+	size_t n;
 
 	(void)state;
-	assert_int_equal(tables_listeners(&c, (struct in_addr){1}, &list, &err), -EINVAL);
+	assert_int_equal(tables_listeners(&c, &any, 1, &list, &n, &err), -EINVAL);
 	assert_err(&err, "id", "4294967296");
 }
 
