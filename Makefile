@@ -4,6 +4,7 @@
 #   make            the programs and the BPF objects
 #   make unit       unit tests and packet cases that need no privileges
 #   make check      set-up, then every test (root)
+#   make check-long tests that wait for minutes (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
 #   make bench-forward  ns per packet of the tc program (root)
@@ -130,6 +131,10 @@ check:
 	$(MAKE) all unit-build
 	$(MAKE) SAN=1 all unit-build
 	scripts/check all
+
+.PHONY: check-long
+check-long: all
+	scripts/check long
 
 # On other kernels, in virtual machines; KK_VM_KERNELS="6.1 6.12" says which.
 check-vm:

@@ -19,10 +19,12 @@ struct engine {
 	int signal_fd;
 	bool stop;
 	uint64_t next_check; /* ns: when the interface is looked at next */
+	uint64_t
+		rekey_after; /* ns, set before engine_init(): for tests; 0: what the protocol says */
 	bool forwarding;     /* the interface carries what others send */
 };
 
-/* Creates interface and sockets. Returns 0 or -errno; engine_clean() is due in both cases. */
+/* Creates interface and sockets; @e is zeroed but for what is said above. Returns 0 or -errno; engine_clean() is due in both cases. */
 int engine_init(struct engine *e, const char *name, struct kk_err *err);
 void engine_clean(struct engine *e);
 /* Runs until the interface goes away or a signal ends it. */

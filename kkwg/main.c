@@ -13,6 +13,7 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/options.h"
+#include "wg/constants.h"
 
 struct options {
 	bool foreground, reply_to_ingress, version, help;
@@ -46,9 +47,20 @@ static int log_level(void)
 	return LOG_INFO;
 }
 
+/* Tests need not wait for 120 s to see a session renewed. Nobody may make it last longer. */
+static uint64_t rekey_after(void)
+{
+	const char *text = getenv("KKWG_TEST_REKEY_AFTER_S");
+	char *end = NULL;
+	unsigned long seconds = text ? strtoul(text, &end, 10) : 0;
+
+	return text && *text && !*end && seconds * WG_SEC < WG_REKEY_AFTER_TIME ? seconds * WG_SEC
+										: 0;
+}
+
 static int run(const char *iface, const struct options *o, int ready_fd)
 {
-	struct engine engine = {0}, *e = &engine;
+	struct engine engine = {.rekey_after = rekey_after()}, *e = &engine;
 	struct kk_err err = {0};
 	int r = engine_init(e, iface, &err);
 

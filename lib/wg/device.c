@@ -20,6 +20,7 @@ struct wg_device *wg_device_new(const struct wg_env *env)
 		return NULL;
 	d->env = *env;
 	d->peers_end = &d->peers;
+	d->rekey_after = WG_REKEY_AFTER_TIME;
 	d->env.random(d->env.ctx, &d->hash_key, sizeof(d->hash_key));
 	return d;
 }

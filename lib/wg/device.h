@@ -77,8 +77,9 @@ struct wg_device {
 	struct wg_peer **ids;	    /* by id - 1; NULL: free */
 	uint32_t n_peers, capacity; /* capacity: of the three tables above, a power of two */
 	struct wg_siphash_key hash_key;
-	uint64_t jitter;     /* counts the random parts of timers that were drawn */
-	uint64_t last_stamp; /* last TAI64N given out, as ns since 1970 */
+	uint64_t rekey_after; /* ns: WG_REKEY_AFTER_TIME, unless a test is in a hurry */
+	uint64_t jitter;      /* counts the random parts of timers that were drawn */
+	uint64_t last_stamp;  /* last TAI64N given out, as ns since 1970 */
 	bool up;
 	struct wg_drops drops;
 	uint8_t scratch[WG_AEAD_HEADROOM + WG_STAGE_MTU + WG_PADDING + WG_DATA_OVERHEAD +
