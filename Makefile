@@ -112,7 +112,8 @@ $B/bench/%: $B/obj/tests/bench/%.o $(LIB)
 bench-forward: $B/bench/bench_forward
 	$<
 
-unit-build: $(UNIT)
+# What the whole-system tests need besides the programs.
+unit-build: $(UNIT) $B/bench/flood
 
 # tests/vm/test_x.c: the same, but run on the kernels of make check-vm.
 VM_TEST_SRC := $(wildcard tests/vm/test_*.c)

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <netinet/udp.h>
 
+#include "kkwg/filter.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "wg/packet.h"
@@ -59,10 +60,14 @@ static int open_one(int family, uint16_t *port, uint32_t mark)
 	KK_CLEANUP_CLOSE int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct wg_endpoint self = {0};
 	socklen_t len = family == AF_INET ? sizeof(self.in) : sizeof(self.in6);
+	int r;
 
 	if (fd < 0)
 		return -errno;
 	set_options(fd, family);
+	r = filter_attach(fd);
+	if (r < 0)
+		kk_debug("no early discard: %s", strerror(-r));
 	if (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return -errno;
 	if (family == AF_INET6)

@@ -33,6 +33,7 @@ void wg_device_free(struct wg_device *d)
 	wg_stage_pool_clean(&d->stage);
 	wg_index_clean(&d->indices);
 	free(d->ratelimit);
+	free(d->strangers);
 	free(d->flows);
 	free(d->buckets);
 	free(d->heap);

@@ -64,8 +64,9 @@ struct wg_device {
 	struct wg_identity identity;
 	struct wg_cookie_checker checker;
 	struct wg_ratelimit *ratelimit; /* made when first under load */
-	struct wg_bucket load, replies;
-	uint64_t load_until; /* ns */
+	struct wg_ratelimit *strangers; /* made in the first flood */
+	struct wg_bucket load, replies, arrivals, looks;
+	uint64_t load_until, flood_until; /* ns */
 	struct wg_index_table indices;
 	struct wg_keypair *last; /* of the last data message, so that a batch looks up once */
 	struct wg_allowedips allowedips;

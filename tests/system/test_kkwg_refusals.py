@@ -9,7 +9,7 @@ import pytest
 from kkwg_world import KKWG, World, wait_for
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent / "preload/refuse.c"
-REFUSALS = ["gso", "gro", "gso-eio", "gso-einval", "gso-emsgsize", "uso", "tso", "tso,offload", "vnet", "partial",
+REFUSALS = ["gso", "gro", "gso-eio", "gso-einval", "gso-emsgsize", "uso", "tso", "tso,offload", "vnet", "gso,partial",
             "enobufs", "eagain", "buffers", "ipv6", "gso,gro,vnet,buffers,ipv6,enobufs"]
 
 

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 
+#include "kkwg/filter.h"
 #include "kkwg/udp.h"
 #include "util/log.h"
 
@@ -196,9 +197,68 @@ static void nowhere(void **state)
 	assert_true(kernel.calls <= 4 * 3);
 }
 
+/* What passes the filter of a socket, by length and first byte; both families. */
+static void early_discard(void **state)
+{
+	static const struct {
+		size_t len;
+		uint8_t type;
+		bool passes;
+	} cases[] = {
+		{0, 0, false},
+		{1, 4, false},
+		{3, 4, false},
+		{31, 4, false},
+		{32, 4, true},
+		{1452, 4, true},
+		{63, 3, false},
+		{64, 3, true},
+		{92, 2, true},
+		{148, 1, true},
+		{63, 1, false},
+		{148, 0, false},
+		{148, 5, false},
+		{1400, 9, false},
+		{FILTER_LONGEST, 9, false},
+		{FILTER_LONGEST + 1, 9, true}, /* perhaps several that were joined */
+	};
+	struct sockaddr_storage here;
+	socklen_t len;
+
+	(void)state;
+	for (int family = AF_INET; family; family = family == AF_INET ? AF_INET6 : 0) {
+		int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+		memset(&here, 0, sizeof(here));
+		here.ss_family = (sa_family_t)family;
+		len = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+		assert_int_equal(filter_attach(fd), 0);
+		assert_int_equal(bind(fd, (struct sockaddr *)&here, len), 0);
+		assert_int_equal(getsockname(fd, (struct sockaddr *)&here, &len), 0);
+		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+			uint8_t data[FILTER_LONGEST + 1] = {cases[i].type};
+			ssize_t n = cases[i].passes ? (ssize_t)cases[i].len : -1;
+
+			assert_int_equal(
+				sendto(fd, data, cases[i].len, 0, (struct sockaddr *)&here, len),
+				cases[i].len);
+			if (recv(fd, data, sizeof(data), 0) != n)
+				fail_msg("%zu bytes of type %u", cases[i].len, cases[i].type);
+		}
+		/* The type is a number of four bytes. */
+		assert_int_equal(
+			sendto(fd, "\4\0\0\1 and 60 bytes more, so that the length is no matter",
+			       56, 0, (struct sockaddr *)&here, len),
+			56);
+		assert_int_equal(recv(fd, &(char){0}, 1, 0), -1);
+		close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(early_discard),
 		cmocka_unit_test_setup_teardown(segmentation, setup, teardown),
 		cmocka_unit_test_setup_teardown(source, setup, teardown),
 		cmocka_unit_test_setup_teardown(part_of_a_batch, setup, teardown),
