@@ -297,7 +297,7 @@ int config_change_line(struct config_change *c, char *line)
 
 static int apply_allowed(struct wg_peer *p, const struct peer_change *c)
 {
-	struct wg_allowedips *t = &p->dev->allowedips;
+	struct wg_allowedips *t = &p->dev->first->allowedips;
 
 	if (c->replace_allowed)
 		wg_allowedips_flush(t, p);

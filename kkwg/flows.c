@@ -55,7 +55,7 @@ int flows_answer(const struct engine *e, char *line, FILE *f)
 	if (r < 0)
 		return r;
 	id = d->flows ? wg_flow_find(d->flows, &key) : 0;
-	if (id && id <= d->capacity && d->ids[id - 1])
+	if (id && id <= d->n_ids && d->ids[id - 1])
 		kk_hex(d->ids[id - 1]->handshake.remote_static, WG_KEY_LEN, hex);
 	fprintf(f, "public_key=%s\n", hex);
 	return 0;

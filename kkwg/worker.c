@@ -126,7 +126,8 @@ static void between(void *ctx)
 
 int worker_init(struct worker *w, struct engine *e, unsigned int number)
 {
-	const struct wg_env env = {w, env_random, env_realtime, env_transmit};
+	const struct wg_env env = {
+		.ctx = w, .random = env_random, .realtime = env_realtime, .transmit = env_transmit};
 
 	w->engine = e;
 	w->number = number;

@@ -128,7 +128,7 @@ static void learn(struct wg_device *d, const struct wg_peer *p, const uint8_t *d
 	default:
 		return;
 	}
-	wg_flow_learn(d->flows, &key, p->id, now);
+	wg_flow_learn(d->first->flows, &key, p->id, now);
 }
 
 /* Checks the packet inside: returns its length, or 0. */
@@ -141,7 +141,7 @@ static size_t inner(struct wg_device *d, struct wg_peer *p, uint8_t ecn, uint8_t
 		d->drops.malformed++;
 		return 0;
 	}
-	if (!peer_owns(wg_allowedips_find(&d->allowedips, packet.src, packet.addr_len), p)) {
+	if (!peer_owns(wg_allowedips_find(&d->first->allowedips, packet.src, packet.addr_len), p)) {
 		d->drops.source++;
 		return 0;
 	}
@@ -149,7 +149,7 @@ static size_t inner(struct wg_device *d, struct wg_peer *p, uint8_t ecn, uint8_t
 		d->drops.congestion++;
 		return 0;
 	}
-	if (d->flows)
+	if (d->first->flows)
 		learn(d, p, data, packet.len, now);
 	return packet.len;
 }
@@ -268,14 +268,15 @@ static uint32_t flow_peer(struct wg_device *d, const uint8_t *data, size_t len, 
 
 	switch (wg_packet_fragment(data, len, false, &key, &datagram)) {
 	case WG_FRAGMENT_NONE:
-		return wg_packet_flow(data, len, false, &key) ? wg_flow_find(d->flows, &key) : 0;
+		return wg_packet_flow(data, len, false, &key) ? wg_flow_find(d->first->flows, &key)
+							      : 0;
 	case WG_FRAGMENT_FIRST:
-		id = wg_flow_find(d->flows, &key);
+		id = wg_flow_find(d->first->flows, &key);
 		if (id)
-			wg_flow_learn(d->flows, &datagram, id, now);
+			wg_flow_learn(d->first->flows, &datagram, id, now);
 		return id;
 	default:
-		return wg_flow_find(d->flows, &datagram);
+		return wg_flow_find(d->first->flows, &datagram);
 	}
 }
 
@@ -286,9 +287,9 @@ static struct wg_peer *by_flow(struct wg_device *d, const uint8_t *data, size_t 
 	uint32_t id = flow_peer(d, data, len, now);
 	struct wg_peer *p;
 
-	if (!id || id > d->capacity)
+	if (!id || id > d->first->n_ids)
 		return NULL;
-	p = d->ids[id - 1];
+	p = d->first->ids[id - 1];
 	return p && peer_owns(a, p) && live(p, now) ? p : NULL;
 }
 
@@ -299,12 +300,12 @@ struct wg_peer *wg_device_route(struct wg_device *d, const uint8_t *data, size_t
 	struct wg_peer *p;
 
 	if (wg_packet_parse(data, len, &packet) == 0)
-		a = wg_allowedips_find(&d->allowedips, packet.dst, packet.addr_len);
+		a = wg_allowedips_find(&d->first->allowedips, packet.dst, packet.addr_len);
 	if (!a) {
 		d->drops.unroutable++;
 		return NULL;
 	}
-	if (!d->flows || !a->next_of_node)
+	if (!d->first->flows || !a->next_of_node)
 		return a->peer;
 	p = by_flow(d, data, packet.len, a, now);
 	return p ? p : best_of(a, now);

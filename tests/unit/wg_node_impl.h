@@ -69,7 +69,10 @@ static void env_transmit(void *ctx, struct wg_endpoint *to, const void *data, si
 
 static void boot(struct node *node)
 {
-	const struct wg_env env = {node, env_random, env_realtime, env_transmit};
+	const struct wg_env env = {.ctx = node,
+				   .random = env_random,
+				   .realtime = env_realtime,
+				   .transmit = env_transmit};
 
 	node->dev = wg_device_new(&env);
 	assert_non_null(node->dev);
