@@ -335,7 +335,7 @@ static int apply_peer(struct engine *e, const struct peer_change *c, uint64_t no
 	if (c->has_psk)
 		memcpy(p->handshake.psk, c->psk, WG_KEY_LEN);
 	if (c->has_endpoint)
-		p->endpoint = c->endpoint;
+		wg_peer_set_endpoint(p, &c->endpoint);
 	r = apply_allowed(p, c);
 	if (r < 0)
 		return r;

@@ -52,6 +52,9 @@ struct wg_env {
 	 */
 	bool (*elsewhere)(void *ctx, const struct wg_endpoint *from,
 			  const struct wg_msg_initiation *msg, const struct wg_noise_draft *draft);
+	/* Keeps other shards out of one of the WG_FLOW_STRIPES parts of the flow table. NULL: there are none. */
+	void (*flows_lock)(void *ctx, uint32_t stripe);
+	void (*flows_unlock)(void *ctx, uint32_t stripe);
 };
 
 /* Packets that went no further, by reason. */
@@ -152,6 +155,8 @@ void wg_device_tick(struct wg_device *d, uint64_t now);
  */
 struct wg_peer *wg_device_route(struct wg_device *d, const uint8_t *packet, size_t len,
 				uint64_t now);
+/* The peer that flow @key last came from, or NULL. */
+struct wg_peer *wg_device_flow_peer(struct wg_device *d, const struct wg_flow_key *key);
 /* The session to send under. NULL: stage the packets, a handshake is on its way. */
 struct wg_keypair *wg_device_session(struct wg_device *d, struct wg_peer *p, uint64_t now);
 /* Keeps a copy of the packet until there is a session; begins a handshake. */

@@ -138,7 +138,7 @@ static void receive_response(struct wg_device *d, const struct wg_endpoint *from
 	wg_timers_message_received(p, now);
 	if (wg_peer_begin_session(p, now) < 0)
 		return;
-	wg_timers_handshake_complete(p, now);
+	wg_timers_handshake_complete(p);
 	/* The other side sends only after our first message under the new keys. */
 	if (p->staged.head)
 		wg_peer_send_staged(p, now);

@@ -117,7 +117,7 @@ struct wg_peer *net_peer(struct node *from, struct node *to, bool endpoint)
 	assert_int_equal(wg_device_add_peer(from->dev, to->public, &p), 0);
 	assert_int_equal(wg_allowedips_add(&from->dev->allowedips, addr, 4, 32, p), 0);
 	if (endpoint)
-		p->endpoint = to->self;
+		wg_peer_set_endpoint(p, &to->self);
 	return p;
 }
 
