@@ -95,8 +95,9 @@ static void send_segments(struct outbound *o, struct wg_peer *p, const struct of
 	}
 }
 
-void outbound_take(struct outbound *o, struct wg_peer *p, const tun_header *hdr, uint8_t *data,
-		   size_t len, uint64_t now)
+static inline __attribute__((always_inline)) void send_whole(struct outbound *o, struct wg_peer *p,
+							     const tun_header *hdr, uint8_t *data,
+							     size_t len, uint64_t now)
 {
 	struct wg_packet packet;
 	struct offload cut;
@@ -112,6 +113,12 @@ void outbound_take(struct outbound *o, struct wg_peer *p, const tun_header *hdr,
 		send_segments(o, p, &cut, data, packet.len, packet.ecn, now);
 }
 
+void outbound_take(struct outbound *o, struct wg_peer *p, const tun_header *hdr, uint8_t *data,
+		   size_t len, uint64_t now)
+{
+	send_whole(o, p, hdr, data, len, now);
+}
+
 /* Takes one packet or super-packet. */
 static void packet_out(struct outbound *o, struct outbound_packet *q, uint64_t now)
 {
@@ -120,7 +127,7 @@ static void packet_out(struct outbound *o, struct outbound_packet *q, uint64_t n
 	if (!p)
 		return;
 	if (p->dev == o->dev)
-		outbound_take(o, p, &q->hdr, q->data, q->len, now);
+		send_whole(o, p, &q->hdr, q->data, q->len, now);
 	else
 		o->elsewhere(o->ctx, p, q);
 }
