@@ -10,7 +10,9 @@
 #include <sys/random.h>
 
 #include "kkwg/engine.h"
+#include "kkwg/slice.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 #include "wg/constants.h"
 
 #define EVENTS	      16		  /* of one call */
@@ -267,7 +269,10 @@ int worker_run(struct worker *w)
 	struct epoll_event events[EVENTS];
 	uint64_t now = worker_now();
 	bool more = false;
+	int r = slice_shorten();
 
+	if (r < 0)
+		kk_debug("no short turns on the processor: %s", strerror(-r));
 	while (!e->stop) {
 		int n = wait_events(w, events, more, now);
 
