@@ -12,13 +12,16 @@
 #include <sys/random.h>
 
 #include "kkwg/engine.h"
+#include "kkwg/slice.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "wg/constants.h"
 
-#define EVENTS	   16		       /* of one call */
-#define SPIN_MOST  (60 * WG_MS / 1000) /* longest look before sleeping, ns */
-#define SPIN_LEAST (5 * WG_MS / 1000)
+#define EVENTS	      16		  /* of one call */
+#define SPIN_MOST     (60 * WG_MS / 1000) /* longest look before sleeping, ns */
+#define SPIN_BULK     (20 * WG_MS / 1000) /* where nobody waits for an answer */
+#define SPIN_LEAST    (5 * WG_MS / 1000)
+#define ANSWER_MEMORY (200 * WG_MS / 1000) /* how long an answer may take to come, ns */
 
 enum source {
 	SOURCE_TUN,
@@ -286,8 +289,8 @@ static int poll_events(struct worker *w, struct epoll_event *events, int timeout
 	return epoll_wait(w->epoll_fd, events, EVENTS, timeout);
 }
 
-/* Looks for w->spin ns; others who want to run do so meanwhile. Returns whether there is something to do. */
-static bool spin(struct worker *w, struct epoll_event *events, int *ret_n)
+/* Looks for @most ns; others who want to run do so meanwhile. Returns whether there is something to do. */
+static bool spin(struct worker *w, struct epoll_event *events, uint64_t most, int *ret_n)
 {
 	uint64_t since = worker_now();
 
@@ -296,7 +299,7 @@ static bool spin(struct worker *w, struct epoll_event *events, int *ret_n)
 		if (*ret_n || (w->wake_fd >= 0 && engine_wants(w->engine, w)))
 			return true;
 		sched_yield();
-	} while (worker_now() - since < w->spin);
+	} while (worker_now() - since < most);
 	return false;
 }
 
@@ -315,6 +318,17 @@ static int sleep_for(struct worker *w, struct epoll_event *events, int timeout)
 	return n;
 }
 
+/* How long to look: long after a question or an answer, that is a short packet with content and no bulk behind it. */
+static uint64_t look_for(const struct worker *w, uint64_t now)
+{
+	uint64_t last =
+		w->in.last_delivery > w->out.last_short ? w->in.last_delivery : w->out.last_short;
+	bool bulk =
+		now - last > ANSWER_MEMORY || w->in.last_bulk >= last || w->out.last_bulk >= last;
+
+	return bulk && w->spin > SPIN_BULK ? SPIN_BULK : w->spin;
+}
+
 /*
  * Looks for a moment before it sleeps, where that was worth it lately: waking up takes longer than
  * most answers. As with a guest kernel's haltpoll, a sleep that was over within SPIN_MOST lets it look
@@ -328,7 +342,7 @@ static int wait_events(struct worker *w, struct epoll_event *events, bool more, 
 	if (!timeout)
 		return poll_events(w, events, 0);
 	if (w->spin) {
-		if (spin(w, events, &n))
+		if (spin(w, events, look_for(w, now), &n))
 			return n;
 		w->spin = w->spin / 2 < SPIN_LEAST ? 0 : w->spin / 2;
 	}
@@ -361,7 +375,10 @@ int worker_run(struct worker *w)
 	struct epoll_event events[EVENTS];
 	uint64_t now = worker_now();
 	bool more = false;
+	int r = slice_shorten();
 
+	if (r < 0)
+		kk_debug("no short turns on the processor: %s", strerror(-r));
 	while (!e->stop) {
 		int n = wait_events(w, events, more, now);
 
