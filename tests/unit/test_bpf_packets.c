@@ -40,6 +40,7 @@ static void host_init(struct bpf_host *host, const struct packet_world *world)
 	host->skel->rodata->kk_tunnel_ifindex = 1;
 	assert_int_equal(kk_tc__load(host->skel), 0);
 	assert_int_equal(kk_tables_init(&host->tables, host->skel->obj, &err), 0);
+	host->tables.settings = world->settings;
 	if (kk_tables_sync(&host->tables, world->listeners, world->n_listeners, &err) < 0)
 		fail_msg("%s", err.msg);
 	host->per_cpu = calloc((size_t)host->tables.n_cpus * KK_REASON_MAX, sizeof(*host->per_cpu));
@@ -399,13 +400,13 @@ static void test_mutated_stream(void **state)
 	/* A stream that never gets somewhere compares nothing there. */
 	for (int i = 0; i < KK_REASON_MAX; i++) {
 		print_message("%8u %s\n", seen[i], kk_reason_name(i));
-		if (seen[i] < 100 && i != KK_REASON_HOST)
+		if (seen[i] < 100 && i != KK_REASON_HOST && !is_of_edge((enum kk_reason)i))
 			fail_msg("only %u packets of the stream ended as %s", seen[i],
 				 kk_reason_name(i));
 	}
 	host_clean(&host);
 	free(stream.cases);
-	free(user);
+	kk_user_free(user);
 	json_decref(doc);
 }
 
