@@ -11,6 +11,7 @@
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
 #   make fuzz       libFuzzer, FUZZ_TIME seconds a target
 #   make SAN=1      the same with AddressSanitizer and UBSan
+#   make TSAN=1 build/tsan/kkwg  kkwg with ThreadSanitizer, for test_kkwg_shards.py
 
 VERSION := $(shell cat VERSION)
 CC ?= cc
@@ -23,6 +24,10 @@ BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 ifdef SAN
 B := build/san
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT := -O1 -g
+else ifdef TSAN
+B := build/tsan
+SANFLAGS := -fsanitize=thread
 OPT := -O1 -g
 else
 B := build
@@ -129,6 +134,7 @@ check:
 	scripts/bootstrap
 	$(MAKE) all unit-build
 	$(MAKE) SAN=1 all unit-build
+	$(MAKE) TSAN=1 build/tsan/kkwg
 	scripts/check all
 
 # On other kernels, in virtual machines; KK_VM_KERNELS="6.1 6.12" says which.
