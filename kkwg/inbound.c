@@ -143,6 +143,7 @@ static void enqueue(struct inbound *in, const struct udp_received *r, unsigned i
 	m->since = now;
 	m->flows = 0;
 	m->looked_at = false;
+	in->last_bulk = now;
 	in->busy_buffers |= 1u << buffer;
 }
 

@@ -98,6 +98,8 @@ KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt, __
 		return KK_REASON_MARTIAN;
 	if (kk_hops(family, flow) <= 1)
 		return KK_REASON_TTL;
+	to = kk_pick_member(pkt, to, kk_dest(family, quote), quote->port.dest, quote->port.source,
+			    quote->protocol);
 	if (kk_in_pool(set, family, router)) {
 		if (family == KK_IP6)
 			return KK_REASON_POOL_SOURCE;
@@ -121,6 +123,8 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 	reason = kk_check_client(set, family, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
+	to = kk_pick_member(pkt, to, kk_source(family, flow), first.peer_port, first.port,
+			    first.protocol);
 	*next = kk_to_agent(set, family, to);
 	next->port = 0;
 	return KK_REASON_INBOUND_FRAGMENT;
@@ -159,6 +163,8 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 fam
 
 	if (kk_parse_l4(pkt, family, flow))
 		return KK_REASON_MALFORMED;
+	if (KK_RARELY(to & KK_LISTENER_DRAINING) && kk_begins(flow))
+		return KK_REASON_NOT_OURS;
 	reason = kk_check_client(set, family, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
@@ -167,6 +173,8 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 fam
 	if (kk_is_fragment(flow) &&
 	    kk_remember(pkt, family, flow, (__u32)slot, flow->port.dest, flow->port.source))
 		return KK_REASON_HOST;
+	to = kk_pick_member(pkt, to, kk_source(family, flow), flow->port.source, flow->port.dest,
+			    flow->protocol);
 	*next = kk_to_agent(set, family, to);
 	return KK_REASON_INBOUND;
 }
@@ -220,21 +228,39 @@ KK_INLINE enum kk_reason kk_decide_outbound_error(const struct kk_packet *pkt, _
 	return KK_REASON_OUTBOUND_ERROR;
 }
 
+/*
+ * Whether listener @word still leads to Agent @agent. A group's listener does where the member's answers
+ * come from there: its flows may have gone to another since.
+ */
+KK_INLINE int kk_leads_to(const struct kk_packet *pkt, __u8 family, __u64 word,
+			  const struct kk_in6 *agent, const struct kk_fragment *first)
+{
+	struct kk_origin from;
+	struct kk_in6 now;
+
+	if (!KK_RARELY(word & KK_LISTENER_GROUP)) {
+		now = kk_agent_address(kk_env_settings(pkt), family, word);
+		return kk_same_address(family, &now, agent);
+	}
+	from = kk_match_origin(pkt, family, first->protocol, agent->word[3],
+			       KK_BE16(kk_listener_port(word)));
+	return from.port == first->port && from.slot == first->slot;
+}
+
 /* A later fragment from an Agent to the internet. */
 KK_INLINE enum kk_reason kk_decide_outbound_fragment(const struct kk_packet *pkt, __u8 family,
 						     const volatile struct kk_settings *set,
 						     struct kk_flow *flow, struct kk_next *next)
 {
-	struct kk_in6 agent, public;
 	struct kk_fragment first;
+	struct kk_in6 public;
 	__u64 from = kk_recall(pkt, family, flow, &first);
 
 	if (!from)
 		return KK_REASON_AGENT_FRAGMENT;
-	agent = kk_agent_address(set, family, from);
 	public = kk_public_address(set, family, first.slot);
 	if (kk_is_none(family, &public) ||
-	    !kk_same_address(family, &agent, kk_source(family, flow)))
+	    !kk_leads_to(pkt, family, from, kk_source(family, flow), &first))
 		return KK_REASON_AGENT_FRAGMENT;
 	if (kk_hops(family, flow) <= 1)
 		return KK_REASON_TTL;

@@ -6,6 +6,7 @@
 #ifndef KK_CORE_MATCH_H
 #define KK_CORE_MATCH_H
 
+#include <kk/core/hash.h>
 #include <kk/core/ip.h>
 
 KK_INLINE int kk_in_pool4(const volatile struct kk_settings *set, __be32 address)
@@ -125,6 +126,23 @@ KK_INLINE __u64 kk_match_listener(const struct kk_packet *pkt, __u32 slot, __u8 
 	return kk_env_listener(pkt, kk_listener_index(slot, protocol, KK_HOST16(port)));
 }
 
+/*
+ * Listener @word with the Agent that a flow goes to in place of the group, where it leads to one. @public_port
+ * is the listener's own.
+ */
+KK_INLINE __u64 kk_pick_member(const struct kk_packet *pkt, __u64 word, const struct kk_in6 *client,
+			       __be16 client_port, __be16 public_port, __u8 protocol)
+{
+	const volatile struct kk_settings *set = kk_env_settings(pkt);
+	__u32 group = kk_listener_agent(word), hash;
+
+	if (!KK_RARELY(word & KK_LISTENER_GROUP))
+		return word;
+	hash = kk_flow_hash(set->flow_key, client, client_port, public_port, protocol);
+	word &= ~(KK_LISTENER_GROUP | 0xffffffULL);
+	return word | kk_env_group(pkt, group * KK_MAGLEV_SIZE + kk_maglev_index(hash));
+}
+
 /* The public port that stands for one of an Agent's; port 0: it is not published. */
 KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, __u8 family, __u8 protocol,
 					   __be32 agent, __be16 port)
@@ -157,6 +175,14 @@ KK_INLINE int kk_tcp_answers(const struct kk_flow *flow)
 	if (flow->tcp_flags & KK_TCP_ACK)
 		return 1;
 	return (flow->tcp_flags & (KK_TCP_RST | KK_TCP_SYN)) == KK_TCP_RST;
+}
+
+/* What a listener that drains does not take: of UDP it cannot be told what goes on. */
+KK_INLINE int kk_begins(const struct kk_flow *flow)
+{
+	if (flow->protocol != KK_TCP)
+		return 1;
+	return (flow->tcp_flags & (KK_TCP_SYN | KK_TCP_ACK)) == KK_TCP_SYN;
 }
 
 #endif
