@@ -83,10 +83,34 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 	return kk_env_store(pkt, offset, &check, sizeof(check));
 }
 
+KK_INLINE int kk_env_csum6(struct kk_packet *pkt, __u32 offset, __u32 diff, __u32 flags)
+{
+	__be16 check;
+
+	if (kk_env_load(pkt, offset, &check, sizeof(check)))
+		return -1;
+	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
+		return 0;
+	if (pkt->p->partial)
+		check = (__be16)~kk_csum_apply((__be16)~check, diff);
+	else
+		check = kk_csum_apply(check, diff);
+	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
+		check = 0xffff;
+	return kk_env_store(pkt, offset, &check, sizeof(check));
+}
+
+KK_INLINE void kk_env_sum6(struct kk_packet *pkt, __u32 diff)
+{
+	if (pkt->p->complete)
+		pkt->p->sum = kk_csum_add(pkt->p->sum, diff);
+}
+
 /* What the packet leaves by is up to the caller. */
-KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
+KK_INLINE int kk_env_link(struct kk_packet *pkt, __u8 family, enum kk_direction direction)
 {
 	(void)pkt;
+	(void)family;
 	(void)direction;
 	return 0;
 }
@@ -297,7 +321,9 @@ enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *pack
 {
 	struct kk_packet pkt = {.user = user, .p = packet};
 
-	return kk_forward(&pkt, direction);
+	if (packet->len && packet->data[0] >> 4 == KK_IP6)
+		return kk_forward(&pkt, KK_IP6, direction);
+	return kk_forward(&pkt, KK_IP4, direction);
 }
 
 enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_in6 *source,
