@@ -12,6 +12,7 @@
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
 #   make fuzz       libFuzzer, FUZZ_TIME seconds a target
 #   make SAN=1      the same with AddressSanitizer and UBSan
+#   make TSAN=1 build/tsan/kkwg  kkwg with ThreadSanitizer, for test_kkwg_shards.py
 
 VERSION := $(shell cat VERSION)
 CC ?= cc
@@ -24,6 +25,10 @@ BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 ifdef SAN
 B := build/san
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT := -O1 -g
+else ifdef TSAN
+B := build/tsan
+SANFLAGS := -fsanitize=thread
 OPT := -O1 -g
 else
 B := build
@@ -131,6 +136,7 @@ check:
 	scripts/bootstrap
 	$(MAKE) all unit-build
 	$(MAKE) SAN=1 all unit-build
+	$(MAKE) TSAN=1 build/tsan/kkwg
 	scripts/check all
 
 .PHONY: check-long
