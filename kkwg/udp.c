@@ -4,13 +4,16 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <netinet/udp.h>
+#include <linux/filter.h>
 
+#include "kkwg/filter.h"
 #include "util/cleanup.h"
 #include "util/log.h"
-#include "wg/packet.h"
+#include "wg/device.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -54,19 +57,26 @@ static void set_options(int fd, int family)
 	}
 }
 
-static int open_one(int family, uint16_t *port, uint32_t mark)
+/* @join: to others that have the port already. */
+static int open_one(int family, uint16_t *port, uint32_t mark, bool join)
 {
 	KK_CLEANUP_CLOSE int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct wg_endpoint self = {0};
 	socklen_t len = family == AF_INET ? sizeof(self.in) : sizeof(self.in6);
+	int r;
 
 	if (fd < 0)
 		return -errno;
 	set_options(fd, family);
+	r = filter_attach(fd);
+	if (r < 0)
+		kk_debug("no early discard: %s", strerror(-r));
 	if (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return -errno;
 	if (family == AF_INET6)
 		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (join)
+		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	self.sa.sa_family = (sa_family_t)family;
 	self.in.sin_port = htons(*port); /* the same place in both forms */
 	if (bind(fd, &self.sa, len) < 0 || getsockname(fd, &self.sa, &len) < 0)
@@ -80,6 +90,13 @@ static bool try_option(int fd, int option, int value)
 	return fd >= 0 && setsockopt(fd, IPPROTO_UDP, option, &value, sizeof(value)) == 0;
 }
 
+static void probe(struct udp *u)
+{
+	u->gso = try_option(u->fd4, UDP_SEGMENT, 0);
+	u->gro = try_option(u->fd4, UDP_GRO, 1);
+	try_option(u->fd6, UDP_GRO, 1);
+}
+
 int udp_open(struct udp *u, uint16_t port, uint32_t mark, struct kk_err *err)
 {
 	struct udp n = {.fd4 = -1, .fd6 = -1, .mark = mark};
@@ -87,11 +104,11 @@ int udp_open(struct udp *u, uint16_t port, uint32_t mark, struct kk_err *err)
 	/* A port that the kernel picks for IPv4 may be taken for IPv6: then another. */
 	for (int i = 0; i < 16; i++) {
 		n.port = port;
-		n.fd4 = open_one(AF_INET, &n.port, mark);
+		n.fd4 = open_one(AF_INET, &n.port, mark, false);
 		if (n.fd4 < 0)
 			return kk_err_set(err, -n.fd4, "listen_port", "UDP port %u: %s", port,
 					  strerror(-n.fd4));
-		n.fd6 = open_one(AF_INET6, &n.port, mark);
+		n.fd6 = open_one(AF_INET6, &n.port, mark, false);
 		if (n.fd6 != -EADDRINUSE || port)
 			break;
 		n.fd4 = kk_close(n.fd4);
@@ -103,12 +120,85 @@ int udp_open(struct udp *u, uint16_t port, uint32_t mark, struct kk_err *err)
 	}
 	if (n.fd6 < 0)
 		n.fd6 = -1;
-	n.gso = try_option(n.fd4, UDP_SEGMENT, 0);
-	n.gro = try_option(n.fd4, UDP_GRO, 1);
-	try_option(n.fd6, UDP_GRO, 1);
+	probe(&n);
 	kk_debug("UDP port %u, segmentation offload: sending %s, receiving %s", n.port,
 		 n.gso ? "yes" : "no", n.gro ? "yes" : "no");
 	*u = n;
+	return 0;
+}
+
+/*
+ * Offsets into the message, whose integers are little endian: the highest byte of the receiver index has the number of
+ * the socket. What is too short goes to the first, as the kernel has it.
+ */
+static const struct sock_filter steering[] = {
+	BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0), /* type */
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, WG_MSG_DATA, 4, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, WG_MSG_COOKIE, 3, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, WG_MSG_RESPONSE, 0, 4),
+	BPF_STMT(BPF_LD | BPF_B | BPF_ABS,
+		 offsetof(struct wg_msg_response, receiver) + WG_SHARD_SHIFT / 8),
+	BPF_JUMP(BPF_JMP | BPF_JA, 3, 0, 0),
+	BPF_STMT(BPF_LD | BPF_B | BPF_ABS,
+		 offsetof(struct wg_msg_data, receiver) + WG_SHARD_SHIFT / 8),
+	BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+	BPF_STMT(BPF_RET | BPF_K, 0),
+	BPF_STMT(BPF_ALU | BPF_AND | BPF_K, WG_SHARDS - 1),
+	BPF_STMT(BPF_RET | BPF_A, 0),
+};
+
+static void steer(int fd)
+{
+	const struct sock_fprog program = {ARRAY_SIZE(steering), (struct sock_filter *)steering};
+
+	if (fd >= 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) < 0)
+		kk_warn("the kernel does not sort messages for the workers, which costs them time: %m");
+}
+
+/* Sockets beside those of @first. */
+static int join(struct udp *u, const struct udp *first)
+{
+	uint16_t port = first->port;
+
+	*u = *first;
+	u->fd6 = -1;
+	u->fd4 = open_one(AF_INET, &port, first->mark, true);
+	if (u->fd4 < 0)
+		return u->fd4;
+	if (first->fd6 >= 0) {
+		u->fd6 = open_one(AF_INET6, &port, first->mark, true);
+		if (u->fd6 < 0) {
+			u->fd4 = kk_close(u->fd4);
+			return u->fd6;
+		}
+	}
+	probe(u);
+	return 0;
+}
+
+int udp_open_group(struct udp *u, unsigned int n, uint16_t port, uint32_t mark, struct kk_err *err)
+{
+	int r = udp_open(&u[0], port, mark, err);
+
+	if (r < 0 || n == 1)
+		return r;
+	/* Only now: the port was free, and nobody's group was joined. */
+	set_int(u[0].fd4, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (u[0].fd6 >= 0)
+		set_int(u[0].fd6, SOL_SOCKET, SO_REUSEPORT, 1);
+	for (unsigned int i = 1; i < n; i++) {
+		r = join(&u[i], &u[0]);
+		if (r < 0) {
+			while (i--)
+				udp_close(&u[i]);
+			return kk_err_set(err, -r, "listen_port",
+					  "UDP port %u, socket %u of %u: %s", u[0].port, i + 1, n,
+					  strerror(-r));
+		}
+	}
+	steer(u[0].fd4);
+	steer(u[0].fd6);
 	return 0;
 }
 
@@ -195,6 +285,12 @@ static bool wait_writable(int fd)
 	return poll(&p, 1, SEND_WAIT) == 1 && (p.revents & POLLOUT);
 }
 
+/* Whether the socket, or what is below it, is full for the moment. */
+static bool is_full(int error)
+{
+	return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
 static int send_one(int fd, const struct udp_send *s)
 {
 	_Alignas(struct cmsghdr) uint8_t control[CONTROL_LEN] = {0};
@@ -204,7 +300,7 @@ static int send_one(int fd, const struct udp_send *s)
 	fill(&m, &iov, control, s);
 	if (sendmsg(fd, &m, 0) >= 0)
 		return 0;
-	if (errno == EAGAIN && wait_writable(fd) && sendmsg(fd, &m, 0) >= 0)
+	if (is_full(errno) && wait_writable(fd) && sendmsg(fd, &m, 0) >= 0)
 		return 0;
 	return -errno;
 }
@@ -222,21 +318,78 @@ static void send_apart(int fd, const struct udp_send *s)
 	}
 }
 
-/* A send that failed once: without its source address, then without segmentation. */
-static void send_again(struct udp *u, int fd, struct udp_send *s)
+/* The device, or the MTU of the route, does not allow it: that may change, so it is tried again later. */
+static void pause_gso(struct udp *u, int error)
 {
+	if (!u->gso_warned)
+		kk_warn("datagrams are sent one by one: the kernel cannot segment them on their way: %s",
+			strerror(error));
+	u->gso_warned = true;
+	u->gso = false;
+	u->gso_pause = UDP_GSO_PAUSE;
+}
+
+static void count_pause(struct udp *u, unsigned int n)
+{
+	if (!u->gso_pause)
+		return;
+	u->gso_pause = u->gso_pause > n ? u->gso_pause - n : 0;
+	u->gso = !u->gso_pause;
+}
+
+/*
+ * A send that was refused, one piece at a time so that the cause shows: the first datagram by itself, also without
+ * its source address, which may not be ours any more; then the rest as it was, which fails if segmenting is it.
+ */
+static void send_again(struct udp *u, int fd, const struct udp_send *s)
+{
+	struct udp_send first = *s, rest = *s;
 	int r;
 
-	wg_endpoint_forget_source(s->to);
-	r = send_one(fd, s);
-	if (r == 0 || s->count == 1)
-		return;
-	if (r == -EIO && u->gso) {
-		kk_warn("the network device cannot segment UDP: sending datagrams one by one");
-		u->gso = false;
+	first.count = 1;
+	first.len = s->len < s->segment ? s->len : s->segment;
+	r = send_one(fd, &first);
+	if (r < 0 && !is_full(-r)) {
+		wg_endpoint_forget_source(s->to);
+		r = send_one(fd, &first);
 	}
-	if (r == -EIO || r == -EINVAL || r == -EMSGSIZE || r == -ENOPROTOOPT)
-		send_apart(fd, s);
+	if (r < 0 || s->count == 1)
+		return;
+	rest.data += first.len;
+	rest.len -= first.len;
+	rest.count--;
+	r = send_one(fd, &rest);
+	if (r == 0 || is_full(-r))
+		return;
+	if (rest.count > 1)
+		pause_gso(u, -r);
+	send_apart(fd, &rest);
+}
+
+/* Sends those from @m that go through @fd; what finds no room in time is dropped, as on any full link. */
+static void send_run(struct udp *u, int fd, struct mmsghdr *m, struct udp_send *batch,
+		     unsigned int n)
+{
+	bool waited = false;
+
+	for (unsigned int done = 0; done < n;) {
+		int sent = n - done == 1 ? (sendmsg(fd, &m[done].msg_hdr, 0) < 0 ? -1 : 1)
+					 : sendmmsg(fd, m + done, n - done, 0);
+
+		if (sent > 0) {
+			done += (unsigned int)sent;
+			waited = false;
+		} else if (!is_full(errno)) {
+			send_again(u, fd, &batch[done++]);
+		} else if (waited) {
+			done++;
+			waited = false;
+		} else if (wait_writable(fd)) {
+			waited = true;
+		} else {
+			return;
+		}
+	}
 }
 
 void udp_send(struct udp *u, struct udp_send *batch, unsigned int n)
@@ -250,26 +403,16 @@ void udp_send(struct udp *u, struct udp_send *batch, unsigned int n)
 	for (unsigned int i = 0; i < n; i++)
 		fill(&m[i].msg_hdr, &iov[i], control[i], &batch[i]);
 	while (done < n) {
-		int fd = fd_for(u, &batch[done]), sent;
+		int fd = fd_for(u, &batch[done]);
 		unsigned int run = 1;
 
 		while (done + run < n && fd_for(u, &batch[done + run]) == fd)
 			run++;
-		if (fd < 0) {
-			done += run;
-			continue;
-		}
-		if (run == 1)
-			sent = sendmsg(fd, &m[done].msg_hdr, 0) < 0 ? -1 : 1;
-		else
-			sent = sendmmsg(fd, m + done, run, 0);
-		if (sent > 0) {
-			done += (unsigned int)sent;
-		} else if (errno != EAGAIN || !wait_writable(fd)) {
-			send_again(u, fd, &batch[done]);
-			done++;
-		}
+		if (fd >= 0)
+			send_run(u, fd, m + done, batch + done, run);
+		done += run;
 	}
+	count_pause(u, n);
 }
 
 /* --- receiving --- */

@@ -21,6 +21,7 @@ static const char *const list_names[] = {
 
 /* Whom a message is for. */
 struct reader {
+	int64_t org;
 	enum kk_kind role;
 	int64_t id;
 	int model;
@@ -297,36 +298,63 @@ static bool has_policy(const struct reader *reader)
 	return reader->role == KK_GATEWAY && reader->model >= 2;
 }
 
-int kk_message_snapshot(struct kk_store *store, enum kk_kind role, int64_t id, int model,
-			json_t **ret, struct kk_err *err)
+int kk_message_head(struct kk_store *store, enum kk_kind role, int64_t id, int model, json_t **ret,
+		    struct kk_err *err)
 {
-	const struct reader reader = {role, id, model};
-	KK_CLEANUP_JSON json_t *msg = NULL;
+	const struct reader reader = {kk_store_org(store), role, id, model};
 	json_t *self;
 	int r = self_object(store, &reader, &self, err);
 
 	if (r < 0)
 		return r;
-	msg = json_pack("{s:s, s:s, s:I, s:o}", "type", "snapshot", "epoch", kk_store_epoch(store),
-			"generation", (json_int_t)kk_store_generation(store), "self", self);
-	if (!msg)
-		return no_memory(err);
-	r = add_list(store, msg, &reader, role == KK_GATEWAY ? KK_AGENT : KK_GATEWAY, err);
+	*ret = json_pack("{s:s, s:s, s:I, s:o}", "type", "snapshot", "epoch", kk_store_epoch(store),
+			 "generation", (json_int_t)kk_store_generation(store), "self", self);
+	return *ret ? 0 : no_memory(err);
+}
+
+int kk_message_lists(struct kk_store *store, enum kk_kind role, int64_t id, int model,
+		     json_t **ret, struct kk_err *err)
+{
+	const struct reader reader = {kk_store_org(store), role, id, model};
+	KK_CLEANUP_JSON json_t *lists = json_object();
+	int r = lists ? 0 : no_memory(err);
+
 	if (r == 0)
-		r = add_list(store, msg, &reader, KK_SERVICE, err);
-	if (r == 0 && has_policy(&reader))
-		r = add_list(store, msg, &reader, KK_RULE, err);
-	if (r == 0 && has_policy(&reader))
-		r = add_list(store, msg, &reader, KK_BAN, err);
+		r = add_list(store, lists, &reader, role == KK_GATEWAY ? KK_AGENT : KK_GATEWAY,
+			     err);
 	if (r == 0)
-		*ret = KK_STEAL(msg);
+		r = add_list(store, lists, &reader, KK_SERVICE, err);
+	if (r == 0 && has_policy(&reader))
+		r = add_list(store, lists, &reader, KK_RULE, err);
+	if (r == 0 && has_policy(&reader))
+		r = add_list(store, lists, &reader, KK_BAN, err);
+	if (r == 0)
+		*ret = KK_STEAL(lists);
 	return r;
+}
+
+int kk_message_snapshot(struct kk_store *store, enum kk_kind role, int64_t id, int model,
+			json_t **ret, struct kk_err *err)
+{
+	KK_CLEANUP_JSON json_t *msg = NULL, *lists = NULL;
+	int r = kk_message_head(store, role, id, model, &msg, err);
+
+	if (r == 0)
+		r = kk_message_lists(store, role, id, model, &lists, err);
+	if (r < 0)
+		return r;
+	if (json_object_update(msg, lists))
+		return no_memory(err);
+	*ret = KK_STEAL(msg);
+	return 0;
 }
 
 /* ---- delta ---- */
 
-bool kk_message_concerns(enum kk_kind role, int64_t id, const struct kk_change *change)
+bool kk_message_concerns(int64_t org, enum kk_kind role, int64_t id, const struct kk_change *change)
 {
+	if (change->org != org)
+		return false;
 	switch (change->kind) {
 	case KK_GATEWAY:
 		return role == KK_AGENT || change->id == id;
@@ -352,7 +380,7 @@ static int collect(const struct kk_change *change, void *userdata)
 {
 	struct collected *c = userdata;
 
-	if (!kk_message_concerns(c->reader.role, c->reader.id, change))
+	if (!kk_message_concerns(c->reader.org, c->reader.role, c->reader.id, change))
 		return 0;
 	if ((change->kind == KK_RULE || change->kind == KK_BAN) && !has_policy(&c->reader))
 		return 0;
@@ -502,7 +530,7 @@ static int build_delta(struct kk_store *store, const struct collected *c, int64_
 int kk_message_delta(struct kk_store *store, enum kk_kind role, int64_t id, int model, int64_t from,
 		     json_t **ret, struct kk_err *err)
 {
-	struct collected c = {.reader = {role, id, model}};
+	struct collected c = {.reader = {kk_store_org(store), role, id, model}};
 	int r;
 
 	*ret = NULL;

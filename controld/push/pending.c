@@ -8,6 +8,7 @@
 
 #include "controld/push/message.h"
 #include "util/cleanup.h"
+#include "util/json.h"
 #include "util/log.h"
 
 #define FORGET_US (60 * 1000000ull) /* a nack that comes later undoes nothing any more */
@@ -23,22 +24,15 @@ static uint64_t now_us(struct kk_push *push)
 
 /* ---- "applied" ---- */
 
+#define NAMED_MAX 16 /* services of a change whose Agents are counted one by one */
+
 struct applied {
-	const struct kk_push_change *change;
 	struct kk_push *push;
+	const struct kk_push_change *change;
+	int model;		 /* that the services of the change need */
 	int nodes, acknowledged; /* of one role */
 	json_t *waiting, *refused, *disconnected, *too_old;
 };
-
-/* Whether the service that was changed is kept from this node, which would not understand it. */
-static bool is_too_old(const struct applied *a, const struct kk_node *node)
-{
-	struct kk_service_row row;
-
-	return a->change->service &&
-	       kk_store_service_get_id(a->push->store, a->change->service, &row, NULL) == 0 &&
-	       kk_message_service_model(&row) > node->model;
-}
 
 static void count_node(struct applied *a, enum kk_kind role, int64_t id, const char *name)
 {
@@ -48,8 +42,8 @@ static void count_node(struct applied *a, enum kk_kind role, int64_t id, const c
 	a->nodes++;
 	if (!node || !node->ready)
 		where = a->disconnected;
-	else if (is_too_old(a, node))
-		where = a->too_old;
+	else if (node->model < a->model)
+		where = a->too_old; /* the service is kept from it, and it does not carry it */
 	else if (kk_node_has(node, a->change->generation))
 		a->acknowledged++;
 	else
@@ -66,18 +60,46 @@ static int count_gateway(const struct kk_gateway_row *row, void *userdata)
 	return 0;
 }
 
+static void count_agent(struct applied *a, json_t *seen, const struct kk_member *member)
+{
+	struct kk_agent_row row;
+
+	if (json_object_get(seen, member->name))
+		return;
+	json_object_set_new(seen, member->name, json_true());
+	if (kk_store_agent_get_id(a->push->store, member->agent, &row, NULL) == 0 && row.joined)
+		count_node(a, KK_AGENT, row.id, row.name);
+}
+
+/* The Agents of the services that were changed: those they had and those they have. */
 static void count_agents(struct applied *a)
 {
-	for (size_t i = 0; i < a->change->n_agents; i++) {
-		struct kk_agent_row row;
-		size_t j = 0;
+	KK_CLEANUP_JSON json_t *seen = json_object();
 
-		while (a->change->agents[j] != a->change->agents[i])
-			j++;
-		if (j == i &&
-		    kk_store_agent_get_id(a->push->store, a->change->agents[i], &row, NULL) == 0 &&
-		    row.joined)
-			count_node(a, KK_AGENT, row.id, row.name);
+	if (a->change->n_undo > NAMED_MAX)
+		return;
+	for (size_t i = 0; i < a->change->n_undo; i++) {
+		const struct kk_push_undo *undo = &a->change->undo[i];
+		struct kk_service_row now;
+
+		for (size_t m = 0; undo->existed && m < undo->before.n_members; m++)
+			count_agent(a, seen, &undo->before.members[m]);
+		if (kk_store_service_get_id(a->push->store, undo->service, &now, NULL) < 0)
+			continue;
+		for (size_t m = 0; m < now.n_members; m++)
+			count_agent(a, seen, &now.members[m]);
+	}
+}
+
+static void find_model(struct applied *a)
+{
+	for (size_t i = 0; i < a->change->n_undo && i < NAMED_MAX; i++) {
+		struct kk_service_row now;
+
+		if (kk_store_service_get_id(a->push->store, a->change->undo[i].service, &now,
+					    NULL) == 0 &&
+		    kk_message_service_model(&now) > a->model)
+			a->model = kk_message_service_model(&now);
 	}
 }
 
@@ -91,20 +113,23 @@ static void add_list(json_t *obj, const char *key, json_t *list)
 
 static json_t *describe_applied(struct kk_push *push, const struct kk_push_change *change)
 {
-	struct applied a = {.change = change,
-			    .push = push,
+	struct applied a = {.push = push,
+			    .change = change,
 			    .waiting = json_array(),
 			    .refused = json_array(),
 			    .disconnected = json_array(),
 			    .too_old = json_array()};
+	int64_t org = kk_store_set_org(push->store, change->org);
 	int gateways, acknowledged;
 	json_t *obj;
 
+	find_model(&a);
 	kk_store_gateway_list(push->store, count_gateway, &a, NULL);
 	gateways = a.nodes;
 	acknowledged = a.acknowledged;
 	a.nodes = a.acknowledged = 0;
 	count_agents(&a);
+	kk_store_set_org(push->store, org);
 	obj = json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "gateways", gateways, "acknowledged",
 			acknowledged, "agents", a.nodes, "agents_acknowledged", a.acknowledged,
 			"waiting", a.waiting, "disconnected", a.disconnected);
@@ -129,6 +154,7 @@ static void settle(struct kk_push *push, struct kk_pending *p, const struct kk_e
 static void drop(struct kk_push *push, struct kk_pending *p)
 {
 	TAILQ_REMOVE(&push->pending, p, link);
+	free(p->change.undo);
 	free(p);
 }
 
@@ -166,43 +192,43 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* The generation that every connected gateway carries. */
-static int64_t common_generation(struct kk_push *push)
+/* An Agent that refused something has answered, and holds up nobody. */
+static bool holds_up(const struct kk_node *node, int64_t org, int64_t now)
+{
+	return node && node->org == org && node->ready && !kk_node_has(node, now) &&
+	       !(node->role == KK_AGENT && node->refused);
+}
+
+/* The generation that every connected node of the organisation carries, as far as it concerns it. */
+static int64_t common_generation(struct kk_push *push, int64_t org)
 {
 	int64_t now = kk_store_generation(push->store), common = now;
 
-	for (size_t id = 0; id < push->nodes[KK_GATEWAY].size; id++) {
-		struct kk_node *node = push->nodes[KK_GATEWAY].by_id[id];
+	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
+		for (size_t id = 0; id < push->nodes[role].size; id++) {
+			struct kk_node *node = push->nodes[role].by_id[id];
 
-		if (node && node->ready && !kk_node_has(node, now) && node->acked < common)
-			common = node->acked;
+			if (holds_up(node, org, now) && node->acked < common)
+				common = node->acked;
+		}
 	}
 	return common;
-}
-
-/* Whether no connected Agent concerned is still busy with it. One that refused it is not. */
-static bool agents_have(struct kk_push *push, const struct kk_push_change *change)
-{
-	for (size_t i = 0; i < change->n_agents; i++) {
-		struct kk_node *node = kk_push_node(push, KK_AGENT, change->agents[i]);
-
-		if (node && node->ready && !node->refused && !kk_node_has(node, change->generation))
-			return false;
-	}
-	return true;
 }
 
 void kk_pending_check(struct kk_push *push)
 {
 	struct kk_pending *p, *next;
-	int64_t common;
+	int64_t org = 0, common = 0;
 
 	if (TAILQ_EMPTY(&push->pending))
 		return;
-	common = common_generation(push);
-	for (p = TAILQ_FIRST(&push->pending); p && p->change.generation <= common; p = next) {
+	for (p = TAILQ_FIRST(&push->pending); p; p = next) {
 		next = TAILQ_NEXT(p, link);
-		if (!agents_have(push, &p->change))
+		if (p->change.org != org) {
+			org = p->change.org;
+			common = common_generation(push, org);
+		}
+		if (p->change.generation > common)
 			continue;
 		settle(push, p, NULL);
 		drop(push, p);
@@ -215,8 +241,10 @@ int kk_push_wait(struct kk_push *push, const struct kk_push_change *change)
 	struct kk_pending *p = calloc(1, sizeof(*p));
 	uint64_t now = now_us(push);
 
-	if (!p)
+	if (!p) {
+		free(change->undo);
 		return -ENOMEM;
+	}
 	p->change = *change;
 	p->settle_by = now + change->wait_s * SECOND_US;
 	p->forget_at = now + FORGET_US + change->wait_s * SECOND_US;
@@ -242,6 +270,14 @@ void kk_push_wait_cancel(struct kk_push *push, void *userdata)
 
 /* ---- undoing ---- */
 
+static bool changes_service(const struct kk_push_change *change, int64_t service)
+{
+	for (size_t i = 0; i < change->n_undo; i++)
+		if (change->undo[i].service == service)
+			return true;
+	return false;
+}
+
 /* Whether the service has been changed again since, so that the older state is of no interest. */
 static bool superseded(struct kk_push *push, int64_t service, int64_t generation)
 {
@@ -252,17 +288,48 @@ static bool superseded(struct kk_push *push, int64_t service, int64_t generation
 	    row.generation > generation)
 		return true;
 	TAILQ_FOREACH(p, &push->pending, link)
-	if (p->change.service == service && p->change.generation > generation)
+	if (p->change.generation > generation && changes_service(&p->change, service))
 		return true;
 	return false;
+}
+
+static bool any_superseded(struct kk_push *push, const struct kk_push_change *change,
+			   int64_t generation)
+{
+	for (size_t i = 0; i < change->n_undo; i++)
+		if (superseded(push, change->undo[i].service, generation))
+			return true;
+	return false;
+}
+
+/*
+ * First what was made goes and what was changed is put back, then what was removed comes again: what one of them
+ * took, another may have had.
+ */
+static int restore_all(struct kk_push *push, struct kk_push_change *change, struct kk_err *err)
+{
+	int r = 0;
+
+	for (int existed = 0; existed <= 1; existed++) {
+		for (size_t i = change->n_undo; i-- > 0 && r == 0;) {
+			struct kk_push_undo *undo = &change->undo[i];
+
+			if (undo->existed == existed)
+				r = kk_store_service_restore(push->store, undo->service,
+							     existed ? &undo->before : NULL, err);
+		}
+	}
+	return r;
 }
 
 static void restore(struct kk_push *push, struct kk_pending *p, const struct kk_err *why)
 {
 	struct kk_err err = {0};
+	int r = kk_store_begin(push->store, &err);
 
-	if (kk_store_service_restore(push->store, p->change.service,
-				     p->change.existed ? &p->change.before : NULL, &err) < 0)
+	if (r == 0)
+		r = kk_store_end(push->store, restore_all(push, &p->change, &err), &err);
+	if (r < 0)
 		kk_error("generation %lld, which was rejected, cannot be undone: %s",
 			 (long long)p->change.generation, err.msg);
 	else
@@ -280,8 +347,9 @@ int kk_pending_undo(struct kk_push *push, const struct kk_node *node, int64_t fr
 		return 0;
 	for (p = TAILQ_FIRST(&push->pending); p; p = next) {
 		next = TAILQ_NEXT(p, link);
-		if (!p->change.service || p->change.generation <= from ||
-		    p->change.generation > to || superseded(push, p->change.service, to))
+		if (p->change.org != node->org || !p->change.n_undo ||
+		    p->change.generation <= from || p->change.generation > to ||
+		    any_superseded(push, &p->change, to))
 			continue;
 		TAILQ_REMOVE(&push->pending, p, link);
 		/* The newest first, so that the oldest state is what remains. */
@@ -291,6 +359,7 @@ int kk_pending_undo(struct kk_push *push, const struct kk_node *node, int64_t fr
 		TAILQ_REMOVE(&undo, p, link);
 		restore(push, p, why);
 		settle(push, p, why);
+		free(p->change.undo);
 		free(p);
 		n++;
 	}

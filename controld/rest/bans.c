@@ -51,7 +51,6 @@ static int read_ban(struct kk_call *call, struct kk_ban_row *row)
 
 int kk_bans_add(struct kk_call *call)
 {
-	struct kk_push_change change = {0};
 	struct kk_ban_row row = {0};
 	int r = read_ban(call, &row);
 
@@ -61,34 +60,38 @@ int kk_bans_add(struct kk_call *call)
 		r = kk_expiry_look(call->control, &call->err);
 	if (r == 0)
 		r = kk_call_answer(call, 201, ban_json(&row));
-	return r < 0 ? r : kk_call_hold(call, &change);
+	return r < 0 ? r : kk_call_wait(call, NULL, 0);
 }
 
 static int append(const struct kk_ban_row *row, void *userdata)
 {
-	return json_array_append_new(userdata, ban_json(row)) ? -ENOMEM : 0;
+	struct kk_page *page = userdata;
+
+	return kk_page_wants(page, row->id) ? kk_page_add(page, row->id, ban_json(row)) : 0;
 }
 
 int kk_bans_list(struct kk_call *call)
 {
-	json_t *items = json_array();
-	int r = kk_store_ban_list(call->control->store, append, items, &call->err);
+	struct kk_page page;
+	int r = kk_page_start(&page, call);
 
-	if (r == 0)
-		return kk_call_items(call, items);
-	json_decref(items);
-	return r;
+	if (r < 0)
+		return r;
+	return kk_page_answer(&page,
+			      kk_store_ban_list(call->control->store, append, &page, &call->err));
 }
 
 int kk_bans_remove(struct kk_call *call)
 {
-	struct kk_push_change change = {0};
 	int64_t id;
-	int r = kk_parse_int("id", call->name, 1, INT64_MAX, &id, &call->err);
+	int r;
 
-	if (r == 0)
-		r = kk_store_ban_remove(call->control->store, id, &call->err);
+	/* What is no number is none, too. */
+	if (kk_parse_int("id", call->name, 1, INT64_MAX, &id, NULL) < 0)
+		return kk_err_set(&call->err, ENOENT, NULL, "there is no ban \"%.32s\"",
+				  call->name);
+	r = kk_store_ban_remove(call->control->store, id, &call->err);
 	if (r == 0)
 		r = kk_call_answer(call, 200, kk_call_generation(call));
-	return r < 0 ? r : kk_call_hold(call, &change);
+	return r < 0 ? r : kk_call_wait(call, NULL, 0);
 }

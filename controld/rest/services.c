@@ -48,12 +48,21 @@ static const struct kk_json_field set_fields[] = {
 
 /* ---- as it is shown ---- */
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(((const struct kk_member *)a)->name, ((const struct kk_member *)b)->name);
+}
+
+/* In order of name, so that services that are alike look alike. */
 static json_t *members_json(const struct kk_service_row *row)
 {
+	struct kk_member members[KK_MEMBERS_MAX];
 	json_t *list = json_array();
 
+	memcpy(members, row->members, sizeof(members));
+	qsort(members, row->n_members, sizeof(members[0]), compare_names);
 	for (size_t i = 0; list && i < row->n_members; i++)
-		json_array_append_new(list, json_string(row->members[i].name));
+		json_array_append_new(list, json_string(members[i].name));
 	return list;
 }
 
@@ -69,7 +78,7 @@ static json_t *rules_json(const struct kk_service_row *row, bool allow)
 	return list;
 }
 
-static json_t *service_json(const struct kk_service_row *row)
+json_t *kk_service_json(const struct kk_service_row *row)
 {
 	char text[KK_ADDRESS_TEXT];
 	json_t *obj = json_pack(
@@ -295,11 +304,11 @@ static int check_gateways(struct kk_control *control, const struct kk_service_ro
 			  user.found, user.protocol, user.name);
 }
 
-static int read_add(struct kk_call *call, struct kk_service_row *row)
+int kk_service_read(struct kk_control *control, const json_t *obj, struct kk_service_row *row,
+		    struct kk_err *err)
 {
 	struct fields f = {0};
-	struct kk_err *err = &call->err;
-	int r = kk_json_read(call->body, add_fields, ARRAY_SIZE(add_fields), &f, err);
+	int r = kk_json_read(obj, add_fields, ARRAY_SIZE(add_fields), &f, err);
 
 	if (r == 0)
 		r = kk_parse_name("name", f.name, err);
@@ -310,51 +319,55 @@ static int read_add(struct kk_call *call, struct kk_service_row *row)
 	if (!f.last_port)
 		f.last_port = f.port;
 	if (r == 0)
-		r = read_common(&f, call->body, row, err);
+		r = read_common(&f, obj, row, err);
 	if (r < 0)
 		return r;
 	strcpy(row->name, f.name);
-	return check_gateways(call->control, row, err);
+	return check_gateways(control, row, err);
 }
 
-/* The answer waits for the Agents of @row, too. */
-static void wait_for_members(struct kk_push_change *change, const struct kk_service_row *row)
+/* The answer waits for a change that led from @before, or from nothing. */
+static int wait_for(struct kk_call *call, int64_t service, const struct kk_service_row *before)
 {
-	for (size_t i = 0; i < row->n_members; i++)
-		change->agents[change->n_agents++] = row->members[i].agent;
+	struct kk_push_undo *undo = calloc(1, sizeof(*undo));
+
+	if (!undo)
+		return kk_err_set(&call->err, ENOMEM, NULL, "out of memory");
+	undo->service = service;
+	undo->existed = before != NULL;
+	if (before)
+		undo->before = *before;
+	return kk_call_wait(call, undo, 1);
 }
 
 int kk_services_add(struct kk_call *call)
 {
-	struct kk_push_change change = {0};
 	struct kk_service_row row = {0};
-	int r = read_add(call, &row);
+	int r = kk_service_read(call->control, call->body, &row, &call->err);
 
 	if (r == 0)
 		r = kk_store_service_add(call->control->store, &row, &call->err);
 	if (r == 0)
-		r = kk_call_answer(call, 201, service_json(&row));
-	if (r < 0)
-		return r;
-	change.service = row.id;
-	wait_for_members(&change, &row);
-	return kk_call_hold(call, &change);
+		r = kk_call_answer(call, 201, kk_service_json(&row));
+	return r < 0 ? r : wait_for(call, row.id, NULL);
 }
 
 static int append(const struct kk_service_row *row, void *userdata)
 {
-	return json_array_append_new(userdata, service_json(row)) ? -ENOMEM : 0;
+	struct kk_page *page = userdata;
+
+	return kk_page_wants(page, row->id) ? kk_page_add(page, row->id, kk_service_json(row)) : 0;
 }
 
 int kk_services_list(struct kk_call *call)
 {
-	json_t *items = json_array();
-	int r = kk_store_service_list(call->control->store, 0, append, items, &call->err);
+	struct kk_page page;
+	int r = kk_page_start(&page, call);
 
-	if (r == 0)
-		return kk_call_items(call, items);
-	json_decref(items);
-	return r;
+	if (r < 0)
+		return r;
+	return kk_page_answer(
+		&page, kk_store_service_list(call->control->store, 0, append, &page, &call->err));
 }
 
 int kk_services_show(struct kk_call *call)
@@ -362,7 +375,7 @@ int kk_services_show(struct kk_call *call)
 	struct kk_service_row row;
 	int r = kk_store_service_get(call->control->store, call->name, &row, &call->err);
 
-	return r < 0 ? r : kk_call_answer(call, 200, service_json(&row));
+	return r < 0 ? r : kk_call_answer(call, 200, kk_service_json(&row));
 }
 
 static int read_set(struct kk_call *call, struct kk_service_row *row)
@@ -395,24 +408,20 @@ static int read_set(struct kk_call *call, struct kk_service_row *row)
 
 int kk_services_set(struct kk_call *call)
 {
-	struct kk_push_change change = {.existed = true};
-	struct kk_service_row row;
+	struct kk_service_row row, before;
 	int r = kk_store_service_get(call->control->store, call->name, &row, &call->err);
 
 	if (r < 0)
 		return r;
-	change.before = row;
-	change.service = row.id;
-	r = read_set(call, &row);
+	before = row;
+	r = kk_call_match(call, row.id, row.generation);
+	if (r == 0)
+		r = read_set(call, &row);
 	if (r == 0)
 		r = kk_store_service_set(call->control->store, &row, &call->err);
 	if (r == 0)
-		r = kk_call_answer(call, 200, service_json(&row));
-	if (r < 0)
-		return r;
-	wait_for_members(&change, &change.before);
-	wait_for_members(&change, &row);
-	return kk_call_hold(call, &change);
+		r = kk_call_answer(call, 200, kk_service_json(&row));
+	return r < 0 ? r : wait_for(call, row.id, &before);
 }
 
 /* ?drain=S: what runs may go on for so long. */
@@ -433,30 +442,27 @@ static int drain(struct kk_call *call, const struct kk_service_row *before, int6
 	r = kk_store_service_set(call->control->store, &row, &call->err);
 	if (r == 0)
 		r = kk_expiry_look(call->control, &call->err);
-	return r < 0 ? r : kk_call_answer(call, 200, service_json(&row));
+	return r < 0 ? r : kk_call_answer(call, 200, kk_service_json(&row));
 }
 
 int kk_services_remove(struct kk_call *call)
 {
-	struct kk_push_change change = {.existed = true};
+	struct kk_service_row before;
 	int64_t seconds = 0;
 	int r = read_drain(call, &seconds);
 
 	if (r == 0)
-		r = kk_store_service_get(call->control->store, call->name, &change.before,
-					 &call->err);
+		r = kk_store_service_get(call->control->store, call->name, &before, &call->err);
+	if (r == 0)
+		r = kk_call_match(call, before.id, before.generation);
 	if (r < 0)
 		return r;
 	if (seconds) {
-		r = drain(call, &change.before, seconds);
+		r = drain(call, &before, seconds);
 	} else {
 		r = kk_store_service_remove(call->control->store, call->name, &call->err);
 		if (r == 0)
 			r = kk_call_answer(call, 200, kk_call_generation(call));
 	}
-	if (r < 0)
-		return r;
-	change.service = change.before.id;
-	wait_for_members(&change, &change.before);
-	return kk_call_hold(call, &change);
+	return r < 0 ? r : wait_for(call, before.id, &before);
 }

@@ -38,7 +38,8 @@ int kk_store_ban_list(struct kk_store *store,
 		      int (*row)(const struct kk_ban_row *row, void *userdata), void *userdata,
 		      struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, SELECT "ORDER BY b.id", "");
+	sqlite3_stmt *stmt = kk_sql(store, err, SELECT "WHERE b.org = ? ORDER BY b.id", "i",
+				    store->org);
 	struct kk_ban_row one;
 	int r;
 
@@ -67,8 +68,8 @@ static int find_service(struct kk_store *store, struct kk_ban_row *row, struct k
 	row->service = 0;
 	if (!row->service_name[0])
 		return 0;
-	r = kk_sql_number(store, &row->service, err, "SELECT id FROM services WHERE name = ?", "t",
-			  row->service_name);
+	r = kk_sql_number(store, &row->service, err, "SELECT id FROM services WHERE org = ? AND name = ?",
+			  "it", store->org, row->service_name);
 	if (r == -ENOENT)
 		return kk_err_set(err, EINVAL, "service", "service: there is no service \"%s\"",
 				  row->service_name);
@@ -81,8 +82,9 @@ static int drop_earlier(struct kk_store *store, const struct kk_ban_row *row, co
 {
 	int64_t id;
 	int r = kk_sql_number(store, &id, err,
-			      "SELECT id FROM bans WHERE ifnull(service, 0) = ? AND address = ?",
-			      "it", row->service, address);
+			      "SELECT id FROM bans WHERE org = ? AND ifnull(service, 0) = ? "
+			      "AND address = ?",
+			      "iit", store->org, row->service, address);
 
 	return r == -ENOENT ? 0 : r < 0 ? r : remove_ban(store, id, err);
 }
@@ -90,7 +92,8 @@ static int drop_earlier(struct kk_store *store, const struct kk_ban_row *row, co
 static int check_number(struct kk_store *store, struct kk_err *err)
 {
 	int64_t n;
-	int r = kk_sql_number(store, &n, err, "SELECT count(*) FROM bans", "");
+	int r = kk_sql_number(store, &n, err, "SELECT count(*) FROM bans WHERE org = ?", "i",
+			      store->org);
 
 	if (r == 0 && n >= KK_BANS_MAX)
 		return kk_err_set(err, ENOSPC, "address", "address: %d are banned, which is the most",
@@ -100,8 +103,8 @@ static int check_number(struct kk_store *store, struct kk_err *err)
 
 static int add(struct kk_store *store, struct kk_ban_row *row, struct kk_err *err)
 {
-	static const char sql[] = "INSERT INTO bans (address, service, expires_at, generation) "
-				  "VALUES (?, nullif(?, 0), ?, ?)";
+	static const char sql[] = "INSERT INTO bans (org, address, service, expires_at, generation) "
+				  "VALUES (?, ?, nullif(?, 0), ?, ?)";
 	char address[KK_ADDRESS_TEXT];
 	int r = find_service(store, row, err);
 
@@ -113,7 +116,7 @@ static int add(struct kk_store *store, struct kk_ban_row *row, struct kk_err *er
 	if (r < 0)
 		return r;
 	row->generation = kk_tx_generation(store);
-	r = kk_sql_run(store, err, sql, "tiii", address, row->service, row->expires_at,
+	r = kk_sql_run(store, err, sql, "itiii", store->org, address, row->service, row->expires_at,
 		       row->generation);
 	if (r < 0)
 		return r;
@@ -135,29 +138,38 @@ int kk_store_ban_remove(struct kk_store *store, int64_t id, struct kk_err *err)
 
 	if (r < 0)
 		return r;
-	r = kk_store_ban_get(store, id, &row, err);
+	r = kk_sql_number(store, &row.id, err, "SELECT id FROM bans WHERE org = ? AND id = ?", "ii",
+			  store->org, id);
+	if (r == -ENOENT)
+		kk_err_set(err, ENOENT, NULL, "there is no ban with id %lld", (long long)id);
 	return kk_tx_end(store, r < 0 ? r : remove_ban(store, id, err), err);
 }
 
-static int expire(struct kk_store *store, int64_t now, struct kk_err *err)
+/* The bans of one organisation after another: each hears of its own. */
+int kk_store_ban_expire(struct kk_store *store, int64_t now, struct kk_err *err)
 {
-	int64_t id;
+	static const char due[] =
+		"SELECT id FROM bans WHERE org = ? AND expires_at > 0 AND expires_at <= ? LIMIT 1";
+	static const char orgs[] =
+		"SELECT org FROM bans WHERE expires_at > 0 AND expires_at <= ? LIMIT 1";
+	int64_t org, id;
 	int r;
 
-	while ((r = kk_sql_number(store, &id, err,
-				  "SELECT id FROM bans WHERE expires_at > 0 AND expires_at <= ? "
-				  "LIMIT 1",
-				  "i", now)) == 0) {
-		r = remove_ban(store, id, err);
+	while ((r = kk_sql_number(store, &org, err, orgs, "i", now)) == 0) {
+		int64_t before = kk_store_set_org(store, org);
+
+		r = kk_tx_begin(store, err);
+		if (r == 0) {
+			while ((r = kk_sql_number(store, &id, err, due, "ii", org, now)) == 0) {
+				r = remove_ban(store, id, err);
+				if (r < 0)
+					break;
+			}
+			r = kk_tx_end(store, r == -ENOENT ? 0 : r, err);
+		}
+		kk_store_set_org(store, before);
 		if (r < 0)
 			return r;
 	}
 	return r == -ENOENT ? 0 : r;
-}
-
-int kk_store_ban_expire(struct kk_store *store, int64_t now, struct kk_err *err)
-{
-	int r = kk_tx_begin(store, err);
-
-	return r < 0 ? r : kk_tx_end(store, expire(store, now, err), err);
 }

@@ -8,7 +8,7 @@
 #define COLUMNS                                                                                    \
 	"id, name, idx, (SELECT group_concat(address) FROM (SELECT address FROM "                  \
 	"gateway_addresses WHERE gateway = id ORDER BY position)), wg_port, public_key, "          \
-	"key_hash IS NOT NULL, generation"
+	"key_hash IS NOT NULL, generation, org"
 
 static void read_addresses(const char *text, struct kk_gateway_row *row)
 {
@@ -31,6 +31,7 @@ static void read_row(sqlite3_stmt *stmt, struct kk_gateway_row *row)
 		.wg_port = (uint16_t)sqlite3_column_int(stmt, 4),
 		.joined = sqlite3_column_int(stmt, 6),
 		.generation = sqlite3_column_int64(stmt, 7),
+		.org = sqlite3_column_int64(stmt, 8),
 	};
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
 	read_addresses((const char *)sqlite3_column_text(stmt, 3), row);
@@ -54,7 +55,8 @@ int kk_store_gateway_get(struct kk_store *store, const char *name, struct kk_gat
 {
 	int r = read_only(
 		store,
-		kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE name = ?", "t", name),
+		kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE org = ? AND name = ?",
+		       "it", store->org, name),
 		ret, err);
 
 	if (r == -ENOENT)
@@ -79,7 +81,8 @@ int kk_store_gateway_list(struct kk_store *store,
 			  int (*row)(const struct kk_gateway_row *row, void *userdata),
 			  void *userdata, struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT " COLUMNS " FROM gateways ORDER BY id", "");
+	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE org = ? ORDER BY id",
+				    "i", store->org);
 	struct kk_gateway_row one;
 	int r;
 
@@ -97,7 +100,8 @@ int kk_store_gateway_list(struct kk_store *store,
 /* The lowest index that is free; .100 is the Agent's. */
 static int free_index(struct kk_store *store, uint8_t *ret, struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT idx FROM gateways ORDER BY idx", "");
+	sqlite3_stmt *stmt = kk_sql(
+		store, err, "SELECT idx FROM gateways WHERE org = ? ORDER BY idx", "i", store->org);
 	int next = 1, r;
 
 	while ((r = kk_sql_step(store, stmt, err)) > 0) {
@@ -122,7 +126,7 @@ static int free_index(struct kk_store *store, uint8_t *ret, struct kk_err *err)
 static int refuse_taken(struct kk_store *store, sqlite3_stmt *stmt, const char *field,
 			const char *what, struct kk_err *err)
 {
-	char name[KK_NAME_MAX + 1];
+	char name[KK_NAME_MAX + 16];
 	int r = kk_sql_step(store, stmt, err);
 
 	if (r <= 0)
@@ -132,19 +136,22 @@ static int refuse_taken(struct kk_store *store, sqlite3_stmt *stmt, const char *
 	return kk_err_set(err, EEXIST, field, "%s: %s %s", field, what, name);
 }
 
-/* Behind one address there may be several gateways, told apart by their WireGuard ports. */
+/*
+ * Behind one address there may be several gateways, told apart by their WireGuard ports. Whose one is in another
+ * organisation is none of ours.
+ */
 static int check_endpoint(struct kk_store *store, const struct kk_gateway_row *row,
 			  const char *address, struct kk_err *err)
 {
 	char what[96];
 
-	snprintf(what, sizeof(what), "%s with WireGuard port %u is that of gateway", address,
-		 row->wg_port);
+	snprintf(what, sizeof(what), "%s with WireGuard port %u is that of", address, row->wg_port);
 	return refuse_taken(store,
 			    kk_sql(store, err,
-				   "SELECT name FROM gateways WHERE address = ? AND wg_port = ? "
-				   "AND id <> ?",
-				   "tii", address, (int64_t)row->wg_port, row->id),
+				   "SELECT CASE org WHEN ? THEN 'gateway ' || name "
+				   "ELSE 'another gateway' END FROM gateways "
+				   "WHERE address = ? AND wg_port = ? AND id <> ?",
+				   "itii", store->org, address, (int64_t)row->wg_port, row->id),
 			    "address", what, err);
 }
 
@@ -157,7 +164,8 @@ static int check_free(struct kk_store *store, const struct kk_gateway_row *row, 
 	snprintf(what, sizeof(what), "there is already a gateway");
 	r = refuse_taken(
 		store,
-		kk_sql(store, err, "SELECT name FROM gateways WHERE name = ?", "t", row->name),
+		kk_sql(store, err, "SELECT name FROM gateways WHERE org = ? AND name = ?", "it",
+		       store->org, row->name),
 		"name", what, err);
 	if (r == 0)
 		r = check_endpoint(store, row, address, err);
@@ -166,9 +174,9 @@ static int check_free(struct kk_store *store, const struct kk_gateway_row *row, 
 	snprintf(what, sizeof(what), "%u/udp is published by service", row->wg_port);
 	return refuse_taken(store,
 			    kk_sql(store, err,
-				   "SELECT name FROM services WHERE protocol = 17 "
+				   "SELECT name FROM services WHERE org = ? AND protocol = 17 "
 				   "AND ? BETWEEN port AND last_port LIMIT 1",
-				   "i", (int64_t)row->wg_port),
+				   "ii", store->org, (int64_t)row->wg_port),
 			    "wg_port", what, err);
 }
 
@@ -186,8 +194,8 @@ static int check_meeting(struct kk_store *store, int64_t gateway, struct kk_err 
 	static const char sql[] =
 		"SELECT a.name, b.name, a.address FROM services a JOIN gateway_addresses g "
 		"ON g.address = a.address AND g.is_first AND g.gateway = ? JOIN services b "
-		"ON b.address = '' AND b.protocol = a.protocol AND b.port <= a.last_port "
-		"AND b.last_port >= a.port WHERE a.address <> '' LIMIT 1";
+		"ON b.org = a.org AND b.address = '' AND b.protocol = a.protocol AND b.port <= a.last_port "
+		"AND b.last_port >= a.port WHERE a.org = g.org AND a.address <> '' LIMIT 1";
 	sqlite3_stmt *stmt = kk_sql(store, err, sql, "i", gateway);
 	char one[KK_NAME_MAX + 1], other[KK_NAME_MAX + 1], address[KK_ADDRESS_TEXT];
 	int r = kk_sql_step(store, stmt, err);
@@ -209,9 +217,10 @@ static int check_orphans(struct kk_store *store, struct kk_err *err)
 {
 	sqlite3_stmt *stmt =
 		kk_sql(store, err,
-		       "SELECT name, address FROM services WHERE address <> '' AND "
-		       "address NOT IN (SELECT address FROM gateway_addresses) LIMIT 1",
-		       "");
+		       "SELECT name, address FROM services WHERE org = ?1 AND address <> '' AND "
+		       "address NOT IN (SELECT address FROM gateway_addresses WHERE org = ?1) "
+		       "LIMIT 1",
+		       "i", store->org);
 	char name[KK_NAME_MAX + 1], address[KK_ADDRESS_TEXT];
 	int r = kk_sql_step(store, stmt, err);
 
@@ -228,14 +237,14 @@ static int write_addresses(struct kk_store *store, const struct kk_gateway_row *
 			   struct kk_err *err)
 {
 	static const char insert[] =
-		"INSERT INTO gateway_addresses (gateway, position, address, is_first) "
-		"VALUES (?, ?, ?, ?)";
+		"INSERT INTO gateway_addresses (gateway, org, position, address, is_first) "
+		"VALUES (?, ?, ?, ?, ?)";
 	char address[KK_ADDRESS_TEXT];
 	int r = kk_sql_run(store, err, "DELETE FROM gateway_addresses WHERE gateway = ?", "i",
 			   row->id);
 
 	for (size_t i = 0; i < row->n_addresses && r == 0; i++)
-		r = kk_sql_run(store, err, insert, "iiti", row->id, (int64_t)i,
+		r = kk_sql_run(store, err, insert, "iiiti", row->id, store->org, (int64_t)i,
 			       kk_address_text(&row->addresses[i], address),
 			       (int64_t)is_first(row, i));
 	return r < 0 ? r : check_meeting(store, row->id, err);
@@ -244,8 +253,8 @@ static int write_addresses(struct kk_store *store, const struct kk_gateway_row *
 static int add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err)
 {
 	static const char insert[] =
-		"INSERT INTO gateways (name, idx, address, wg_port, generation) "
-		"VALUES (?, ?, ?, ?, ?)";
+		"INSERT INTO gateways (org, name, idx, address, wg_port, generation) "
+		"VALUES (?, ?, ?, ?, ?, ?)";
 	char address[KK_ADDRESS_TEXT];
 	int r;
 
@@ -257,11 +266,12 @@ static int add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err
 	if (r < 0)
 		return r;
 	row->generation = kk_tx_generation(store);
-	r = kk_sql_run(store, err, insert, "titii", row->name, (int64_t)row->index, address,
+	r = kk_sql_run(store, err, insert, "ititii", store->org, row->name, (int64_t)row->index, address,
 		       (int64_t)row->wg_port, row->generation);
 	if (r < 0)
 		return r;
 	row->id = sqlite3_last_insert_rowid(store->db);
+	row->org = store->org;
 	row->has_key = row->joined = false;
 	r = write_addresses(store, row, err);
 	return r < 0 ? r : kk_tx_change(store, KK_GATEWAY, KK_ADD, row->id, 0, err);
@@ -337,8 +347,8 @@ int kk_store_gateway_list_ports(struct kk_store *store,
 {
 	sqlite3_stmt *stmt = kk_sql(store, err,
 				    "SELECT name, ports_in_use FROM gateways "
-				    "WHERE ports_in_use IS NOT NULL ORDER BY id",
-				    "");
+				    "WHERE org = ? AND ports_in_use IS NOT NULL ORDER BY id",
+				    "i", store->org);
 	int r;
 
 	while ((r = kk_sql_step(store, stmt, err)) > 0) {

@@ -27,9 +27,9 @@ static int check_address(struct kk_store *store, const struct kk_service_row *ro
 			 const char *address, struct kk_err *err)
 {
 	static const char sql[] =
-		"SELECT name, port, last_port FROM services WHERE protocol = ? AND address = ? AND "
+		"SELECT name, port, last_port FROM services WHERE org = ? AND protocol = ? AND address = ? AND "
 		"port <= ? AND id <> ? ORDER BY port DESC LIMIT 1";
-	sqlite3_stmt *stmt = kk_sql(store, err, sql, "itii", (int64_t)row->protocol, address,
+	sqlite3_stmt *stmt = kk_sql(store, err, sql, "iitii", store->org, (int64_t)row->protocol, address,
 				    (int64_t)row->last_port, row->id);
 	char name[KK_NAME_MAX + 1], wanted[12], taken[12], where[KK_ADDRESS_TEXT + 4] = "";
 	uint16_t first, last;
@@ -61,13 +61,14 @@ static int check_first_addresses(struct kk_store *store, const struct kk_service
 {
 	static const char sql[] =
 		"SELECT DISTINCT s.address FROM services s JOIN gateway_addresses g "
-		"ON g.address = s.address WHERE s.address <> '' AND g.is_first AND s.address > ? "
+		"ON g.org = s.org AND g.address = s.address WHERE s.org = ? AND s.address <> '' "
+		"AND g.is_first AND s.address > ? "
 		"ORDER BY s.address LIMIT 1";
 	char address[KK_ADDRESS_TEXT] = "";
 	int r = 0;
 
 	while (r == 0) {
-		sqlite3_stmt *stmt = kk_sql(store, err, sql, "t", address);
+		sqlite3_stmt *stmt = kk_sql(store, err, sql, "it", store->org, address);
 
 		r = kk_sql_step(store, stmt, err);
 		if (r <= 0)
@@ -93,8 +94,8 @@ static int check_services(struct kk_store *store, const struct kk_service_row *r
 	if (!row->address.family)
 		return check_first_addresses(store, row, err);
 	r = kk_sql_number(store, &first, err,
-			  "SELECT max(is_first) FROM gateway_addresses WHERE address = ?", "t",
-			  address);
+			  "SELECT max(is_first) FROM gateway_addresses WHERE org = ? AND address = ?",
+			  "it", store->org, address);
 	return r == 0 && first ? check_address(store, row, "", err) : r;
 }
 
@@ -108,9 +109,9 @@ static int check_wireguard(struct kk_store *store, const struct kk_service_row *
 	if (row->protocol != IPPROTO_UDP)
 		return 0;
 	stmt = kk_sql(store, err,
-		      "SELECT name, wg_port FROM gateways WHERE wg_port BETWEEN ? AND ? "
+		      "SELECT name, wg_port FROM gateways WHERE org = ? AND wg_port BETWEEN ? AND ? "
 		      "ORDER BY id LIMIT 1",
-		      "ii", (int64_t)row->port, (int64_t)row->last_port);
+		      "iii", store->org, (int64_t)row->port, (int64_t)row->last_port);
 	r = kk_sql_step(store, stmt, err);
 	if (r <= 0)
 		return r;

@@ -16,11 +16,11 @@ static int remove_rule(struct kk_store *store, int64_t id, struct kk_err *err)
 static int insert_rule(struct kk_store *store, int64_t service, const struct kk_prefix *prefix,
 		       bool allow, int64_t *ret_id, struct kk_err *err)
 {
-	static const char sql[] = "INSERT INTO rules (service, prefix, allow, generation) "
-				  "VALUES (nullif(?, 0), ?, ?, ?)";
+	static const char sql[] = "INSERT INTO rules (org, service, prefix, allow, generation) "
+				  "VALUES (?, nullif(?, 0), ?, ?, ?)";
 	char text[KK_PREFIX_TEXT];
 	int64_t id;
-	int r = kk_sql_run(store, err, sql, "itii", service, kk_prefix_text(prefix, text),
+	int r = kk_sql_run(store, err, sql, "iitii", store->org, service, kk_prefix_text(prefix, text),
 			   (int64_t)allow, kk_tx_generation(store));
 
 	if (r < 0)
@@ -104,7 +104,8 @@ int kk_store_rule_list(struct kk_store *store,
 		       int (*row)(const struct kk_rule_row *row, void *userdata), void *userdata,
 		       struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT " COLUMNS " FROM rules ORDER BY id", "");
+	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT " COLUMNS " FROM rules WHERE org = ? ORDER BY id",
+				    "i", store->org);
 	struct kk_rule_row one;
 	int r;
 
@@ -129,13 +130,14 @@ static int add(struct kk_store *store, struct kk_denial_row *row, struct kk_err 
 
 	kk_prefix_text(&row->prefix, text);
 	r = kk_sql_number(store, &n, err,
-			  "SELECT id FROM rules WHERE ifnull(service, 0) = 0 AND prefix = ?", "t",
-			  text);
+			  "SELECT id FROM rules WHERE org = ? AND ifnull(service, 0) = 0 AND prefix = ?",
+			  "it", store->org, text);
 	if (r == 0)
 		return kk_err_set(err, EEXIST, "prefix", "prefix: %s is denied already", text);
 	if (r == -ENOENT)
 		r = kk_sql_number(store, &n, err,
-				  "SELECT count(*) FROM rules WHERE service IS NULL", "");
+				  "SELECT count(*) FROM rules WHERE org = ? AND service IS NULL", "i",
+				  store->org);
 	if (r < 0)
 		return r;
 	if (n >= KK_DENIALS_MAX)
@@ -158,8 +160,8 @@ int kk_store_denial_list(struct kk_store *store,
 {
 	sqlite3_stmt *stmt = kk_sql(store, err,
 				    "SELECT id, prefix, generation FROM rules "
-				    "WHERE service IS NULL ORDER BY id",
-				    "");
+				    "WHERE org = ? AND service IS NULL ORDER BY id",
+				    "i", store->org);
 	int r;
 
 	while ((r = kk_sql_step(store, stmt, err)) > 0) {
@@ -182,7 +184,8 @@ static int remove_denial(struct kk_store *store, int64_t id, struct kk_err *err)
 {
 	int64_t n;
 	int r = kk_sql_number(store, &n, err,
-			      "SELECT id FROM rules WHERE id = ? AND service IS NULL", "i", id);
+			      "SELECT id FROM rules WHERE org = ? AND id = ? AND service IS NULL", "ii",
+			      store->org, id);
 
 	if (r == -ENOENT)
 		return kk_err_set(err, ENOENT, NULL, "there is no denial with id %lld",

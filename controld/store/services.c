@@ -97,7 +97,8 @@ static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_servi
 int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
 			 struct kk_err *err)
 {
-	int r = read_only(store, kk_sql(store, err, SELECT "WHERE s.name = ?", "t", name), ret,
+	int r = read_only(store, kk_sql(store, err, SELECT "WHERE s.org = ? AND s.name = ?",
+				     "it", store->org, name), ret,
 			  err);
 
 	if (r == -ENOENT)
@@ -125,7 +126,7 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 			       SELECT "WHERE s.id IN (SELECT service FROM members WHERE agent = ?) "
 				      "ORDER BY s.id",
 			       "i", agent)
-		      : kk_sql(store, err, SELECT "ORDER BY s.id", "");
+		      : kk_sql(store, err, SELECT "WHERE s.org = ? ORDER BY s.id", "i", store->org);
 	struct kk_service_row one;
 	int r;
 
@@ -142,14 +143,15 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 
 int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *err)
 {
-	return kk_sql_number(store, ret, err, "SELECT count(*) FROM services", "");
+	return kk_sql_number(store, ret, err, "SELECT count(*) FROM services WHERE org = ?", "i",
+			     store->org);
 }
 
 static int check_name(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
 {
 	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM services WHERE name = ?", "t",
-			      row->name);
+	int r = kk_sql_number(store, &id, err, "SELECT id FROM services WHERE org = ? AND name = ?",
+			      "it", store->org, row->name);
 
 	if (r == 0)
 		return kk_err_set(err, EEXIST, "name", "name: there is already a service %s",
@@ -169,7 +171,8 @@ static int check_address(struct kk_store *store, const struct kk_service_row *ro
 		return 0;
 	kk_address_text(&row->address, address);
 	r = kk_sql_number(store, &n, err,
-			  "SELECT count(*) FROM gateway_addresses WHERE address = ?", "t", address);
+			  "SELECT count(*) FROM gateway_addresses WHERE org = ? AND address = ?",
+			  "it", store->org, address);
 	if (r == 0 && !n)
 		return kk_err_set(err, EINVAL, "address", "address: no gateway has the address %s",
 				  address);
@@ -204,11 +207,12 @@ static int write_parts(struct kk_store *store, const struct kk_service_row *row,
 static int insert(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
 {
 	static const char sql[] =
-		"INSERT INTO services (id, name, protocol, address, port, last_port, agent_port, "
+		"INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, "
 		"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation) "
-		"VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		"VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	char address[KK_ADDRESS_TEXT];
-	int r = kk_sql_run(store, err, sql, "ititiiitiiiii", row->id, row->name,
+	int r = kk_sql_run(store, err, sql, "iititiiitiiiii", row->id, store->org,
+			   row->name,
 			   (int64_t)row->protocol, kk_address_text(&row->address, address),
 			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
 			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
@@ -344,19 +348,28 @@ int kk_store_service_restore(struct kk_store *store, int64_t id, struct kk_servi
 int kk_store_service_expire(struct kk_store *store, int64_t now, char ret_name[KK_NAME_MAX + 1],
 			    struct kk_err *err)
 {
+	static const char due[] = "SELECT org FROM services WHERE drain_until > 0 "
+				  "AND drain_until <= ? LIMIT 1";
 	struct kk_service_row row;
-	int r = kk_tx_begin(store, err);
+	int64_t org, before;
+	int r = kk_sql_number(store, &org, err, due, "i", now);
 
 	if (r < 0)
 		return r;
-	r = read_only(store,
-		      kk_sql(store, err,
-			     SELECT "WHERE s.drain_until > 0 AND s.drain_until <= ? LIMIT 1", "i",
-			     now),
-		      &row, err);
-	if (r == 0)
-		r = remove_row(store, &row, err);
-	r = kk_tx_end(store, r, err);
+	before = kk_store_set_org(store, org);
+	r = kk_tx_begin(store, err);
+	if (r == 0) {
+		r = read_only(store,
+			      kk_sql(store, err,
+				     SELECT "WHERE s.org = ? AND s.drain_until > 0 "
+					    "AND s.drain_until <= ? LIMIT 1",
+				     "ii", org, now),
+			      &row, err);
+		if (r == 0)
+			r = remove_row(store, &row, err);
+		r = kk_tx_end(store, r, err);
+	}
+	kk_store_set_org(store, before);
 	if (r == 0)
 		strcpy(ret_name, row.name);
 	return r;

@@ -8,7 +8,8 @@
 #include "controld/store/store.h"
 #include "util/cleanup.h"
 
-#define KK_STATEMENTS_MAX 160
+#define KK_STATEMENTS_MAX 256
+#define KK_WHO_MAX	  96
 
 struct kk_store {
 	sqlite3 *db;
@@ -22,16 +23,21 @@ struct kk_store {
 	struct kk_prefix pool6;
 	uint8_t flow_key[KK_FLOW_KEY_LEN];
 	int64_t generation;
-	int64_t agent_hint;			     /* every Agent number below is taken */
-	struct kk_change *changes;		     /* of the open transaction */
-	size_t n_changes, changes_room;
-	void (*changed)(const struct kk_change *change, void *userdata);
+	int64_t agent_hint; /* every Agent number below is taken */
+	int64_t org;	    /* of the actor; 0: nothing is found */
+	char who[KK_WHO_MAX], from[INET6_ADDRSTRLEN];
+	unsigned int depth;	   /* of transactions in transactions */
+	bool failed;		   /* one of them did */
+	struct kk_change *changes; /* of the open transaction */
+	size_t n_changes, changes_size;
+	void (*changed)(const struct kk_change *changes, size_t n, void *userdata);
 	void *userdata;
 };
 
 /*
  * The statement for @sql, a literal that lives as long as the store, reset and with its parameters bound:
- * a letter of @types each: i int64_t, t text (NULL: null), b a blob of KK_HASH_LEN bytes (NULL: null).
+ * a letter of @types each: i int64_t, t text (NULL: null), b a blob of KK_HASH_LEN bytes (NULL: null),
+ * B a blob and its length as int64_t.
  * NULL with @err on failure. Reset it with kk_sql_done() when rows are left over.
  */
 sqlite3_stmt *kk_sql(struct kk_store *store, struct kk_err *err, const char *sql, const char *types,
@@ -53,7 +59,14 @@ void kk_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t len);
 /* A key column; false for null. */
 bool kk_sql_key(sqlite3_stmt *stmt, int column, uint8_t key[KK_KEY_LEN]);
 
-/* A transaction. kk_tx_end() commits where @r is 0, else rolls back, and returns what is to be returned. */
+/* An address as text in a column; none for "". */
+struct kk_address kk_sql_address(sqlite3_stmt *stmt, int column);
+struct kk_prefix kk_sql_prefix(sqlite3_stmt *stmt, int column);
+
+/*
+ * A transaction. kk_tx_end() commits where @r is 0, else rolls back, and returns what is to be returned.
+ * One within another is a part of it.
+ */
 int kk_tx_begin(struct kk_store *store, struct kk_err *err);
 int kk_tx_end(struct kk_store *store, int r, struct kk_err *err);
 /* The generation that the open transaction makes. */
@@ -61,10 +74,6 @@ int64_t kk_tx_generation(const struct kk_store *store);
 /* Notes a change in the log. */
 int kk_tx_change(struct kk_store *store, enum kk_kind kind, enum kk_op op, int64_t id,
 		 int64_t agent, struct kk_err *err);
-
-/* An address as text in a column; none for "". */
-struct kk_address kk_sql_address(sqlite3_stmt *stmt, int column);
-struct kk_prefix kk_sql_prefix(sqlite3_stmt *stmt, int column);
 
 /*
  * ports.c: -EEXIST where another service has one of @row's ports on an address that it would be published on, or a
@@ -85,7 +94,10 @@ int kk_members_note(struct kk_store *store, enum kk_op op, const struct kk_servi
 /* rules.c: brings the service's rules to those of @row, touching only what differs. */
 int kk_rules_write(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err);
 
-/* migrations.c: brings the schema to KK_SCHEMA_VERSION. */
-int kk_store_migrate(sqlite3 *db, const char *path, struct kk_err *err);
+/* Notes the actor's changes of every table that people know of in the audit log, from now on. */
+int kk_audit_start(struct kk_store *store, struct kk_err *err);
+
+/* migrations.c: brings the schema up to @version, KK_SCHEMA_VERSION but for tests. */
+int kk_store_migrate(sqlite3 *db, const char *path, int version, struct kk_err *err);
 
 #endif

@@ -31,15 +31,31 @@ static bool under_load(struct wg_device *d, uint64_t now)
 	return now < d->load_until;
 }
 
-static bool source_allowed(struct wg_device *d, const struct wg_endpoint *from, uint64_t now)
+static bool source_allowed(struct wg_device *d, struct wg_ratelimit **table,
+			   const struct wg_endpoint *from, uint64_t now)
 {
-	if (!d->ratelimit) {
-		d->ratelimit = calloc(1, sizeof(*d->ratelimit));
-		if (!d->ratelimit)
+	if (!*table) {
+		*table = calloc(1, sizeof(**table));
+		if (!*table)
 			return true;
-		d->env.random(d->env.ctx, &d->ratelimit->key, sizeof(d->ratelimit->key));
+		d->env.random(d->env.ctx, &(*table)->key, sizeof((*table)->key));
 	}
-	return wg_ratelimit_allow(d->ratelimit, from, now);
+	return wg_ratelimit_allow(*table, from, now);
+}
+
+/*
+ * Whether the initiation is worth the time to check its first mac. In a flood only a few are of each source, and of
+ * all together no more than cost little: those above would hardly get even a cookie. Sources may be forged, so this
+ * limit is not the one of those that have proved theirs.
+ */
+static bool worth_a_look(struct wg_device *d, const struct wg_endpoint *from, uint64_t now)
+{
+	if (!wg_bucket_take(&d->arrivals, now, WG_FLOOD_RATE, WG_FLOOD_BURST))
+		d->flood_until = now + WG_LOAD_TIME;
+	if (now >= d->flood_until)
+		return true;
+	return source_allowed(d, &d->strangers, from, now) &&
+	       wg_bucket_take(&d->looks, now, WG_LOOK_RATE, WG_LOOK_BURST);
 }
 
 /* Whether the initiation is worth two Diffie-Hellman operations. */
@@ -53,7 +69,7 @@ static bool admit(struct wg_device *d, const struct wg_endpoint *from,
 		send_cookie(d, from, msg, sizeof(*msg), now);
 		return false;
 	}
-	if (!source_allowed(d, from, now)) {
+	if (!source_allowed(d, &d->ratelimit, from, now)) {
 		d->drops.load++;
 		return false;
 	}
@@ -80,12 +96,30 @@ static void respond(struct wg_device *d, struct wg_peer *p, uint64_t now)
 	wg_device_transmit(d, p, &msg, sizeof(msg), 0);
 }
 
+void wg_handshake_continue(struct wg_device *d, const struct wg_endpoint *from,
+			   const struct wg_msg_initiation *msg, const struct wg_noise_draft *draft,
+			   uint64_t now)
+{
+	struct wg_peer *p = wg_device_find_peer(d, draft->remote_static);
+	uint32_t old = p ? p->handshake.local_index : 0;
+
+	if (!p || !d->up ||
+	    wg_noise_initiation_accept(&p->handshake, draft, msg, now, WG_INITIATION_GAP) < 0) {
+		d->drops.handshake++;
+		return;
+	}
+	/* Theirs replaces ours, if one was under way. */
+	wg_index_del(&d->indices, old);
+	p->rx_bytes += sizeof(*msg);
+	wg_peer_roam(p, from);
+	wg_timers_message_received(p, now);
+	respond(d, p, now);
+}
+
 static void receive_initiation(struct wg_device *d, const struct wg_endpoint *from,
 			       const struct wg_msg_initiation *msg, uint64_t now)
 {
 	struct wg_noise_draft draft;
-	struct wg_peer *p;
-	uint32_t old;
 
 	if (!admit(d, from, msg, now))
 		return;
@@ -93,37 +127,25 @@ static void receive_initiation(struct wg_device *d, const struct wg_endpoint *fr
 		d->drops.handshake++;
 		return;
 	}
-	p = wg_device_find_peer(d, draft.remote_static);
-	if (!p)
-		goto drop;
-	old = p->handshake.local_index;
-	if (wg_noise_initiation_accept(&p->handshake, &draft, msg, now, WG_INITIATION_GAP) < 0)
-		goto drop;
-	/* Theirs replaces ours, if one was under way. */
-	wg_index_del(&d->indices, old);
-	p->rx_bytes += sizeof(*msg);
-	wg_peer_roam(p, from);
-	wg_timers_message_received(p, now);
-	respond(d, p, now);
+	if (!d->env.elsewhere || wg_device_find_peer(d, draft.remote_static) ||
+	    !d->env.elsewhere(d->env.ctx, from, msg, &draft))
+		wg_handshake_continue(d, from, msg, &draft, now);
 	wg_zero(&draft, sizeof(draft));
-	return;
-drop:
-	d->drops.handshake++;
-	wg_zero(&draft, sizeof(draft));
+}
+
+/* The peer whose initiation it says it answers, or NULL. Only such a one gets further, and once: no need for cookies. */
+static struct wg_peer *answered(struct wg_device *d, const struct wg_msg_response *msg)
+{
+	struct wg_index_entry *e = wg_index_find(&d->indices, le32toh(msg->receiver));
+
+	return e && !e->keypair ? e->peer : NULL;
 }
 
 static void receive_response(struct wg_device *d, const struct wg_endpoint *from,
 			     const struct wg_msg_response *msg, uint64_t now)
 {
-	struct wg_index_entry *e = wg_index_find(&d->indices, le32toh(msg->receiver));
-	struct wg_peer *p;
+	struct wg_peer *p = answered(d, msg);
 
-	/* Only the answer to an initiation of ours gets here, and once: no need for cookies. */
-	if (!e || e->keypair) {
-		d->drops.handshake++;
-		return;
-	}
-	p = e->peer;
 	if (wg_noise_response_accept(&p->handshake, &d->identity, msg) < 0) {
 		d->drops.handshake++;
 		return;
@@ -133,7 +155,7 @@ static void receive_response(struct wg_device *d, const struct wg_endpoint *from
 	wg_timers_message_received(p, now);
 	if (wg_peer_begin_session(p, now) < 0)
 		return;
-	wg_timers_handshake_complete(p, now);
+	wg_timers_handshake_complete(p);
 	/* The other side sends only after our first message under the new keys. */
 	if (p->staged.head)
 		wg_peer_send_staged(p, now);
@@ -156,6 +178,15 @@ void wg_handshake_receive(struct wg_device *d, const struct wg_endpoint *from, c
 
 	if (type == WG_MSG_COOKIE) {
 		receive_cookie(d, msg, now);
+		return;
+	}
+	/* Cheaper than the mac. */
+	if (type == WG_MSG_INITIATION && !worth_a_look(d, from, now)) {
+		d->drops.load++;
+		return;
+	}
+	if (type == WG_MSG_RESPONSE && !answered(d, msg)) {
+		d->drops.handshake++;
 		return;
 	}
 	if (!d->identity.set || !wg_cookie_check_mac1(&d->checker, msg, len)) {
