@@ -14,13 +14,18 @@ static const struct {
 	const char *of; /* a row is a part of an object of this table, ... */
 	const char *by; /* which this column refers to */
 } audited[] = {
-	{"organisations", "organisation"}, {"users", "user"},
-	{"sessions", "session"},	   {"api_keys", "api-key"},
-	{"gateways", "gateway"},	   {"agents", "agent"},
-	{"services", "service"},	   {"join_tokens", "join-token"},
-	{"rules", "rule"},		   {"bans", "ban"},
-	{"members", "service-agent", "services", "service"},
+	{"organisations", "organisation", NULL, NULL},
+	{"users", "user", NULL, NULL},
+	{"sessions", "session", NULL, NULL},
+	{"api_keys", "api-key", NULL, NULL},
+	{"gateways", "gateway", NULL, NULL},
 	{"gateway_addresses", "gateway-address", "gateways", "gateway"},
+	{"agents", "agent", NULL, NULL},
+	{"services", "service", NULL, NULL},
+	{"members", "service-agent", "services", "service"},
+	{"rules", "rule", NULL, NULL},
+	{"bans", "ban", NULL, NULL},
+	{"join_tokens", "join-token", NULL, NULL},
 };
 
 /* What people do not know of, or is said elsewhere in the entry. */
