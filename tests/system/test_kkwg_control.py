@@ -268,8 +268,9 @@ def test_errors_reach_the_caller():
     assert p.returncode == 1 and "a-name-that-is-too-long" in p.stderr
 
 
-@pytest.mark.parametrize("command", ["wg-quick"])
-def test_wg_quick(command):
+@pytest.mark.parametrize("allowed", ["10.98.0.2/32, fd98::2/128", "0.0.0.0/0, ::/0"])
+def test_wg_quick(allowed):
+    """Also as the default route: then the mark keeps the tunnel's own datagrams out of the tunnel."""
     with World() as w:
         a, b = End(w, "a", KKWG), End(w, "b", KKWG)
         w.link(a, b)
@@ -280,13 +281,14 @@ def test_wg_quick(command):
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
             f.write(f"[Interface]\nPrivateKey={a.private}\nAddress={a.inner4}/24, {a.inner6}/64\n"
                     f"[Peer]\nPublicKey={b.public}\nEndpoint={b.outer4}:51820\n"
-                    f"AllowedIPs={b.inner4}/32, {b.inner6}/128\n")
+                    f"AllowedIPs={allowed}\n")
         try:
             env = dict(os.environ, WG_QUICK_USERSPACE_IMPLEMENTATION=KKWG)
-            a.exec(command, "up", path, env=env)
+            a.exec("wg-quick", "up", path, env=env)
             a.ping(b.inner4)
             a.ping(b.inner6)
-            a.exec(command, "down", path, env=env)
+            assert a.wg("show", a.iface, "fwmark").strip() == ("0xca6c" if "/0" in allowed else "off")
+            a.exec("wg-quick", "down", path, env=env)
             wait_for(lambda: not os.path.exists(a.socket), "the socket to go")
         finally:
             os.unlink(path)
