@@ -2,7 +2,7 @@
 /*
  * The forwarding core: parse, match, decide, rewrite; the same in every host. Stateless: what
  * happens to a packet depends on it, the settings and the tables alone, but for later fragments,
- * which go where their first one went. IPv4 and IPv6 with TCP, UDP and the ICMP errors about them. A
+ * which go where their first one went, and for flows of listeners with KK_LISTENER_SNAT. IPv4 and IPv6 with TCP, UDP and the ICMP errors about them. A
  * checksum that was wrong stays wrong: whoever receives the packet notices.
  *
  * The family is a constant wherever kk_forward() is used: what follows is compiled for each.
@@ -14,14 +14,17 @@
 #include <kk/core/fragment.h>
 #include <kk/core/icmp.h>
 #include <kk/core/match.h>
+#include <kk/core/other.h>
 #include <kk/core/reasons.h>
 #include <kk/core/rewrite.h>
+#include <kk/core/snat.h>
 #include <kk/core/toobig.h>
 
 /* Where a packet goes: filled when the decision is to forward it. */
 struct kk_next {
 	struct kk_in6 address;
 	__be16 port; /* 0: a later fragment has none */
+	__u8 both;   /* its other end changes too: a struct kk_end beside this one is filled */
 	__u32 service;
 };
 
@@ -79,7 +82,7 @@ KK_INLINE enum kk_reason kk_check_client(const volatile struct kk_settings *set,
 KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt, __u8 family,
 						 const volatile struct kk_settings *set, __u32 slot,
 						 struct kk_flow *flow, struct kk_quote *quote,
-						 struct kk_next *next)
+						 struct kk_next *next, struct kk_end *other)
 {
 	const struct kk_in6 *router = kk_source(family, flow);
 	__u64 to;
@@ -100,19 +103,24 @@ KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt, __
 		return KK_REASON_TTL;
 	to = kk_pick_member(pkt, to, kk_dest(family, quote), quote->port.dest, quote->port.source,
 			    quote->protocol);
-	if (kk_in_pool(set, family, router)) {
+	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
+		if (kk_snat_inbound_error(pkt, family, slot, quote, to, other))
+			return KK_REASON_NOT_OURS;
+	} else if (kk_in_pool(set, family, router)) {
 		if (family == KK_IP6)
 			return KK_REASON_POOL_SOURCE;
 		kk_replace_ip4(&flow->ip4, &flow->ip4.source, flow->ip4.dest);
 	}
 	*next = kk_to_agent(set, family, to);
+	next->both = (to & KK_LISTENER_SNAT) != 0;
 	return KK_REASON_INBOUND_ERROR;
 }
 
 /* A later fragment to a public address. */
 KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt, __u8 family,
 						    const volatile struct kk_settings *set,
-						    struct kk_flow *flow, struct kk_next *next)
+						    struct kk_flow *flow, struct kk_next *next,
+						    struct kk_end *other)
 {
 	struct kk_fragment first;
 	enum kk_reason reason;
@@ -127,13 +135,18 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 			    first.protocol);
 	*next = kk_to_agent(set, family, to);
 	next->port = 0;
+	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
+		*other = (struct kk_end){
+			.address = kk_gateway_address(set, family, next->address.word[3])};
+		next->both = 1;
+	}
 	return KK_REASON_INBOUND_FRAGMENT;
 }
 
 /* From the public interface. What is not for a published port is the stack's, broken or not. */
 KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 family,
 					   struct kk_flow *flow, struct kk_quote *quote,
-					   struct kk_next *next)
+					   struct kk_next *next, struct kk_end *other)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	enum kk_parsed parsed = kk_parse_ip(pkt, family, flow);
@@ -152,9 +165,10 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 fam
 	if (parsed == KK_PARSED_BAD)
 		return KK_REASON_NOT_OURS;
 	if (kk_is_later_fragment(flow))
-		return kk_decide_inbound_fragment(pkt, family, set, flow, next);
+		return kk_decide_inbound_fragment(pkt, family, set, flow, next, other);
 	if (!kk_has_ports(flow->protocol))
-		return kk_decide_inbound_error(pkt, family, set, (__u32)slot, flow, quote, next);
+		return kk_decide_inbound_error(pkt, family, set, (__u32)slot, flow, quote, next,
+					       other);
 	if (kk_parse_ports(pkt, flow))
 		return KK_REASON_NOT_OURS;
 	to = kk_match_listener(pkt, (__u32)slot, flow->protocol, flow->port.dest);
@@ -163,19 +177,25 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 fam
 
 	if (kk_parse_l4(pkt, family, flow))
 		return KK_REASON_MALFORMED;
-	if (KK_RARELY(to & KK_LISTENER_DRAINING) && kk_begins(flow))
+	if (KK_RARELY(to & KK_LISTENER_DRAINING) && kk_begins(flow) && !(to & KK_LISTENER_SNAT))
 		return KK_REASON_NOT_OURS;
 	reason = kk_check_client(set, family, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
 	if (kk_is_too_big(pkt, family, set, flow))
 		return KK_REASON_TOO_BIG;
-	if (kk_is_fragment(flow) &&
-	    kk_remember(pkt, family, flow, (__u32)slot, flow->port.dest, flow->port.source))
-		return KK_REASON_HOST;
 	to = kk_pick_member(pkt, to, kk_source(family, flow), flow->port.source, flow->port.dest,
 			    flow->protocol);
+	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
+		reason = kk_snat_inbound(pkt, family, (__u32)slot, flow, to, other);
+		if (reason != KK_REASON_INBOUND)
+			return reason;
+	}
+	if (kk_is_fragment(flow) &&
+	    kk_remember(pkt, family, flow, (__u32)slot, flow->port.dest, flow->port.source, 0))
+		return KK_REASON_HOST;
 	*next = kk_to_agent(set, family, to);
+	next->both = (to & KK_LISTENER_SNAT) != 0;
 	return KK_REASON_INBOUND;
 }
 
@@ -285,12 +305,95 @@ KK_INLINE enum kk_reason kk_check_agent(const struct kk_packet *pkt, __u8 family
 	return KK_REASON_OUTBOUND;
 }
 
+/* A later fragment from an Agent to the gateway, of a flow that was translated. */
+KK_INLINE enum kk_reason kk_decide_translated_fragment(const struct kk_packet *pkt, __u8 family,
+						       const volatile struct kk_settings *set,
+						       const struct kk_flow *flow,
+						       struct kk_next *next, struct kk_end *client)
+{
+	struct kk_fragment first;
+	__u64 from = kk_recall(pkt, family, flow, &first);
+
+	if (!(from & KK_LISTENER_SNAT) || kk_is_none(KK_IP6, &first.client))
+		return KK_REASON_AGENT_FRAGMENT;
+	if (kk_hops(family, flow) <= 1)
+		return KK_REASON_TTL;
+	*next = (struct kk_next){.address = kk_public_address(set, family, first.slot),
+				 .both = 1,
+				 .service = kk_listener_service(from)};
+	*client = (struct kk_end){.address = first.client};
+	return KK_REASON_OUTBOUND_FRAGMENT;
+}
+
+/* An error from an Agent to the gateway; KK_REASON_ANSWER: about none of the translated flows. */
+KK_INLINE enum kk_reason kk_decide_translated_error(const struct kk_packet *pkt, __u8 family,
+						    const struct kk_flow *flow,
+						    struct kk_quote *quote, struct kk_next *next,
+						    struct kk_end *client)
+{
+	const struct kk_in6 *receiver;
+	struct kk_snat_public public;
+
+	if (kk_is_fragment(flow) || kk_parse_quote(pkt, family, flow, quote))
+		return KK_REASON_ANSWER;
+	receiver = kk_dest(family, quote);
+	if (!kk_same_address(family, kk_source(family, quote), kk_dest(family, flow)) ||
+	    !kk_is_agent(kk_env_settings(pkt), family, receiver) ||
+	    !kk_same_agent(receiver->word[3], kk_source(family, flow)->word[3]) ||
+	    kk_snat_outbound(pkt, family, quote->protocol, receiver->word[3], quote->port.dest,
+			     quote->port.source, -1, &public, client))
+		return KK_REASON_ANSWER;
+	if (kk_hops(family, flow) <= 1)
+		return KK_REASON_TTL;
+	*next = (struct kk_next){.address = public.address,
+				 .port = public.port,
+				 .both = 1,
+				 .service = public.service};
+	return KK_REASON_OUTBOUND_ERROR;
+}
+
+/*
+ * From an Agent to a gateway's address in its /24, maybe to a port that stands for a client. KK_REASON_ANSWER: it
+ * is the gateway's own, if it is anything.
+ */
+KK_INLINE enum kk_reason kk_decide_translated(const struct kk_packet *pkt, __u8 family,
+					      const volatile struct kk_settings *set,
+					      struct kk_flow *flow, struct kk_quote *quote,
+					      struct kk_next *next, struct kk_end *client)
+{
+	struct kk_snat_public public;
+	enum kk_reason reason;
+
+	if (kk_is_later_fragment(flow))
+		return kk_decide_translated_fragment(pkt, family, set, flow, next, client);
+	if (!kk_has_ports(flow->protocol))
+		return kk_decide_translated_error(pkt, family, flow, quote, next, client);
+	if (kk_parse_ports(pkt, flow) || !kk_is_snat_port(flow->port.dest))
+		return KK_REASON_ANSWER;
+	if (kk_parse_l4(pkt, family, flow))
+		return KK_REASON_MALFORMED;
+	if (kk_snat_outbound(pkt, family, flow->protocol, kk_source(family, flow)->word[3],
+			     flow->port.source, flow->port.dest, flow->tcp_flags, &public, client))
+		return KK_REASON_ANSWER;
+	reason = kk_check_agent(pkt, family, flow);
+	if (reason != KK_REASON_OUTBOUND)
+		return reason;
+	if (kk_is_fragment(flow) && kk_remember(pkt, family, flow, public.slot, public.port,
+						client->port, &client->address))
+		return KK_REASON_HOST;
+	*next = (struct kk_next){.address = public.address,
+				 .port = public.port,
+				 .both = 1,
+				 .service = public.service};
+	return KK_REASON_OUTBOUND;
+}
+
 /*
  * From the tunnel. Nothing goes on but the answers of published ports and answers to this gateway.
  */
 KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 family,
 					    struct kk_flow *flow, struct kk_quote *quote,
-					    struct kk_next *next)
+					    struct kk_next *next, struct kk_end *other)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	enum kk_parsed parsed = kk_parse_ip(pkt, family, flow);
@@ -306,8 +409,10 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 	dest = kk_dest(family, flow);
 	if (!kk_is_agent(set, family, source))
 		return KK_REASON_SPOOFED;
-	if (kk_is_gateway(set, family, source->word[3], dest) && source->word[3] != dest->word[3])
-		return kk_decide_answer(pkt, family, flow);
+	if (kk_is_gateway(set, family, source->word[3], dest) && source->word[3] != dest->word[3]) {
+		reason = kk_decide_translated(pkt, family, set, flow, quote, next, other);
+		return reason == KK_REASON_ANSWER ? kk_decide_answer(pkt, family, flow) : reason;
+	}
 	if (kk_in_pool(set, family, dest) || kk_find_address(set, family, dest) >= 0)
 		return KK_REASON_ISOLATED;
 	if (kk_is_later_fragment(flow))
@@ -324,21 +429,36 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 	if (reason != KK_REASON_OUTBOUND)
 		return reason;
 	if (kk_is_fragment(flow) &&
-	    kk_remember(pkt, family, flow, from.slot, from.port, flow->port.dest))
+	    kk_remember(pkt, family, flow, from.slot, from.port, flow->port.dest, 0))
 		return KK_REASON_HOST;
 	next->service = from.service;
 	return KK_REASON_OUTBOUND;
 }
 
+/* The other end, before the one that is always replaced. */
+KK_INLINE int kk_rewrite_both(struct kk_packet *pkt, __u8 family, enum kk_direction direction,
+			      enum kk_reason reason, struct kk_flow *flow, struct kk_quote *quote,
+			      __be16 port, const struct kk_end *other)
+{
+	if (reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR)
+		return kk_rewrite_other_error(pkt, family, flow, quote, direction, other);
+	if (!port)
+		return kk_rewrite_other_fragment(pkt, family, flow, direction, other);
+	return kk_rewrite_other(pkt, family, flow, direction, other);
+}
+
 /* Makes of @pkt what goes on to @next; @reason is why. */
 KK_INLINE int kk_send_on(struct kk_packet *pkt, __u8 family, enum kk_direction direction,
 			 enum kk_reason reason, struct kk_flow *flow, struct kk_quote *quote,
-			 const struct kk_next *next)
+			 const struct kk_next *next, const struct kk_end *other)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	int r;
 
 	if (flow->len != kk_env_len(pkt) && kk_env_trim(pkt, flow->len))
+		return -1;
+	if (KK_RARELY(next->both) &&
+	    kk_rewrite_both(pkt, family, direction, reason, flow, quote, next->port, other))
 		return -1;
 	if (KK_RARELY(reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR))
 		r = kk_rewrite_error(pkt, family, flow, quote, direction, &next->address,
@@ -360,12 +480,14 @@ KK_INLINE enum kk_reason kk_forward(struct kk_packet *pkt, __u8 family, enum kk_
 	struct kk_flow flow;
 	struct kk_quote quote;
 	struct kk_next next = {.service = 0};
-	enum kk_reason reason = direction == KK_INBOUND
-					? kk_decide_inbound(pkt, family, &flow, &quote, &next)
-					: kk_decide_outbound(pkt, family, &flow, &quote, &next);
+	struct kk_end other;
+	enum kk_reason reason =
+		direction == KK_INBOUND
+			? kk_decide_inbound(pkt, family, &flow, &quote, &next, &other)
+			: kk_decide_outbound(pkt, family, &flow, &quote, &next, &other);
 
 	if (next.service) {
-		if (kk_send_on(pkt, family, direction, reason, &flow, &quote, &next))
+		if (kk_send_on(pkt, family, direction, reason, &flow, &quote, &next, &other))
 			reason = KK_REASON_HOST;
 		else
 			kk_env_count_service(pkt, next.service, direction, flow.len);

@@ -13,15 +13,19 @@ KK_INLINE struct kk_fragment_key kk_fragment_key(__u8 family, const struct kk_fl
 					.protocol = family == KK_IP4 ? flow->protocol : 0};
 }
 
-/* Later fragments of this packet belong to public port @port of the address with @slot. */
+/*
+ * Later fragments of this packet belong to public port @port of the address with @slot. @client is NULL unless the
+ * packet does not name it.
+ */
 KK_INLINE int kk_remember(const struct kk_packet *pkt, __u8 family, const struct kk_flow *flow,
-			  __u32 slot, __be16 port, __be16 peer_port)
+			  __u32 slot, __be16 port, __be16 peer_port, const struct kk_in6 *client)
 {
 	const struct kk_fragment_key key = kk_fragment_key(family, flow);
 	const struct kk_fragment value = {.port = port,
 					  .peer_port = peer_port,
 					  .slot = (__u8)slot,
-					  .protocol = flow->protocol};
+					  .protocol = flow->protocol,
+					  .client = client ? *client : (struct kk_in6){{0}}};
 
 	return kk_env_fragment_put(pkt, &key, &value);
 }
