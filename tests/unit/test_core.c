@@ -120,6 +120,7 @@ static void test_partial_checksum(void **state)
 			       .port = 443,
 			       .agent_port = 8443,
 			       .service = 1,
+			       .address = {.family = AF_INET, .v4.s_addr = htonl(0xc6336401)},
 			       .agent_address.s_addr = htonl(0x0a010064)}},
 		.n_listeners = 1,
 	};
@@ -161,6 +162,7 @@ static void test_fragments_follow_the_tables(void **state)
 			       .port = 53,
 			       .agent_port = 53,
 			       .service = 1,
+			       .address = {.family = AF_INET, .v4.s_addr = htonl(0xc6336401)},
 			       .agent_address.s_addr = htonl(0x0a010064)}},
 		.n_listeners = 1,
 	};
