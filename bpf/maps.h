@@ -51,6 +51,14 @@ struct {
 	__type(value, __u64);
 } kk_groups SEC(".maps");
 
+/* Each CPU's own, filled and read while one packet is dealt with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kk_scratch);
+} kk_scratch SEC(".maps");
+
 /* For user space: the programs go by numbers. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -247,6 +247,11 @@ KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
 	return found ? found : kk_map_put(&pkt->user->snat, key, flow);
 }
 
+KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt)
+{
+	return &pkt->user->scratch;
+}
+
 static void add(struct kk_counter *counter, __u32 bytes)
 {
 	counter->packets++;

@@ -26,6 +26,7 @@ struct kk_user {
 	/* Is told of each look-up and what came of it (note.h); NULL: nobody. */
 	void (*note)(void *data, const char *line);
 	void *note_data;
+	struct kk_scratch scratch;
 	struct kk_map origins, fragments, lists, bans, sources, snat;
 	struct kk_counter counters[KK_REASON_MAX];
 	struct kk_traffic traffic[KK_SERVICES_MAX];

@@ -97,6 +97,9 @@ KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
 					       const struct kk_snat_key *key,
 					       const struct kk_snat_flow *flow);
 
+/* Good until the packet is done with; NULL: the host has none. */
+KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt);
+
 /* Counters; nothing that happens in them has an influence on the packet. */
 KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes);
 KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,

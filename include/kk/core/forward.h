@@ -24,7 +24,7 @@
 struct kk_next {
 	struct kk_in6 address;
 	__be16 port; /* 0: a later fragment has none */
-	__u8 both;   /* its other end changes too: a struct kk_end beside this one is filled */
+	__u8 both;   /* its other end changes too: to that of the scratch */
 	__u32 service;
 };
 
@@ -82,7 +82,7 @@ KK_INLINE enum kk_reason kk_check_client(const volatile struct kk_settings *set,
 KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt, __u8 family,
 						 const volatile struct kk_settings *set, __u32 slot,
 						 struct kk_flow *flow, struct kk_quote *quote,
-						 struct kk_next *next, struct kk_end *other)
+						 struct kk_next *next)
 {
 	const struct kk_in6 *router = kk_source(family, flow);
 	__u64 to;
@@ -104,7 +104,7 @@ KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt, __
 	to = kk_pick_member(pkt, to, kk_dest(family, quote), quote->port.dest, quote->port.source,
 			    quote->protocol);
 	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
-		if (kk_snat_inbound_error(pkt, family, slot, quote, to, other))
+		if (kk_snat_inbound_error(pkt, family, slot, quote, to))
 			return KK_REASON_NOT_OURS;
 	} else if (kk_in_pool(set, family, router)) {
 		if (family == KK_IP6)
@@ -119,10 +119,9 @@ KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt, __
 /* A later fragment to a public address. */
 KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt, __u8 family,
 						    const volatile struct kk_settings *set,
-						    struct kk_flow *flow, struct kk_next *next,
-						    struct kk_end *other)
+						    struct kk_flow *flow, struct kk_next *next)
 {
-	struct kk_fragment first;
+	const struct kk_fragment *first;
 	enum kk_reason reason;
 	__u64 to = kk_recall(pkt, family, flow, &first);
 
@@ -131,13 +130,17 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 	reason = kk_check_client(set, family, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
-	to = kk_pick_member(pkt, to, kk_source(family, flow), first.peer_port, first.port,
-			    first.protocol);
+	to = kk_pick_member(pkt, to, kk_source(family, flow), first->peer_port, first->port,
+			    first->protocol);
 	*next = kk_to_agent(set, family, to);
 	next->port = 0;
 	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
-		*other = (struct kk_end){
-			.address = kk_gateway_address(set, family, next->address.word[3])};
+		struct kk_scratch *s = kk_env_scratch(pkt);
+
+		if (!s)
+			return KK_REASON_HOST;
+		s->other.address = kk_gateway_address(set, family, next->address.word[3]);
+		s->other.port = 0;
 		next->both = 1;
 	}
 	return KK_REASON_INBOUND_FRAGMENT;
@@ -146,7 +149,7 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 /* From the public interface. What is not for a published port is the stack's, broken or not. */
 KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 family,
 					   struct kk_flow *flow, struct kk_quote *quote,
-					   struct kk_next *next, struct kk_end *other)
+					   struct kk_next *next)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	enum kk_parsed parsed = kk_parse_ip(pkt, family, flow);
@@ -165,10 +168,9 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 fam
 	if (parsed == KK_PARSED_BAD)
 		return KK_REASON_NOT_OURS;
 	if (kk_is_later_fragment(flow))
-		return kk_decide_inbound_fragment(pkt, family, set, flow, next, other);
+		return kk_decide_inbound_fragment(pkt, family, set, flow, next);
 	if (!kk_has_ports(flow->protocol))
-		return kk_decide_inbound_error(pkt, family, set, (__u32)slot, flow, quote, next,
-					       other);
+		return kk_decide_inbound_error(pkt, family, set, (__u32)slot, flow, quote, next);
 	if (kk_parse_ports(pkt, flow))
 		return KK_REASON_NOT_OURS;
 	to = kk_match_listener(pkt, (__u32)slot, flow->protocol, flow->port.dest);
@@ -187,7 +189,7 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 fam
 	to = kk_pick_member(pkt, to, kk_source(family, flow), flow->port.source, flow->port.dest,
 			    flow->protocol);
 	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
-		reason = kk_snat_inbound(pkt, family, (__u32)slot, flow, to, other);
+		reason = kk_snat_inbound(pkt, family, (__u32)slot, flow, to);
 		if (reason != KK_REASON_INBOUND)
 			return reason;
 	}
@@ -272,15 +274,15 @@ KK_INLINE enum kk_reason kk_decide_outbound_fragment(const struct kk_packet *pkt
 						     const volatile struct kk_settings *set,
 						     struct kk_flow *flow, struct kk_next *next)
 {
-	struct kk_fragment first;
+	const struct kk_fragment *first;
 	struct kk_in6 public;
 	__u64 from = kk_recall(pkt, family, flow, &first);
 
 	if (!from)
 		return KK_REASON_AGENT_FRAGMENT;
-	public = kk_public_address(set, family, first.slot);
+	public = kk_public_address(set, family, first->slot);
 	if (kk_is_none(family, &public) ||
-	    !kk_leads_to(pkt, family, from, kk_source(family, flow), &first))
+	    !kk_leads_to(pkt, family, from, kk_source(family, flow), first))
 		return KK_REASON_AGENT_FRAGMENT;
 	if (kk_hops(family, flow) <= 1)
 		return KK_REASON_TTL;
@@ -305,34 +307,42 @@ KK_INLINE enum kk_reason kk_check_agent(const struct kk_packet *pkt, __u8 family
 	return KK_REASON_OUTBOUND;
 }
 
+/* To the client of the flow that @s is about. */
+KK_INLINE struct kk_next kk_to_other(const struct kk_scratch *s)
+{
+	return (struct kk_next){
+		.address = s->public, .port = s->public_port, .both = 1, .service = s->service};
+}
+
 /* A later fragment from an Agent to the gateway, of a flow that was translated. */
 KK_INLINE enum kk_reason kk_decide_translated_fragment(const struct kk_packet *pkt, __u8 family,
 						       const volatile struct kk_settings *set,
 						       const struct kk_flow *flow,
-						       struct kk_next *next, struct kk_end *client)
+						       struct kk_scratch *s, struct kk_next *next)
 {
-	struct kk_fragment first;
+	const struct kk_fragment *first;
 	__u64 from = kk_recall(pkt, family, flow, &first);
 
-	if (!(from & KK_LISTENER_SNAT) || kk_is_none(KK_IP6, &first.client))
+	if (!(from & KK_LISTENER_SNAT) || (!first->client.word[0] && !first->client.word[3]))
 		return KK_REASON_AGENT_FRAGMENT;
 	if (kk_hops(family, flow) <= 1)
 		return KK_REASON_TTL;
-	*next = (struct kk_next){.address = kk_public_address(set, family, first.slot),
-				 .both = 1,
-				 .service = kk_listener_service(from)};
-	*client = (struct kk_end){.address = first.client};
+	s->public = kk_public_address(set, family, first->slot);
+	s->public_port = 0;
+	s->service = kk_listener_service(from);
+	s->other.address = first->client;
+	s->other.port = 0;
+	*next = kk_to_other(s);
 	return KK_REASON_OUTBOUND_FRAGMENT;
 }
 
 /* An error from an Agent to the gateway; KK_REASON_ANSWER: about none of the translated flows. */
 KK_INLINE enum kk_reason kk_decide_translated_error(const struct kk_packet *pkt, __u8 family,
 						    const struct kk_flow *flow,
-						    struct kk_quote *quote, struct kk_next *next,
-						    struct kk_end *client)
+						    struct kk_quote *quote, struct kk_scratch *s,
+						    struct kk_next *next)
 {
 	const struct kk_in6 *receiver;
-	struct kk_snat_public public;
 
 	if (kk_is_fragment(flow) || kk_parse_quote(pkt, family, flow, quote))
 		return KK_REASON_ANSWER;
@@ -341,14 +351,11 @@ KK_INLINE enum kk_reason kk_decide_translated_error(const struct kk_packet *pkt,
 	    !kk_is_agent(kk_env_settings(pkt), family, receiver) ||
 	    !kk_same_agent(receiver->word[3], kk_source(family, flow)->word[3]) ||
 	    kk_snat_outbound(pkt, family, quote->protocol, receiver->word[3], quote->port.dest,
-			     quote->port.source, -1, &public, client))
+			     quote->port.source, -1, s))
 		return KK_REASON_ANSWER;
 	if (kk_hops(family, flow) <= 1)
 		return KK_REASON_TTL;
-	*next = (struct kk_next){.address = public.address,
-				 .port = public.port,
-				 .both = 1,
-				 .service = public.service};
+	*next = kk_to_other(s);
 	return KK_REASON_OUTBOUND_ERROR;
 }
 
@@ -359,32 +366,31 @@ KK_INLINE enum kk_reason kk_decide_translated_error(const struct kk_packet *pkt,
 KK_INLINE enum kk_reason kk_decide_translated(const struct kk_packet *pkt, __u8 family,
 					      const volatile struct kk_settings *set,
 					      struct kk_flow *flow, struct kk_quote *quote,
-					      struct kk_next *next, struct kk_end *client)
+					      struct kk_next *next)
 {
-	struct kk_snat_public public;
+	struct kk_scratch *s = kk_env_scratch(pkt);
 	enum kk_reason reason;
 
+	if (!s)
+		return KK_REASON_HOST;
 	if (kk_is_later_fragment(flow))
-		return kk_decide_translated_fragment(pkt, family, set, flow, next, client);
+		return kk_decide_translated_fragment(pkt, family, set, flow, s, next);
 	if (!kk_has_ports(flow->protocol))
-		return kk_decide_translated_error(pkt, family, flow, quote, next, client);
+		return kk_decide_translated_error(pkt, family, flow, quote, s, next);
 	if (kk_parse_ports(pkt, flow) || !kk_is_snat_port(flow->port.dest))
 		return KK_REASON_ANSWER;
 	if (kk_parse_l4(pkt, family, flow))
 		return KK_REASON_MALFORMED;
 	if (kk_snat_outbound(pkt, family, flow->protocol, kk_source(family, flow)->word[3],
-			     flow->port.source, flow->port.dest, flow->tcp_flags, &public, client))
+			     flow->port.source, flow->port.dest, flow->tcp_flags, s))
 		return KK_REASON_ANSWER;
 	reason = kk_check_agent(pkt, family, flow);
 	if (reason != KK_REASON_OUTBOUND)
 		return reason;
-	if (kk_is_fragment(flow) && kk_remember(pkt, family, flow, public.slot, public.port,
-						client->port, &client->address))
+	if (kk_is_fragment(flow) && kk_remember(pkt, family, flow, s->slot, s->public_port,
+						s->other.port, &s->other.address))
 		return KK_REASON_HOST;
-	*next = (struct kk_next){.address = public.address,
-				 .port = public.port,
-				 .both = 1,
-				 .service = public.service};
+	*next = kk_to_other(s);
 	return KK_REASON_OUTBOUND;
 }
 
@@ -393,7 +399,7 @@ KK_INLINE enum kk_reason kk_decide_translated(const struct kk_packet *pkt, __u8 
  */
 KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 family,
 					    struct kk_flow *flow, struct kk_quote *quote,
-					    struct kk_next *next, struct kk_end *other)
+					    struct kk_next *next)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	enum kk_parsed parsed = kk_parse_ip(pkt, family, flow);
@@ -410,7 +416,7 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 	if (!kk_is_agent(set, family, source))
 		return KK_REASON_SPOOFED;
 	if (kk_is_gateway(set, family, source->word[3], dest) && source->word[3] != dest->word[3]) {
-		reason = kk_decide_translated(pkt, family, set, flow, quote, next, other);
+		reason = kk_decide_translated(pkt, family, set, flow, quote, next);
 		return reason == KK_REASON_ANSWER ? kk_decide_answer(pkt, family, flow) : reason;
 	}
 	if (kk_in_pool(set, family, dest) || kk_find_address(set, family, dest) >= 0)
@@ -437,28 +443,30 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 
 /* The other end, before the one that is always replaced. */
 KK_INLINE int kk_rewrite_both(struct kk_packet *pkt, __u8 family, enum kk_direction direction,
-			      enum kk_reason reason, struct kk_flow *flow, struct kk_quote *quote,
-			      __be16 port, const struct kk_end *other)
+			      enum kk_reason reason, struct kk_flow *flow, struct kk_quote *quote)
 {
+	const struct kk_scratch *s = kk_env_scratch(pkt);
+
+	if (!s)
+		return -1;
 	if (reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR)
-		return kk_rewrite_other_error(pkt, family, flow, quote, direction, other);
-	if (!port)
-		return kk_rewrite_other_fragment(pkt, family, flow, direction, other);
-	return kk_rewrite_other(pkt, family, flow, direction, other);
+		return kk_rewrite_other_error(pkt, family, flow, quote, direction, &s->other);
+	if (!s->other.port)
+		return kk_rewrite_other_fragment(pkt, family, flow, direction, &s->other);
+	return kk_rewrite_other(pkt, family, flow, direction, &s->other);
 }
 
 /* Makes of @pkt what goes on to @next; @reason is why. */
 KK_INLINE int kk_send_on(struct kk_packet *pkt, __u8 family, enum kk_direction direction,
 			 enum kk_reason reason, struct kk_flow *flow, struct kk_quote *quote,
-			 const struct kk_next *next, const struct kk_end *other)
+			 const struct kk_next *next)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	int r;
 
 	if (flow->len != kk_env_len(pkt) && kk_env_trim(pkt, flow->len))
 		return -1;
-	if (KK_RARELY(next->both) &&
-	    kk_rewrite_both(pkt, family, direction, reason, flow, quote, next->port, other))
+	if (KK_RARELY(next->both) && kk_rewrite_both(pkt, family, direction, reason, flow, quote))
 		return -1;
 	if (KK_RARELY(reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR))
 		r = kk_rewrite_error(pkt, family, flow, quote, direction, &next->address,
@@ -480,14 +488,12 @@ KK_INLINE enum kk_reason kk_forward(struct kk_packet *pkt, __u8 family, enum kk_
 	struct kk_flow flow;
 	struct kk_quote quote;
 	struct kk_next next = {.service = 0};
-	struct kk_end other;
-	enum kk_reason reason =
-		direction == KK_INBOUND
-			? kk_decide_inbound(pkt, family, &flow, &quote, &next, &other)
-			: kk_decide_outbound(pkt, family, &flow, &quote, &next, &other);
+	enum kk_reason reason = direction == KK_INBOUND
+					? kk_decide_inbound(pkt, family, &flow, &quote, &next)
+					: kk_decide_outbound(pkt, family, &flow, &quote, &next);
 
 	if (next.service) {
-		if (kk_send_on(pkt, family, direction, reason, &flow, &quote, &next, &other))
+		if (kk_send_on(pkt, family, direction, reason, &flow, &quote, &next))
 			reason = KK_REASON_HOST;
 		else
 			kk_env_count_service(pkt, next.service, direction, flow.len);

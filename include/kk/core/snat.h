@@ -111,12 +111,6 @@ KK_NOINLINE struct kk_snat_flow *kk_snat_make(const struct kk_packet *pkt, struc
 	return 0;
 }
 
-/* One end of a packet. */
-struct kk_end {
-	struct kk_in6 address;
-	__be16 port; /* 0: a later fragment has none */
-};
-
 /* The gateway's own address in the /24 of an Agent. */
 KK_INLINE struct kk_in6 kk_gateway_address(const volatile struct kk_settings *set, __u8 family,
 					   __be32 agent)
@@ -129,115 +123,113 @@ KK_INLINE struct kk_in6 kk_gateway_address(const volatile struct kk_settings *se
 		{set->pool6.word[0], set->pool6.word[1], set->pool6.word[2], address}};
 }
 
-/* What is known of a flow from the client's side, before its port is. */
-struct kk_snat_wish {
-	struct kk_snat_key key;
-	struct kk_snat_flow flow;
-	__u32 hash;
-};
-
-/* Ports are those of a packet to the public one. */
+/* What is known of a flow from the client's side, before its port is. Ports are those of a packet to the public one. */
 KK_INLINE void kk_snat_wish(const struct kk_packet *pkt, __u8 family, __u32 slot, __u64 word,
 			    const struct kk_in6 *client, __be16 client_port, __be16 public_port,
-			    __u8 protocol, struct kk_snat_wish *ret)
+			    __u8 protocol, struct kk_scratch *s)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 
-	*ret = (struct kk_snat_wish){
-		.key = {.agent = set->pool | KK_BE32(kk_listener_agent(word)),
-			.agent_port = KK_BE16(kk_listener_port(word)),
-			.protocol = protocol,
-			.family = family},
-		.flow = {.client = *client,
-			 .client_port = client_port,
-			 .public_port = public_port,
-			 .slot = (__u8)slot,
-			 .seen = kk_env_now(pkt)},
-		.hash = kk_flow_hash(set->flow_key, client, client_port, public_port, protocol),
-	};
+	s->key.agent = set->pool | KK_BE32(kk_listener_agent(word));
+	s->key.agent_port = KK_BE16(kk_listener_port(word));
+	s->key.port = 0;
+	s->key.protocol = protocol;
+	s->key.family = family;
+	s->key.zero = 0;
+	s->flow.client = *client;
+	s->flow.client_port = client_port;
+	s->flow.public_port = public_port;
+	s->flow.slot = (__u8)slot;
+	s->flow.closing = 0;
+	s->flow.zero = 0;
+	s->flow.seen = kk_env_now(pkt);
+	s->hash = kk_flow_hash(set->flow_key, client, client_port, public_port, protocol);
+}
+
+/* What the Agent sees of the flow in the client's place. */
+KK_INLINE void kk_snat_other(const struct kk_packet *pkt, __u8 family, struct kk_scratch *s)
+{
+	s->other.address = kk_gateway_address(kk_env_settings(pkt), family, s->key.agent);
+	s->other.port = s->key.port;
 }
 
 /*
- * A packet to listener @word, which names its Agent by now: @other is what the Agent sees in the client's
- * place. KK_REASON_INBOUND or why the packet does not go there.
+ * A packet to listener @word, which names its Agent by now. KK_REASON_INBOUND, with the scratch's .other
+ * filled, or why the packet does not go there.
  */
 KK_INLINE enum kk_reason kk_snat_inbound(const struct kk_packet *pkt, __u8 family, __u32 slot,
-					 const struct kk_flow *flow, __u64 word,
-					 struct kk_end *other)
+					 const struct kk_flow *flow, __u64 word)
 {
+	struct kk_scratch *s = kk_env_scratch(pkt);
 	struct kk_snat_flow *found;
-	struct kk_snat_wish wish;
 
+	if (!s)
+		return KK_REASON_HOST;
 	kk_snat_wish(pkt, family, slot, word, kk_source(family, flow), flow->port.source,
-		     flow->port.dest, flow->protocol, &wish);
-	found = kk_snat_find(pkt, &wish.key, &wish.flow, wish.hash);
+		     flow->port.dest, flow->protocol, s);
+	found = kk_snat_find(pkt, &s->key, &s->flow, s->hash);
 	if (!found && (word & KK_LISTENER_DRAINING))
 		return KK_REASON_NOT_OURS;
 	if (!found && !kk_begins(flow))
 		return KK_REASON_NO_FLOW;
 	if (!found)
-		found = kk_snat_make(pkt, &wish.key, &wish.flow, wish.hash);
+		found = kk_snat_make(pkt, &s->key, &s->flow, s->hash);
 	if (!found)
 		return KK_REASON_SNAT_EXHAUSTED;
-	kk_snat_seen(found, wish.flow.seen, flow->tcp_flags);
-	other->address = kk_gateway_address(kk_env_settings(pkt), family, wish.key.agent);
-	other->port = wish.key.port;
+	kk_snat_seen(found, s->flow.seen, flow->tcp_flags);
+	kk_snat_other(pkt, family, s);
 	return KK_REASON_INBOUND;
 }
 
 /* An error about what the listener's Agent sent; -1: there is no such flow. */
 KK_INLINE int kk_snat_inbound_error(const struct kk_packet *pkt, __u8 family, __u32 slot,
-				    const struct kk_quote *quote, __u64 word, struct kk_end *other)
+				    const struct kk_quote *quote, __u64 word)
 {
-	struct kk_snat_wish wish;
+	struct kk_scratch *s = kk_env_scratch(pkt);
 
-	kk_snat_wish(pkt, family, slot, word, kk_dest(family, quote), quote->port.dest,
-		     quote->port.source, quote->protocol, &wish);
-	if (!kk_snat_find(pkt, &wish.key, &wish.flow, wish.hash))
+	if (!s)
 		return -1;
-	other->address = kk_gateway_address(kk_env_settings(pkt), family, wish.key.agent);
-	other->port = wish.key.port;
+	kk_snat_wish(pkt, family, slot, word, kk_dest(family, quote), quote->port.dest,
+		     quote->port.source, quote->protocol, s);
+	if (!kk_snat_find(pkt, &s->key, &s->flow, s->hash))
+		return -1;
+	kk_snat_other(pkt, family, s);
 	return 0;
 }
 
-/* The public end of an Agent's flow, as long as it is published. */
-struct kk_snat_public {
-	struct kk_in6 address;
-	__be16 port;
-	__u32 slot, service;
-};
-
 /*
- * The flow that an Agent's end has with @port of the gateway: @client is who is behind it. -1: none, or its
- * listener has gone. @tcp_flags as in kk_snat_seen(), -1: the packet is none of the flow's own.
+ * The flow that an Agent's end has with @port of the gateway: fills @s with its public end and, as .other, the
+ * client's. -1: none, or its listener has gone. @tcp_flags as in kk_snat_seen(); -1: the packet is none of
+ * the flow's own.
  */
 KK_INLINE int kk_snat_outbound(const struct kk_packet *pkt, __u8 family, __u8 protocol,
 			       __be32 agent, __be16 agent_port, __be16 port, int tcp_flags,
-			       struct kk_snat_public *public, struct kk_end *client)
+			       struct kk_scratch *s)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
-	const struct kk_snat_key key = {.agent = agent,
-					.agent_port = agent_port,
-					.port = port,
-					.protocol = protocol,
-					.family = family};
 	struct kk_snat_flow *found;
 	__u64 word;
 
 	if (!kk_is_snat_port(port))
 		return -1;
-	found = kk_env_snat(pkt, &key);
+	s->key.agent = agent;
+	s->key.agent_port = agent_port;
+	s->key.port = port;
+	s->key.protocol = protocol;
+	s->key.family = family;
+	s->key.zero = 0;
+	found = kk_env_snat(pkt, &s->key);
 	if (!found)
 		return -1;
-	public->slot = found->slot % KK_SLOTS_MAX;
-	public->port = found->public_port;
-	public->address = kk_public_address(set, family, public->slot);
-	word = kk_match_listener(pkt, public->slot, protocol, public->port);
-	public->service = kk_listener_service(word);
-	if (!(word & KK_LISTENER_SNAT) || kk_is_none(family, &public->address))
+	s->slot = found->slot % KK_SLOTS_MAX;
+	s->public_port = found->public_port;
+	s->public = kk_public_address(set, family, s->slot);
+	word = kk_match_listener(pkt, s->slot, protocol, s->public_port);
+	s->service = kk_listener_service(word);
+	if (!(word & KK_LISTENER_SNAT) || kk_is_none(family, &s->public))
 		return -1;
-	client->address = found->client;
-	client->port = found->client_port;
+	s->other.address = found->client;
+	s->other.port = found->client_port;
 	if (tcp_flags >= 0)
 		kk_snat_seen(found, kk_env_now(pkt), (__u8)tcp_flags);
 	return 0;

@@ -360,6 +360,29 @@ _Static_assert(sizeof(struct kk_snat_flow) == 32, "layout of a translated flow")
 
 #define KK_SNAT_FLOWS_MAX (1 << 16)
 
+/* One end of a packet. */
+struct kk_end {
+	struct kk_in6 address;
+	__be16 port; /* 0: a later fragment has none */
+};
+
+/*
+ * Where fragments and packets of translated flows are worked out: a program's stack is short, and other packets
+ * shall not pay for it.
+ */
+struct kk_scratch {
+	struct kk_fragment_key fragment_key;
+	struct kk_fragment fragment; /* what is remembered of a packet */
+	struct kk_snat_key key;	     /* of the flow, once its port is known */
+	struct kk_snat_flow flow;    /* as it is wished for */
+	__u32 hash;
+	struct kk_end other;  /* what the end that other packets keep is replaced with */
+	struct kk_in6 public; /* the flow's public end, of packets from the Agent */
+	__be16 public_port;
+	__u16 slot;
+	__u32 service;
+};
+
 /*
  * Features: the one word of an array that says which tables of the whole gateway are to be looked at. What
  * is not in use costs its load and no more.
