@@ -45,7 +45,7 @@ static int open_datapath(const struct gateway *gw, const struct kk_self *self,
 			 const struct kk_address *addresses, size_t n_addresses,
 			 struct kk_datapath **ret, struct kk_err *err)
 {
-	const struct kk_datapath_config config = {
+	struct kk_datapath_config config = {
 		.pin_dir = gw->options->pin_dir,
 		.public_ifname = gw->place.public_ifname,
 		.tunnel_ifname = gw->tunnel.ifname,
@@ -56,6 +56,8 @@ static int open_datapath(const struct gateway *gw, const struct kk_self *self,
 		.host = self->index,
 	};
 
+	_Static_assert(sizeof(config.flow_key) == KK_FLOW_KEY_LEN, "one key");
+	memcpy(config.flow_key, self->flow_key, sizeof(config.flow_key));
 	return kk_datapath_open(&config, ret, err);
 }
 
@@ -70,7 +72,8 @@ static bool same_addresses(const struct gateway *gw, const struct kk_address *ad
 static bool same_constants(const struct kk_self *a, const struct kk_self *b)
 {
 	return a->index == b->index && a->pool.len == b->pool.len &&
-	       a->pool.addr.s_addr == b->pool.addr.s_addr && kk_prefix_equal(&a->pool6, &b->pool6);
+	       a->pool.addr.s_addr == b->pool.addr.s_addr && kk_prefix_equal(&a->pool6, &b->pool6) &&
+	       memcmp(a->flow_key, b->flow_key, sizeof(a->flow_key)) == 0;
 }
 
 /* An IPv6 address is managed only where Agents have one, too. */
@@ -137,16 +140,52 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 	return 0;
 }
 
+static bool is_healthy(int64_t agent, void *userdata)
+{
+	struct gateway *gw = userdata;
+
+	return health_ok(&gw->health, agent);
+}
+
+static struct tables_place place_of(struct gateway *gw)
+{
+	return (struct tables_place){gw->addresses, gw->n_addresses, is_healthy, gw};
+}
+
 static int set_tables(struct gateway *gw, const struct kk_config *config, struct kk_err *err)
 {
-	KK_CLEANUP_FREE struct kk_listener *listeners = NULL;
-	size_t n;
+	KK_CLEANUP(tables_clean) struct tables tables = {0};
+	const struct tables_place place = place_of(gw);
 	int r;
 
-	r = tables_listeners(config, gw->addresses, gw->n_addresses, &listeners, &n, err);
-	if (r < 0)
-		return r;
-	return kk_datapath_sync(gw->datapath, listeners, n, err);
+	r = tables_make(config, &place, &tables, err);
+	if (r == 0)
+		r = kk_datapath_set(gw->datapath, &tables.all, err);
+	return r < 0 ? r : tables_set_bans(gw->datapath, config, err);
+}
+
+void gateway_follow_health(void *userdata)
+{
+	struct gateway *gw = userdata;
+	const struct kk_config *config = kk_link_config(gw->link);
+	const struct tables_place place = place_of(gw);
+
+	for (size_t i = 0; gw->datapath && i < config->n_services; i++) {
+		const struct kk_service *service = &config->services[i];
+		struct kk_member members[KK_MEMBERS_MAX];
+		const struct kk_group group = {.id = (uint32_t)service->id,
+					       .members = members,
+					       .n_members = service->n_agents};
+		struct kk_err err = {0};
+
+		if (service->n_agents < 2)
+			continue;
+		tables_members(config, service, &place, members);
+		/* One that is published on no address here has none. */
+		if (kk_datapath_set_group(gw->datapath, &group, &err) < 0 && err.code != ENOENT)
+			kk_error("service %s: %s", service->name, err.msg);
+	}
+	kk_link_report(gw->link);
 }
 
 static int set_tunnel(struct gateway *gw, const struct kk_config *config, struct kk_err *err)
@@ -176,8 +215,17 @@ static void undo_tunnel(struct gateway *gw, const struct peers *before)
 		kk_error("the tunnel could not be put back as it was: %s", err.msg);
 }
 
+static void undo_tables(struct gateway *gw, const struct kk_config *old)
+{
+	struct kk_err err = {0};
+
+	if (old->generation && set_tables(gw, old, &err) < 0)
+		kk_error("the tables could not be put back as they were: %s", err.msg);
+}
+
 /* The way of a change in its order; on failure what was done of it is undone. */
-static int change(struct gateway *gw, const struct kk_config *next, struct kk_err *err)
+static int change(struct gateway *gw, const struct kk_config *old, const struct kk_config *next,
+		  struct kk_err *err)
 {
 	KK_CLEANUP(peers_clean) struct peers before = {0};
 	int r;
@@ -190,8 +238,12 @@ static int change(struct gateway *gw, const struct kk_config *next, struct kk_er
 	if (r < 0)
 		return r;
 	r = set_tables(gw, next, err);
-	if (r < 0)
+	if (r == 0)
+		r = health_set(&gw->health, next, err);
+	if (r < 0) {
+		undo_tables(gw, old);
 		undo_tunnel(gw, &before);
+	}
 	return r;
 }
 
@@ -205,7 +257,7 @@ int gateway_apply(const struct kk_config *old, const struct kk_config *next, voi
 	r = renew_datapath(gw, &next->self, err);
 	if (r < 0)
 		return r;
-	r = change(gw, next, err);
+	r = change(gw, old, next, err);
 	if (r < 0) {
 		undo_datapath(gw, &old->self);
 		return r;
