@@ -142,6 +142,10 @@ static int check_ranges(const struct kk_service_row *row, struct kk_err *err)
 	if (row->last_port < row->port)
 		return kk_err_set(err, EINVAL, "last_port", "last_port: %u is below port %u",
 				  row->last_port, row->port);
+	if (row->last_port - row->port >= KK_RANGE_MAX)
+		return kk_err_set(err, EINVAL, "last_port",
+				  "last_port: %d ports are more than the %d of one service",
+				  row->last_port - row->port + 1, KK_RANGE_MAX);
 	r = kk_parse_hostports("target", row->target, false, host, sizeof(host), &first, &last,
 			       err);
 	if (r == 0 && first != last && last - first != row->last_port - row->port)
