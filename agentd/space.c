@@ -23,7 +23,8 @@ static const struct {
 	const char *key, *value;
 } settings6[] = {
 	{"forwarding", "0"},	   {"accept_ra", "0"},		 {"autoconf", "0"},
-	{"accept_redirects", "0"}, {"accept_source_route", "0"}, {"disable_ipv6", "0"},
+	{"accept_redirects", "0"}, {"accept_source_route", "0"}, {"addr_gen_mode", "1"},
+	{"disable_ipv6", "0"},
 };
 
 /* A kernel without IPv6, or with it switched off for good, does without. */

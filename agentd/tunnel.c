@@ -293,6 +293,8 @@ static int set_link(struct tunnel *t, const struct kk_self *self, struct kk_err 
 
 	if (r == 0)
 		r = kk_net_sysctl4(ifname, "forwarding", "0", err);
+	/* No link-local address of its own making. A kernel without IPv6 has none of that. */
+	kk_net_sysctl6(ifname, "addr_gen_mode", "1", NULL);
 	if (r == 0)
 		r = set_address(ifname, &own, err);
 	if (r == 0)
