@@ -143,6 +143,18 @@ int worker_watch(struct worker *w, int fd, uint32_t events, uint64_t id, bool ag
 											  : 0;
 }
 
+/*
+ * Lets those run who wait for what was just delivered. On a kernel that does not preempt they would
+ * wait for the next tick, and a tunnel under load never sleeps.
+ */
+static void give_way(struct worker *w)
+{
+	if (!w->in.delivered)
+		return;
+	w->in.delivered = false;
+	sched_yield();
+}
+
 /* In the middle of a train: takes in what came meanwhile. */
 static void between(void *ctx)
 {
@@ -150,7 +162,7 @@ static void between(void *ctx)
 	struct pollfd fds[] = {
 		{.fd = w->udp.fd4, .events = POLLIN},
 		{.fd = w->udp.fd6, .events = POLLIN},
-		{.fd = w->tun.fd, .events = POLLIN},
+		{.fd = w->tun_read, .events = POLLIN},
 	};
 	uint64_t now = worker_now();
 
@@ -166,6 +178,7 @@ static void between(void *ctx)
 	if (fds[2].revents & POLLIN)
 		outbound_read(&w->out, &w->tun, now);
 	w->nested = false;
+	give_way(w);
 }
 
 /* Makes it one of several. Returns 0 or -errno. */
@@ -205,9 +218,11 @@ int worker_init(struct worker *w, struct engine *e, unsigned int number)
 	w->out.ctx = w->in.ctx = w;
 	w->out.udp = &w->udp;
 	w->in.coalesce.tun = &w->tun;
-	watch(w, w->tun.fd, SOURCE_TUN);
+	w->tun_read = number == 0 || e->steer.program >= 0 ? w->tun.fd : -1;
+	watch(w, w->tun_read, SOURCE_TUN);
 	worker_watch_udp(w);
-	worker_watch_tun(w);
+	if (number == 0)
+		worker_watch_tun(w);
 	return e->n > 1 ? share(w) : 0;
 }
 
@@ -272,18 +287,6 @@ static int timeout_ms(const struct worker *w, uint64_t now)
 	if (w->number == 0 && w->engine->next_check < next)
 		next = w->engine->next_check;
 	return next <= now ? 0 : (int)((next - now) / WG_MS + 1);
-}
-
-/*
- * Lets those run who wait for what was just delivered. On a kernel that does not preempt they would
- * wait for the next tick, and a tunnel under load never sleeps.
- */
-static void give_way(struct worker *w)
-{
-	if (!w->in.delivered)
-		return;
-	w->in.delivered = false;
-	sched_yield();
 }
 
 static int poll_events(struct worker *w, struct epoll_event *events, int timeout)
@@ -389,6 +392,7 @@ int worker_run(struct worker *w)
 		now = worker_now();
 		for (int i = 0; i < n && !e->stop; i++)
 			handle(w, &events[i], now);
+		give_way(w);
 		more = inbound_work(&w->in, now);
 		more |= outbound_work(&w->out, now);
 		if (w->wake_fd >= 0)
