@@ -324,7 +324,8 @@ def test_a_thousand_peers():
         hub.wg("addconf", hub.iface, "/dev/stdin", stdin=conf)
         shown = hub.wg("show", hub.iface, "allowed-ips")
         assert len(shown.splitlines()) == 1002 and shown.count("10.95.") == 1000
-        assert (memory(hub.process.pid) - before) / 1000 < 4
+        if "san" not in os.path.basename(BUILD):
+            assert (memory(hub.process.pid) - before) / 1000 < 4
         star.connect()
         for spoke in star.spokes:
             assert iperf(spoke, hub, spoke.inner, seconds=1)["sum_received"]["bytes"] > 1e6
