@@ -71,8 +71,14 @@ KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, _
 {
 	const void *from = kk_linear(pkt, offset, len);
 
-	if (!from)
+	if (!from) {
+		/*
+		 * Where the helper alone writes a stack slot, the verifier of Linux 6.18 can lose its
+		 * way as it asks what the value there depends on ("verifier bug: stack slot").
+		 */
+		__builtin_memset(to, 0, len);
 		return bpf_skb_load_bytes(pkt->skb, pkt->link + offset, to, len);
+	}
 	__builtin_memcpy(to, from, len);
 	return 0;
 }
@@ -249,6 +255,27 @@ KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
 	/* Another CPU may have been faster: what it put stays. */
 	bpf_map_update_elem(&kk_sources, key, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&kk_sources, key);
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat(const struct kk_packet *pkt,
+					   const struct kk_snat_key *key)
+{
+	return bpf_map_lookup_elem(&kk_snat_flows, key);
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
+					       const struct kk_snat_key *key,
+					       const struct kk_snat_flow *flow)
+{
+	bpf_map_update_elem(&kk_snat_flows, key, flow, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&kk_snat_flows, key);
+}
+
+KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&kk_scratch, &zero);
 }
 
 KK_INLINE void kk_counter_add(struct kk_counter *counter, __u32 bytes)

@@ -18,24 +18,6 @@
 
 #define KK_VLAN_ID 0x0fff /* IEEE 802.1Q: the rest of the tag is priority */
 
-/*
- * IPv6 apart: to the verifier a function that is called costs what it costs once, whatever state its
- * callers are in, and IPv4 keeps its registers.
- */
-__noinline int kk_public6(struct __sk_buff *skb)
-{
-	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
-
-	return kk_forward(&pkt, KK_IP6, KK_INBOUND);
-}
-
-__noinline int kk_tunnel6(struct __sk_buff *skb)
-{
-	struct kk_packet pkt = {.skb = skb};
-
-	return kk_forward(&pkt, KK_IP6, KK_OUTBOUND);
-}
-
 KK_INLINE int kk_act(enum kk_reason reason)
 {
 	switch (kk_verdict(reason)) {
@@ -48,6 +30,38 @@ KK_INLINE int kk_act(enum kk_reason reason)
 	default:
 		return TC_ACT_SHOT;
 	}
+}
+
+/*
+ * Each family apart: to the verifier a function that is called costs what it costs once, whatever state its
+ * callers are in, and neither takes the other's registers and stack.
+ */
+__noinline int kk_public4(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND));
+}
+
+__noinline int kk_public6(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+
+	return kk_act(kk_forward(&pkt, KK_IP6, KK_INBOUND));
+}
+
+__noinline int kk_tunnel4(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb};
+
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
+}
+
+__noinline int kk_tunnel6(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb};
+
+	return kk_act(kk_forward(&pkt, KK_IP6, KK_OUTBOUND));
 }
 
 /*
@@ -66,9 +80,9 @@ int kk_tc_public(struct __sk_buff *skb)
 
 	if (kk_is_for_us(skb)) {
 		if (skb->protocol == KK_BE16(ETH_P_IP))
-			return kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND));
+			return kk_public4(skb);
 		if (skb->protocol == KK_BE16(ETH_P_IPV6))
-			return kk_act(kk_public6(skb));
+			return kk_public6(skb);
 	}
 	kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
 	return KK_TC_PASS;
@@ -81,8 +95,8 @@ int kk_tc_tunnel(struct __sk_buff *skb)
 	__u8 version = 0;
 
 	if (kk_env_load(&pkt, 0, &version, sizeof(version)) == 0 && version >> 4 == KK_IP6)
-		return kk_act(kk_tunnel6(skb));
-	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
+		return kk_tunnel6(skb);
+	return kk_tunnel4(skb);
 }
 
 char kk_license[] SEC("license") = "GPL";
