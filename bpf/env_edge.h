@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The edge's environment: what XDP and tc have in common, behind bpf/env.h of the one or the other. The Ethernet header of
+ * a packet from outside is in front of its network header in both.
+ */
+#ifndef KK_BPF_ENV_EDGE_H
+#define KK_BPF_ENV_EDGE_H
+
+#include <kk/core/edge_env.h>
+
+#include "bpf/edge_maps.h"
+
+KK_INLINE const volatile struct kk_edge_settings *kk_env_edge(const struct kk_packet *pkt)
+{
+	return &kk_edge_settings;
+}
+
+/* Whether the kernel has a socket for the tuple, in the namespace that the packet came into. */
+KK_INLINE int kk_has_socket(const struct kk_packet *pkt, __u8 protocol,
+			    struct bpf_sock_tuple *tuple, __u32 len)
+{
+	struct bpf_sock *sk;
+
+	if (protocol == KK_TCP)
+		sk = bpf_skc_lookup_tcp(kk_context(pkt), tuple, len, BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_sk_lookup_udp(kk_context(pkt), tuple, len, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	bpf_sk_release(sk);
+	return 1;
+}
+
+KK_INLINE int kk_env_wanted4(const struct kk_packet *pkt, __u8 protocol, __be32 source, __be32 dest,
+			     __be16 source_port, __be16 dest_port)
+{
+	struct bpf_sock_tuple tuple = {.ipv4 = {.saddr = source,
+						.daddr = dest,
+						.sport = source_port,
+						.dport = dest_port}};
+
+	return kk_has_socket(pkt, protocol, &tuple, sizeof(tuple.ipv4));
+}
+
+KK_INLINE int kk_env_wanted6(const struct kk_packet *pkt, __u8 protocol,
+			     const struct kk_in6 *source, const struct kk_in6 *dest,
+			     __be16 source_port, __be16 dest_port)
+{
+	struct bpf_sock_tuple tuple = {.ipv6 = {.sport = source_port, .dport = dest_port}};
+
+	__builtin_memcpy(tuple.ipv6.saddr, source, sizeof(*source));
+	__builtin_memcpy(tuple.ipv6.daddr, dest, sizeof(*dest));
+	return kk_has_socket(pkt, protocol, &tuple, sizeof(tuple.ipv6));
+}
+
+KK_INLINE struct kk_flood *kk_env_flood(const struct kk_packet *pkt, __u32 service)
+{
+	return bpf_map_lookup_elem(&kk_floods, &service);
+}
+
+KK_INLINE __u64 kk_env_verified(const struct kk_packet *pkt, const struct kk_in6 *source)
+{
+	const __u64 *until = bpf_map_lookup_elem(&kk_verified, source);
+
+	return until ? *until : 0;
+}
+
+KK_INLINE void kk_env_verify(const struct kk_packet *pkt, const struct kk_in6 *source, __u64 until)
+{
+	bpf_map_update_elem(&kk_verified, source, &until, BPF_ANY);
+}
+
+KK_INLINE struct kk_relay *kk_env_relay(const struct kk_packet *pkt,
+					const struct kk_relay_key *key)
+{
+	return bpf_map_lookup_elem(&kk_relays, key);
+}
+
+/* Both addresses of an Ethernet header, as they are in it. */
+struct kk_macs {
+	__u8 dest[ETH_ALEN], source[ETH_ALEN];
+};
+
+/* Another frame of the same end may change them meanwhile: at worst one frame goes astray. */
+KK_INLINE void kk_env_hear(const struct kk_packet *pkt, struct kk_relay *from)
+{
+	struct kk_macs macs;
+
+	if (kk_load_macs(pkt, &macs))
+		return;
+	if (from->ifindex == kk_came_by(pkt) &&
+	    !__builtin_memcmp(from->mac, macs.source, ETH_ALEN) &&
+	    !__builtin_memcmp(from->own_mac, macs.dest, ETH_ALEN))
+		return;
+	__builtin_memcpy(from->mac, macs.source, ETH_ALEN);
+	__builtin_memcpy(from->own_mac, macs.dest, ETH_ALEN);
+	from->ifindex = kk_came_by(pkt);
+}
+
+KK_INLINE int kk_env_back(struct kk_packet *pkt)
+{
+	struct kk_macs macs, back;
+
+	if (kk_load_macs(pkt, &macs))
+		return -1;
+	__builtin_memcpy(back.dest, macs.source, ETH_ALEN);
+	__builtin_memcpy(back.source, macs.dest, ETH_ALEN);
+	pkt->out = kk_came_by(pkt);
+	return kk_store_macs(pkt, &back);
+}
+
+KK_INLINE int kk_env_to(struct kk_packet *pkt, const struct kk_relay *to)
+{
+	struct kk_macs macs;
+
+	__builtin_memcpy(macs.dest, to->mac, ETH_ALEN);
+	__builtin_memcpy(macs.source, to->own_mac, ETH_ALEN);
+	pkt->out = to->ifindex;
+	return kk_store_macs(pkt, &macs);
+}
+
+#endif
