@@ -57,6 +57,23 @@ KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
 KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
 				  const struct kk_fragment *fragment);
 
+/* Nanoseconds of the monotonic clock. */
+KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt);
+/* KK_FEATURE_* of the gateway. */
+KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt);
+/* The word of a service's slot (union kk_service_slot). */
+KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot);
+/* NULL: there is none of this number. */
+KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number);
+/* Of the longest prefix that @key is in. */
+KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
+					   const struct kk_list_key *key);
+/* Until when, in nanoseconds of the monotonic clock; 0: not at all. */
+KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key *key);
+/* What limits know of a source, made where it is missing; NULL: there is no room. */
+KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
+					  const struct kk_source_key *key);
+
 /* Counters; nothing that happens in them has an influence on the packet. */
 KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes);
 KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,

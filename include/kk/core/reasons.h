@@ -33,6 +33,10 @@
 	X(SYN_PROOF, DROP, "syn_proof")                   /* answer to a challenge, it has done its work */ \
 	X(CLOSED_PORT, DROP, "closed_port")               /* nobody here wants it */ \
 	X(RELAY_UNHEARD, DROP, "relay_unheard")           /* the other end has not sent anything yet */ \
+	X(DENIED, DROP, "denied")                         /* by a list */ \
+	X(BANNED, DROP, "banned")                         /* its source, for now */ \
+	X(LIMITED_PACKETS, DROP, "limited_packets")       /* more than a source may send */ \
+	X(LIMITED_CONNECTIONS, DROP, "limited_connections") /* more than a source may open */ \
 	X(MALFORMED, DROP, "malformed")                   /* a length that cannot be */ \
 	X(TTL, DROP, "ttl")                               /* used up on the way here */ \
 	X(MARTIAN, DROP, "martian")                       /* peer is no address of the internet */ \
