@@ -76,47 +76,40 @@ KK_INLINE struct kk_relay *kk_env_relay(const struct kk_packet *pkt,
 	return bpf_map_lookup_elem(&kk_relays, key);
 }
 
-/* Both addresses of an Ethernet header, as they are in it. */
-struct kk_macs {
-	__u8 dest[ETH_ALEN], source[ETH_ALEN];
-};
-
 /* Another frame of the same end may change them meanwhile: at worst one frame goes astray. */
 KK_INLINE void kk_env_hear(const struct kk_packet *pkt, struct kk_relay *from)
 {
-	struct kk_macs macs;
+	__u32 macs[3];
 
-	if (kk_load_macs(pkt, &macs))
+	if (kk_load_macs(pkt, macs))
 		return;
-	if (from->ifindex == kk_came_by(pkt) &&
-	    !__builtin_memcmp(from->mac, macs.source, ETH_ALEN) &&
-	    !__builtin_memcmp(from->own_mac, macs.dest, ETH_ALEN))
-		return;
-	__builtin_memcpy(from->mac, macs.source, ETH_ALEN);
-	__builtin_memcpy(from->own_mac, macs.dest, ETH_ALEN);
-	from->ifindex = kk_came_by(pkt);
+	for (int i = 0; i < 3; i++)
+		if (from->macs[i] != macs[i])
+			from->macs[i] = macs[i];
+	if (from->ifindex != kk_came_by(pkt))
+		from->ifindex = kk_came_by(pkt);
+}
+
+/* The two addresses change places. */
+KK_INLINE int kk_send_back(struct kk_packet *pkt, const __u32 macs[3], __u32 ifindex)
+{
+	const __u32 back[3] = {macs[1] >> 16 | macs[2] << 16, macs[2] >> 16 | macs[0] << 16,
+			       macs[0] >> 16 | macs[1] << 16};
+
+	pkt->out = ifindex;
+	return kk_store_macs(pkt, back);
 }
 
 KK_INLINE int kk_env_back(struct kk_packet *pkt)
 {
-	struct kk_macs macs, back;
+	__u32 macs[3];
 
-	if (kk_load_macs(pkt, &macs))
-		return -1;
-	__builtin_memcpy(back.dest, macs.source, ETH_ALEN);
-	__builtin_memcpy(back.source, macs.dest, ETH_ALEN);
-	pkt->out = kk_came_by(pkt);
-	return kk_store_macs(pkt, &back);
+	return kk_load_macs(pkt, macs) || kk_send_back(pkt, macs, kk_came_by(pkt));
 }
 
 KK_INLINE int kk_env_to(struct kk_packet *pkt, const struct kk_relay *to)
 {
-	struct kk_macs macs;
-
-	__builtin_memcpy(macs.dest, to->mac, ETH_ALEN);
-	__builtin_memcpy(macs.source, to->own_mac, ETH_ALEN);
-	pkt->out = to->ifindex;
-	return kk_store_macs(pkt, &macs);
+	return kk_send_back(pkt, to->macs, to->ifindex);
 }
 
 #endif

@@ -11,12 +11,20 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/env.h"
-#include <kk/core/forward.h>
+#include "bpf/env_guard.h"
+#include "bpf/env_edge.h"
+#include <kk/core/edge.h>
 
 /* Untouched packets are left to the filters behind ours, if there are any. */
 #define KK_TC_PASS TC_ACT_UNSPEC
 
 #define KK_VLAN_ID 0x0fff /* IEEE 802.1Q: the rest of the tag is priority */
+
+/*
+ * What of the edge is done here (KK_EDGE_*), because XDP does not do it. Changed by user space while the program
+ * runs.
+ */
+volatile __u32 kk_edge_here = KK_EDGE_CHECKS | KK_EDGE_RELAY;
 
 SEC("tc")
 int kk_tc_public(struct __sk_buff *skb)
@@ -31,6 +39,13 @@ int kk_tc_public(struct __sk_buff *skb)
 	    (skb->vlan_present && (skb->vlan_tci & KK_VLAN_ID)) || skb->pkt_type != PACKET_HOST) {
 		kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
 		return KK_TC_PASS;
+	}
+	if (kk_edge_here) {
+		enum kk_reason reason = kk_edge(&pkt, kk_edge_here);
+
+		if (reason != KK_EDGE_ON)
+			return kk_verdict(reason) == KK_BACK ? (int)bpf_redirect(pkt.out, 0)
+							     : TC_ACT_SHOT;
 	}
 	switch (kk_verdict(kk_forward(&pkt, KK_INBOUND))) {
 	case KK_PASS:

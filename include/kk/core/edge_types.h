@@ -66,7 +66,7 @@ struct kk_relay {
 	 * from it since it was entered, and nothing is sent to it.
 	 */
 	__u32 ifindex;
-	__u8 mac[6], own_mac[6];
+	__u32 macs[3]; /* the two addresses at the front of their Ethernet header, as they came */
 	__u32 zero;
 	__u64 until; /* nanoseconds of the monotonic clock */
 	__u64 packets, bytes; /* from this end that were sent on */
