@@ -154,7 +154,32 @@ KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 	add(&pkt->user->traffic[service].direction[direction], bytes);
 }
 
-#include <kk/core/forward.h>
+#include "core/user_guard_env.h"
+#include "core/user_edge_env.h"
+#include <kk/core/edge.h>
+
+void kk_user_init(struct kk_user *user)
+{
+	user->guard.lists = (struct kk_map){.key_size = sizeof(struct kk_list_key),
+					    .value_size = sizeof(struct kk_list_entry)};
+	user->guard.bans = (struct kk_map){.key_size = sizeof(struct kk_ban_key),
+					   .value_size = sizeof(uint64_t)};
+	user->guard.sources = (struct kk_map){.key_size = sizeof(struct kk_source_key),
+					      .value_size = sizeof(struct kk_source)};
+	user->edge.verified = (struct kk_map){.key_size = sizeof(struct kk_in6),
+					      .value_size = sizeof(uint64_t)};
+	user->edge.relays = (struct kk_map){.key_size = sizeof(struct kk_relay_key),
+					    .value_size = sizeof(struct kk_relay)};
+}
+
+void kk_user_clean(struct kk_user *user)
+{
+	kk_map_clean(&user->guard.lists);
+	kk_map_clean(&user->guard.bans);
+	kk_map_clean(&user->guard.sources);
+	kk_map_clean(&user->edge.verified);
+	kk_map_clean(&user->edge.relays);
+}
 
 void kk_user_publish(struct kk_user *user, const struct kk_user_listener *l)
 {
@@ -185,4 +210,11 @@ enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *pack
 	struct kk_packet pkt = {.user = user, .p = packet};
 
 	return kk_forward(&pkt, direction);
+}
+
+enum kk_reason kk_user_edge(struct kk_user *user, struct kk_user_packet *packet)
+{
+	struct kk_packet pkt = {.user = user, .p = packet};
+
+	return kk_edge(&pkt, KK_EDGE_CHECKS | KK_EDGE_RELAY);
 }

@@ -10,10 +10,25 @@
 #include <kk/core/reasons.h>
 #include <kk/core/types.h>
 
+#include "core/map.h"
+#include "core/user_edge.h"
+
 #define KK_USER_ORIGINS	  64
 #define KK_USER_HEADROOM  28 /* an answer of our own may need it */
 #define KK_USER_SERVICES  64
 #define KK_USER_FRAGMENTS 65536 /* a power of 2 */
+
+#define KK_USER_POLICIES  16
+
+/* Lists, bans, limits. */
+struct kk_user_guard {
+	uint64_t now, features;
+	union kk_service_slot services[KK_USER_SERVICES];
+	struct kk_policy policies[KK_USER_POLICIES];
+	struct kk_map lists;   /* struct kk_list_key -> struct kk_list_entry */
+	struct kk_map bans;    /* struct kk_ban_key -> uint64_t */
+	struct kk_map sources; /* struct kk_source_key -> struct kk_source */
+};
 
 /* Settings, tables and counters in plain memory; zero-initialise it and fill in. */
 struct kk_user {
@@ -31,7 +46,13 @@ struct kk_user {
 	size_t n_fragments;
 	struct kk_counter counters[KK_REASON_MAX];
 	struct kk_traffic traffic[KK_USER_SERVICES];
+	struct kk_user_guard guard;
+	struct kk_user_edge edge;
 };
+
+/* After zero-initialising it: sizes of the tables that are hashes. */
+void kk_user_init(struct kk_user *user);
+void kk_user_clean(struct kk_user *user);
 
 struct kk_user_packet {
 	uint8_t *data; /* from the network header on, with KK_USER_HEADROOM bytes before it */
@@ -57,5 +78,7 @@ void kk_user_publish(struct kk_user *user, const struct kk_user_listener *listen
  */
 enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *packet,
 			       enum kk_direction direction);
+/* kk_edge(), all of it; KK_EDGE_ON is KK_REASON_MAX. */
+enum kk_reason kk_user_edge(struct kk_user *user, struct kk_user_packet *packet);
 
 #endif
