@@ -202,6 +202,66 @@ KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_f
 	return bpf_map_update_elem(&kk_fragments, key, fragment, BPF_ANY);
 }
 
+KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index)
+{
+	const volatile __u64 *word = bpf_map_lookup_elem(&kk_groups, &index);
+
+	return word ? *word : 0;
+}
+
+KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
+{
+	return kk_now ? kk_now : bpf_ktime_get_ns();
+}
+
+KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
+{
+	__u32 zero = 0;
+	const volatile __u64 *word = bpf_map_lookup_elem(&kk_features, &zero);
+
+	return word ? *word : 0;
+}
+
+KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)
+{
+	const volatile __u64 *word = bpf_map_lookup_elem(&kk_services, &slot);
+
+	return word ? *word : 0;
+}
+
+KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number)
+{
+	return bpf_map_lookup_elem(&kk_policies, &number);
+}
+
+KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
+					   const struct kk_list_key *key)
+{
+	const struct kk_list_entry *found = bpf_map_lookup_elem(&kk_lists, key);
+
+	return found ? found->verdict : KK_LIST_NONE;
+}
+
+KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key *key)
+{
+	const __u64 *until = bpf_map_lookup_elem(&kk_bans, key);
+
+	return until ? *until : 0;
+}
+
+KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
+					  const struct kk_source_key *key)
+{
+	const struct kk_source fresh = {0};
+	struct kk_source *found = bpf_map_lookup_elem(&kk_sources, key);
+
+	if (found)
+		return found;
+	/* Another CPU may have been faster: what it put stays. */
+	bpf_map_update_elem(&kk_sources, key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&kk_sources, key);
+}
+
 KK_INLINE void kk_counter_add(struct kk_counter *counter, __u32 bytes)
 {
 	counter->packets++;

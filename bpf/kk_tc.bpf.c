@@ -11,7 +11,6 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/env.h"
-#include "bpf/env_guard.h"
 #include "bpf/env_edge.h"
 #include <kk/core/edge.h>
 

@@ -6,7 +6,6 @@
 #define KK_HOST_XDP
 
 #include "bpf/env.h"
-#include "bpf/env_guard.h"
 #include "bpf/env_edge.h"
 #include "bpf/xdp_frame.h"
 #include <kk/core/edge.h>

@@ -44,6 +44,7 @@ struct inbound {
 	bool drop_one; /* CoDel wants the next packet gone */
 	bool delivered; /* a short packet with content reached the interface: somebody waits for it */
 	uint64_t last_delivery; /* when that was, ns */
+	uint64_t last_bulk;	/* when a train was received, ns */
 	uint64_t dropped;	/* packets that CoDel dropped or marked */
 	unsigned int head, count;
 	uint32_t busy_buffers; /* bit set */

@@ -157,6 +157,7 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q)) {
 			o->line[(o->head + o->count++) % OUTBOUND_QUEUE] = (uint8_t)slot;
 			o->busy |= 1u << slot;
+			o->last_bulk = now;
 			continue;
 		}
 		packet_out(o, q, now);

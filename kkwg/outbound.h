@@ -31,7 +31,7 @@ struct outbound_packet {
 	struct wg_flow_key flow;
 	uint8_t headroom[2 * WG_AEAD_HEADROOM];
 	uint8_t data[TUN_PACKET_MAX + 1];
-	uint8_t tailroom[WG_AEAD_HEADROOM];
+	uint8_t tailroom[WG_AEAD_TAILROOM];
 };
 
 struct outbound {
@@ -44,6 +44,7 @@ struct outbound {
 	uint8_t line[OUTBOUND_QUEUE]; /* which packet stands at each place */
 	uint32_t busy;		      /* packets that stand in line, bit set */
 	uint64_t last_short;	      /* when a short packet with content was read, ns */
+	uint64_t last_bulk;	      /* when a long one was, ns */
 	unsigned int n;
 	struct udp_send sends[UDP_SENDS];
 	struct wg_peer *peers[UDP_SENDS];

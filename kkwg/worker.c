@@ -10,12 +10,16 @@
 #include <sys/random.h>
 
 #include "kkwg/engine.h"
+#include "kkwg/slice.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 #include "wg/constants.h"
 
-#define EVENTS	   16		       /* of one call */
-#define SPIN_MOST  (60 * WG_MS / 1000) /* longest look before sleeping, ns */
-#define SPIN_LEAST (5 * WG_MS / 1000)
+#define EVENTS	      16		  /* of one call */
+#define SPIN_MOST     (60 * WG_MS / 1000) /* longest look before sleeping, ns */
+#define SPIN_BULK     (20 * WG_MS / 1000) /* where nobody waits for an answer */
+#define SPIN_LEAST    (5 * WG_MS / 1000)
+#define ANSWER_MEMORY (200 * WG_MS / 1000) /* how long an answer may take to come, ns */
 
 enum source {
 	SOURCE_TUN,
@@ -208,8 +212,8 @@ static int poll_events(struct worker *w, struct epoll_event *events, int timeout
 	return epoll_wait(w->epoll_fd, events, EVENTS, timeout);
 }
 
-/* Looks for w->spin ns; others who want to run do so meanwhile. Returns the events, or 0. */
-static int spin(struct worker *w, struct epoll_event *events)
+/* Looks for @most ns; others who want to run do so meanwhile. Returns the events, or 0. */
+static int spin(struct worker *w, struct epoll_event *events, uint64_t most)
 {
 	uint64_t since = worker_now();
 	int n;
@@ -219,8 +223,19 @@ static int spin(struct worker *w, struct epoll_event *events)
 		if (n)
 			return n;
 		sched_yield();
-	} while (worker_now() - since < w->spin);
+	} while (worker_now() - since < most);
 	return 0;
+}
+
+/* How long to look: long after a question or an answer, that is a short packet with content and no bulk behind it. */
+static uint64_t look_for(const struct worker *w, uint64_t now)
+{
+	uint64_t last =
+		w->in.last_delivery > w->out.last_short ? w->in.last_delivery : w->out.last_short;
+	bool bulk =
+		now - last > ANSWER_MEMORY || w->in.last_bulk >= last || w->out.last_bulk >= last;
+
+	return bulk && w->spin > SPIN_BULK ? SPIN_BULK : w->spin;
 }
 
 /*
@@ -236,7 +251,7 @@ static int wait_events(struct worker *w, struct epoll_event *events, bool more, 
 	if (!timeout)
 		return poll_events(w, events, 0);
 	if (w->spin) {
-		n = spin(w, events);
+		n = spin(w, events, look_for(w, now));
 		if (n)
 			return n;
 		w->spin = w->spin / 2 < SPIN_LEAST ? 0 : w->spin / 2;
@@ -254,7 +269,10 @@ int worker_run(struct worker *w)
 	struct epoll_event events[EVENTS];
 	uint64_t now = worker_now();
 	bool more = false;
+	int r = slice_shorten();
 
+	if (r < 0)
+		kk_debug("no short turns on the processor: %s", strerror(-r));
 	while (!e->stop) {
 		int n = wait_events(w, events, more, now);
 

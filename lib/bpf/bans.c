@@ -74,7 +74,7 @@ static size_t keep_longest(struct ban_record *records, size_t n)
 	return kept;
 }
 
-int kk_bans_put(int fd, const struct kk_ban *bans, size_t n, struct kk_err *err)
+int kk_bans_put(int fd, const struct kk_ban_entry *bans, size_t n, struct kk_err *err)
 {
 	KK_CLEANUP_FREE struct ban_record *records = calloc(n ? n : 1, sizeof(*records));
 	KK_CLEANUP(kk_change_clean) struct kk_change change = {0};
@@ -111,11 +111,13 @@ int kk_bans_lift(int fd, const struct kk_address *source, uint32_t service, stru
 	return kk_err_set(err, errno, NULL, "cannot change the table of bans: %s", strerror(errno));
 }
 
-static struct kk_ban ban_of(const struct ban_record *record, uint64_t now)
+static struct kk_ban_entry ban_of(const struct ban_record *record, uint64_t now)
 {
-	return (struct kk_ban){
-		.source = kk_address_of(&record->key.address),
-		.service = record->key.service,
+	const struct kk_ban_key key = record->key;
+
+	return (struct kk_ban_entry){
+		.source = kk_address_of(&key.address),
+		.service = key.service,
 		/* What is left of the last second is one: 0 would be for good. */
 		.seconds = record->until == FOREVER
 				   ? 0
@@ -123,13 +125,13 @@ static struct kk_ban ban_of(const struct ban_record *record, uint64_t now)
 	};
 }
 
-int kk_bans_read(int fd, bool sweep, struct kk_ban **ret, struct kk_bans_found *ret_found,
+int kk_bans_read(int fd, bool sweep, struct kk_ban_entry **ret, struct kk_bans_found *ret_found,
 		 struct kk_err *err)
 {
 	KK_CLEANUP_FREE struct ban_record *records = NULL;
 	const struct kk_table table = table_of(fd);
 	uint64_t now = monotonic();
-	struct kk_ban *bans;
+	struct kk_ban_entry *bans;
 	int n, kept = 0;
 
 	n = kk_records_read(&table, (void **)&records, err);

@@ -15,11 +15,11 @@ struct kk_bans_found {
 };
 
 /* kk_datapath_ban() on the table @fd. */
-int kk_bans_put(int fd, const struct kk_ban *bans, size_t n, struct kk_err *err);
+int kk_bans_put(int fd, const struct kk_ban_entry *bans, size_t n, struct kk_err *err);
 /* kk_datapath_unban() */
 int kk_bans_lift(int fd, const struct kk_address *source, uint32_t service, struct kk_err *err);
 /* kk_datapath_bans(); with @sweep the expired ones are taken out of the table. */
-int kk_bans_read(int fd, bool sweep, struct kk_ban **ret, struct kk_bans_found *ret_found,
+int kk_bans_read(int fd, bool sweep, struct kk_ban_entry **ret, struct kk_bans_found *ret_found,
 		 struct kk_err *err);
 
 #endif

@@ -43,7 +43,7 @@ KK_INLINE int kk_env_wanted6(const struct kk_packet *pkt, __u8 protocol,
 
 KK_INLINE struct kk_flood *kk_env_flood(const struct kk_packet *pkt, __u32 service)
 {
-	return &pkt->user->edge.floods[service % KK_USER_SERVICES];
+	return service < KK_SERVICES_MAX ? &pkt->user->edge.floods[service] : NULL;
 }
 
 KK_INLINE __u64 kk_env_verified(const struct kk_packet *pkt, const struct kk_in6 *source)

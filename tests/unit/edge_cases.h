@@ -176,23 +176,22 @@ static inline struct kk_user *edge_user_new(const struct edge_world *w)
 {
 	struct kk_user *user = user_new(&w->base);
 
-	kk_user_init(user);
 	user->edge.settings = w->settings;
-	user->guard.now = w->now;
-	user->guard.features = w->features;
+	user->now = w->now;
+	user->features = w->features;
 	for (size_t i = 0; i < w->n_relays; i++)
 		kk_map_put(&user->edge.relays, &w->relays[i].key, &w->relays[i].value);
 	for (size_t i = 0; i < w->n_verified; i++)
 		kk_map_put(&user->edge.verified, &w->verified[i].source, &w->verified[i].until);
 	for (size_t i = 0; i < w->n_bans; i++)
-		kk_map_put(&user->guard.bans, &w->bans[i].key, &w->bans[i].until);
+		kk_map_put(&user->bans, &w->bans[i].key, &w->bans[i].until);
 	for (size_t i = 0; i < w->n_lists; i++)
-		kk_map_put(&user->guard.lists, &w->lists[i].key, &w->lists[i].value);
+		kk_map_put(&user->lists, &w->lists[i].key, &w->lists[i].value);
 	for (size_t i = 0; i < w->n_policies; i++) {
 		uint32_t id = w->policies[i].service;
 
-		user->guard.policies[i + 1] = w->policies[i].policy;
-		user->guard.services[id] = (union kk_service_slot){
+		user->policies[i + 1] = w->policies[i].policy;
+		user->services[id] = (union kk_service_slot){
 			.id = id, .policy = (uint16_t)(i + 1), .state = KK_SLOT_USED};
 		for (size_t j = 0; j < ARRAY_SIZE(user->listeners); j++)
 			if (kk_listener_service(user->listeners[j]) == id)
@@ -208,8 +207,7 @@ static inline struct kk_user *edge_user_new(const struct edge_world *w)
 
 static inline void edge_user_free(struct kk_user *user)
 {
-	kk_user_clean(user);
-	free(user);
+	kk_user_free(user);
 }
 
 /* As user_run(), through the edge; what it lets on has reason KK_REASON_MAX and is not counted. */

@@ -91,12 +91,12 @@ static void test_flood_begins_and_ends(void **state)
 	(void)state;
 	assert_int_equal(count_challenged(user, &syn, 3), 0);
 	assert_int_equal(count_challenged(user, &syn, 100), 100);
-	user->guard.now += window;
+	user->now += window;
 	assert_int_equal(count_challenged(user, &syn, 2), 2);
-	user->guard.now += window;
+	user->now += window;
 	assert_int_equal(count_challenged(user, &syn, 3), 0);
 	assert_int_equal(count_challenged(user, &syn, 1), 1);
-	user->guard.now += 5 * window;
+	user->now += 5 * window;
 	assert_int_equal(count_challenged(user, &syn, 3), 0);
 	edge_user_free(user);
 	json_decref(doc);
@@ -117,9 +117,9 @@ static void test_verified_for_a_time(void **state)
 	edge_user_run(user, &reset, &got);
 	assert_int_equal(got.reason, KK_REASON_SYN_PROOF);
 	assert_int_equal(count_challenged(user, &syn, 10), 0);
-	user->guard.now += KK_VERIFIED_NS - 1;
+	user->now += KK_VERIFIED_NS - 1;
 	assert_int_equal(count_challenged(user, &syn, 10), 0);
-	user->guard.now += 1;
+	user->now += 1;
 	assert_int_equal(count_challenged(user, &syn, 10), 10);
 	edge_user_free(user);
 	json_decref(doc);
@@ -139,7 +139,7 @@ static void test_relay_ends(void **state)
 	assert_int_equal(got.reason, KK_REASON_RELAY_UNHEARD);
 	edge_user_free(user);
 	user = world_called(doc, "relay", "to an end that has not been heard", &packet);
-	user->guard.now += 1000000000;
+	user->now += 1000000000;
 	edge_user_run(user, &packet, &got);
 	assert_int_equal(got.reason, KK_REASON_CLOSED_PORT);
 	edge_user_free(user);

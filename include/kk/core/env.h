@@ -57,20 +57,23 @@ KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
 KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
 				  const struct kk_fragment *fragment);
 
-/* Nanoseconds of the monotonic clock. */
+/* The word of a group's element, below KK_GROUPS_MAX * KK_MAGLEV_SIZE; 0 beyond. */
+KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index);
+
+/* What guards ask (guard.h). Nanoseconds of a monotonic clock, the same for all CPUs. */
 KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt);
-/* KK_FEATURE_* of the gateway. */
+/* KK_FEATURE_* */
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt);
-/* The word of a service's slot (union kk_service_slot). */
+/* The word of a service's slot; 0 beyond the table. */
 KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot);
-/* NULL: there is none of this number. */
+/* NULL: no such number. */
 KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number);
-/* Of the longest prefix that @key is in. */
+/* The verdict of the longest prefix of the list that holds the address. */
 KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
 					   const struct kk_list_key *key);
-/* Until when, in nanoseconds of the monotonic clock; 0: not at all. */
+/* Until when; 0: no ban. */
 KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key *key);
-/* What limits know of a source, made where it is missing; NULL: there is no room. */
+/* What is counted of a source, to be changed in place, all zero where it is new; NULL: no room. */
 KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
 					  const struct kk_source_key *key);
 

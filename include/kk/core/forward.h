@@ -64,6 +64,7 @@ KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt,
 						 struct kk_flow *flow, struct kk_quote *quote,
 						 struct kk_next *next)
 {
+	struct kk_in6 client;
 	__u64 to;
 
 	if (kk_is_fragment(flow))
@@ -80,14 +81,11 @@ KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt,
 		return KK_REASON_TTL;
 	if (kk_in_pool(set, flow->ip.source))
 		kk_replace_ip4(&flow->ip, &flow->ip.source, flow->ip.dest);
+	client = kk_mapped(quote->ip.dest);
+	to = kk_pick_member(pkt, to, &client, quote->port.dest, quote->port.source,
+			    quote->ip.protocol);
 	*next = kk_to_agent(set, to);
 	return KK_REASON_INBOUND_ERROR;
-}
-
-/* An IPv4 address as an IPv6 one. */
-KK_INLINE struct kk_in6 kk_mapped(__be32 address)
-{
-	return (struct kk_in6){.word = {0, 0, KK_BE32(0xffff), address}};
 }
 
 KK_INLINE struct kk_fragment_key kk_fragment_key(const struct kk_flow *flow)
@@ -126,6 +124,7 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 						    const volatile struct kk_settings *set,
 						    struct kk_flow *flow, struct kk_next *next)
 {
+	const struct kk_in6 client = kk_mapped(flow->ip.source);
 	struct kk_fragment first;
 	enum kk_reason reason;
 	__u64 to;
@@ -138,6 +137,7 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 	reason = kk_check_client(set, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
+	to = kk_pick_member(pkt, to, &client, first.peer_port, first.port, flow->ip.protocol);
 	*next = kk_to_agent(set, to);
 	next->port = 0;
 	return KK_REASON_INBOUND_FRAGMENT;
@@ -150,6 +150,7 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, struct k
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	enum kk_parsed parsed = kk_parse_ip4(pkt, flow);
 	enum kk_reason reason;
+	struct kk_in6 client;
 	__u64 to;
 	int slot;
 
@@ -173,6 +174,8 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, struct k
 
 	if (kk_parse_l4(pkt, flow))
 		return KK_REASON_MALFORMED;
+	if (KK_RARELY(to & KK_LISTENER_DRAINING) && kk_begins(flow))
+		return KK_REASON_NOT_OURS;
 	reason = kk_check_client(set, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
@@ -181,6 +184,9 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, struct k
 	if (kk_is_fragment(flow) &&
 	    kk_remember(pkt, flow, (__u32)slot, flow->port.dest, flow->port.source))
 		return KK_REASON_HOST;
+	client = kk_mapped(flow->ip.source);
+	to = kk_pick_member(pkt, to, &client, flow->port.source, flow->port.dest,
+			    flow->ip.protocol);
 	*next = kk_to_agent(set, to);
 	return KK_REASON_INBOUND;
 }
@@ -227,6 +233,21 @@ KK_INLINE enum kk_reason kk_decide_outbound_error(const struct kk_packet *pkt,
 	return KK_REASON_OUTBOUND_ERROR;
 }
 
+/*
+ * Whether listener @word still leads to Agent @agent. A group's listener does where the member's answers
+ * come from there: its flows may have gone to another since.
+ */
+KK_INLINE int kk_leads_to(const struct kk_packet *pkt, __u64 word, __u8 protocol, __be32 agent,
+			  const struct kk_fragment *first)
+{
+	struct kk_origin from;
+
+	if (!KK_RARELY(word & KK_LISTENER_GROUP))
+		return kk_agent_address(kk_env_settings(pkt), word) == agent;
+	from = kk_match_origin(pkt, protocol, agent, KK_BE16(kk_listener_port(word)));
+	return from.port == first->port && from.slot == first->slot;
+}
+
 /* A later fragment from an Agent to the internet. */
 KK_INLINE enum kk_reason kk_decide_outbound_fragment(const struct kk_packet *pkt,
 						     const volatile struct kk_settings *set,
@@ -240,7 +261,8 @@ KK_INLINE enum kk_reason kk_decide_outbound_fragment(const struct kk_packet *pkt
 		return KK_REASON_AGENT_FRAGMENT;
 	from = kk_recall(pkt, flow, &first);
 	address = kk_address4(set, first.slot);
-	if (!from || !address || kk_agent_address(set, from) != flow->ip.source)
+	if (!from || !address ||
+	    !kk_leads_to(pkt, from, flow->ip.protocol, flow->ip.source, &first))
 		return KK_REASON_AGENT_FRAGMENT;
 	if (flow->ip.ttl <= 1)
 		return KK_REASON_TTL;

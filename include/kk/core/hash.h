@@ -14,8 +14,9 @@
  * 2014, section 3): a product a word, none waits for another. The last steps (as in MurmurHash3) are for
  * ports that follow each other, whose products do too.
  */
-KK_INLINE __u32 kk_flow_hash(const __u64 key[KK_FLOW_KEY_WORDS], const struct kk_in6 *client,
-			     __be16 client_port, __be16 public_port, __u8 protocol)
+KK_INLINE __u32 kk_flow_hash(const volatile __u64 key[KK_FLOW_KEY_WORDS],
+			     const struct kk_in6 *client, __be16 client_port, __be16 public_port,
+			     __u8 protocol)
 {
 	__u64 rest = (__u64)protocol << 32 | (__u32)KK_HOST16(client_port) << 16 |
 		     KK_HOST16(public_port);

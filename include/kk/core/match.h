@@ -3,6 +3,7 @@
 #ifndef KK_CORE_MATCH_H
 #define KK_CORE_MATCH_H
 
+#include <kk/core/hash.h>
 #include <kk/core/parse.h>
 
 KK_INLINE int kk_in_pool(const volatile struct kk_settings *set, __be32 address)
@@ -73,6 +74,29 @@ KK_INLINE __u64 kk_match_listener(const struct kk_packet *pkt, __u32 slot, __u8 
 	return kk_env_listener(pkt, kk_listener_index(slot, protocol, KK_HOST16(port)));
 }
 
+/* An IPv4 address as an IPv6 one. */
+KK_INLINE struct kk_in6 kk_mapped(__be32 address)
+{
+	return (struct kk_in6){.word = {0, 0, KK_BE32(0xffff), address}};
+}
+
+/*
+ * Listener @word with the Agent that a flow goes to in place of the group, where it leads to one. @public_port
+ * is the listener's own.
+ */
+KK_INLINE __u64 kk_pick_member(const struct kk_packet *pkt, __u64 word, const struct kk_in6 *client,
+			       __be16 client_port, __be16 public_port, __u8 protocol)
+{
+	const volatile struct kk_settings *set = kk_env_settings(pkt);
+	__u32 group = kk_listener_agent(word), hash;
+
+	if (!KK_RARELY(word & KK_LISTENER_GROUP))
+		return word;
+	hash = kk_flow_hash(set->flow_key, client, client_port, public_port, protocol);
+	word &= ~(KK_LISTENER_GROUP | 0xffffffULL);
+	return word | kk_env_group(pkt, group * KK_MAGLEV_SIZE + kk_maglev_index(hash));
+}
+
 /* The public port that stands for one of an Agent's; port 0: it is not published. */
 KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, __u8 protocol,
 					   __be32 address, __be16 port)
@@ -105,6 +129,14 @@ KK_INLINE int kk_tcp_answers(const struct kk_flow *flow)
 	if (flow->tcp_flags & KK_TCP_ACK)
 		return 1;
 	return (flow->tcp_flags & (KK_TCP_RST | KK_TCP_SYN)) == KK_TCP_RST;
+}
+
+/* What a listener that drains does not take: of UDP it cannot be told what goes on. */
+KK_INLINE int kk_begins(const struct kk_flow *flow)
+{
+	if (flow->ip.protocol != KK_TCP)
+		return 1;
+	return (flow->tcp_flags & (KK_TCP_SYN | KK_TCP_ACK)) == KK_TCP_SYN;
 }
 
 /*

@@ -33,10 +33,6 @@
 	X(SYN_PROOF, DROP, "syn_proof")                   /* answer to a challenge, it has done its work */ \
 	X(CLOSED_PORT, DROP, "closed_port")               /* nobody here wants it */ \
 	X(RELAY_UNHEARD, DROP, "relay_unheard")           /* the other end has not sent anything yet */ \
-	X(DENIED, DROP, "denied")                         /* by a list */ \
-	X(BANNED, DROP, "banned")                         /* its source, for now */ \
-	X(LIMITED_PACKETS, DROP, "limited_packets")       /* more than a source may send */ \
-	X(LIMITED_CONNECTIONS, DROP, "limited_connections") /* more than a source may open */ \
 	X(MALFORMED, DROP, "malformed")                   /* a length that cannot be */ \
 	X(TTL, DROP, "ttl")                               /* used up on the way here */ \
 	X(MARTIAN, DROP, "martian")                       /* peer is no address of the internet */ \
@@ -48,6 +44,10 @@
 	X(NOT_PUBLISHED, DROP, "not_published")           /* from an Agent, no published port */ \
 	X(AGENT_FRAGMENT, DROP, "agent_fragment")         /* from an Agent: which port? */ \
 	X(NOT_IP4, DROP, "not_ip4")                       /* from the tunnel */ \
+	X(DENIED, DROP, "denied")                         /* by a list, the service's or the gateway's */ \
+	X(BANNED, DROP, "banned")                         /* its source, for some time */ \
+	X(LIMITED_PACKETS, DROP, "limited_packets")       /* its source sends more than it may */ \
+	X(LIMITED_CONNECTIONS, DROP, "limited_connections") /* its source opens more than it may */ \
 	X(HOST, DROP, "host")                             /* memory was short, say */
 
 enum kk_verdict {
