@@ -118,11 +118,16 @@ KK_INLINE int kk_store_macs(const struct kk_packet *pkt, const void *macs)
 
 KK_INLINE int kk_env_shorten(struct kk_packet *pkt, __u32 len)
 {
-	for (__u32 i = 0; i < KK_PADDING_MAX / 4; i++) {
-		__be32 *word = kk_linear(pkt, len + 4 * i, sizeof(*word));
+	for (__u32 i = 0; i < KK_PADDING_MAX; i += 2) {
+		__be16 *word = kk_linear(pkt, len + i, sizeof(*word));
+		__u8 *last;
 
-		if (!word)
+		if (!word) {
+			last = kk_linear(pkt, len + i, sizeof(*last));
+			if (last)
+				*last = 0;
 			break;
+		}
 		*word = 0;
 	}
 	return 0;
