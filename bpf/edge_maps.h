@@ -32,4 +32,12 @@ struct {
 	__type(value, struct kk_relay);
 } kk_relays SEC(".maps");
 
+/* The programs do not read it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kk_edge_place);
+} kk_edge_place SEC(".maps");
+
 #endif

@@ -18,7 +18,7 @@
 #include "util/log.h"
 
 static const char *const mode_names[] = {
-	[KK_XDP_AUTO] = "auto",	    [KK_XDP_OFF] = "off",	  [KK_XDP_GENERIC] = "generic",
+	[KK_XDP_OFF] = "off",	    [KK_XDP_AUTO] = "auto",	  [KK_XDP_GENERIC] = "generic",
 	[KK_XDP_NATIVE] = "native", [KK_XDP_OFFLOAD] = "offload",
 };
 
@@ -208,8 +208,7 @@ int kk_xdp_detach(const char *ifname, int ifindex, struct kk_err *err)
 struct job {
 	const char *ifname;
 	int ifindex;
-	kk_xdp_open_fn *open;
-	void *userdata;
+	const struct kk_xdp_source *source;
 	struct kk_xdp_state *state;
 	struct kk_err *err;
 };
@@ -220,7 +219,7 @@ struct job {
  */
 static int attach_shared(const struct job *job, enum kk_xdp_mode mode, const struct place *before)
 {
-	struct bpf_object *obj = job->open(job->userdata, job->err);
+	struct bpf_object *obj = job->source->open(job->source->userdata, mode, job->err);
 	struct xdp_program_opts opts = {
 		.sz = sizeof(opts), .obj = obj, .prog_name = KK_XDP_PROGRAM};
 	struct xdp_program *prog;
@@ -236,14 +235,14 @@ static int attach_shared(const struct job *job, enum kk_xdp_mode mode, const str
 			r = take_away(job->ifindex, before);
 		xdp_program__close(prog);
 	}
-	bpf_object__close(obj);
+	job->source->close(job->source->userdata);
 	return r;
 }
 
 /* In place of ours, which is alone and stays so; with nothing there, alone. */
 static int attach_alone(const struct job *job, enum kk_xdp_mode mode, const struct place *before)
 {
-	struct bpf_object *obj = job->open(job->userdata, job->err);
+	struct bpf_object *obj = job->source->open(job->source->userdata, mode, job->err);
 	struct bpf_xdp_attach_opts opts = {.sz = sizeof(opts)};
 	unsigned int flags = flags_of(mode);
 	int r;
@@ -263,7 +262,7 @@ static int attach_alone(const struct job *job, enum kk_xdp_mode mode, const stru
 		}
 		r = bpf_xdp_attach(job->ifindex, bpf_program__fd(prog), flags, &opts);
 	}
-	bpf_object__close(obj);
+	job->source->close(job->source->userdata);
 	return r;
 }
 
@@ -336,14 +335,14 @@ static int attach_best(const struct job *job, enum kk_xdp_mode wanted, struct pl
 	return attach(job, KK_XDP_GENERIC, before);
 }
 
-int kk_xdp_attach(const char *ifname, int ifindex, enum kk_xdp_mode wanted, kk_xdp_open_fn *open,
-		  void *userdata, struct kk_xdp_state *ret, struct kk_err *err)
+int kk_xdp_attach(const char *ifname, int ifindex, enum kk_xdp_mode wanted,
+		  const struct kk_xdp_source *source, struct kk_xdp_state *ret, struct kk_err *err)
 {
 	KK_CLEANUP(place_clean) struct place before;
 	struct kk_xdp_state state = {.mode = KK_XDP_OFF};
 	struct kk_err why = {0};
-	const struct job job = {.ifname = ifname, .ifindex = ifindex, .open = open,
-				.userdata = userdata, .state = &state, .err = &why};
+	const struct job job = {.ifname = ifname, .ifindex = ifindex, .source = source,
+				.state = &state, .err = &why};
 	int r;
 
 	libxdp_set_print(log_libxdp);

@@ -10,37 +10,21 @@
 #include <stdbool.h>
 #include <bpf/libbpf.h>
 
+#include "bpf/datapath.h"
 #include "util/err.h"
 
-/* What is asked for; what there is, is among them too. */
-enum kk_xdp_mode {
-	KK_XDP_AUTO, /* the best that there is; on veth none, for reasons that kk_xdp_attach() gives */
-	KK_XDP_OFF,
-	KK_XDP_GENERIC,
-	KK_XDP_NATIVE,
-	KK_XDP_OFFLOAD,
+/* The program, to be loaded. It is opened anew for each mode that is tried. */
+struct kk_xdp_source {
+	/*
+	 * Makes an object that is not loaded yet, with one program called KK_XDP_PROGRAM, for @mode. NULL with
+	 * @err.
+	 */
+	struct bpf_object *(*open)(void *userdata, enum kk_xdp_mode mode, struct kk_err *err);
+	void (*close)(void *userdata);
+	void *userdata;
 };
 
-/* Static: "auto", "off", "generic", "native", "offload". */
-const char *kk_xdp_mode_name(enum kk_xdp_mode mode);
-/* -EINVAL: @text is none of the first four; offload is found, not asked for. */
-int kk_xdp_mode_parse(const char *text, enum kk_xdp_mode *ret);
-
-/*
- * Makes a fresh object with one program called KK_XDP_PROGRAM, which is not loaded yet: it may be
- * asked several times. Returns NULL with @err.
- */
-typedef struct bpf_object *kk_xdp_open_fn(void *userdata, struct kk_err *err);
 #define KK_XDP_PROGRAM "kk_xdp"
-
-#define KK_XDP_REASON_MAX 160
-
-struct kk_xdp_state {
-	enum kk_xdp_mode mode; /* KK_XDP_OFF: our program is not there */
-	bool shared;	       /* beside others, in libxdp's dispatcher */
-	/* In words: why not a better mode, or none. Empty: there is no better one. */
-	char reason[KK_XDP_REASON_MAX];
-};
 
 /* Where our program is on @ifindex now, from the kernel. @ret->reason is left alone. */
 int kk_xdp_query(int ifindex, struct kk_xdp_state *ret);
@@ -52,8 +36,8 @@ int kk_xdp_query(int ifindex, struct kk_xdp_state *ret);
  * negative only if an older program of ours can neither be replaced nor removed, or when there is no
  * memory.
  */
-int kk_xdp_attach(const char *ifname, int ifindex, enum kk_xdp_mode wanted, kk_xdp_open_fn *open,
-		  void *userdata, struct kk_xdp_state *ret, struct kk_err *err);
+int kk_xdp_attach(const char *ifname, int ifindex, enum kk_xdp_mode wanted,
+		  const struct kk_xdp_source *source, struct kk_xdp_state *ret, struct kk_err *err);
 /* Takes our program away; nothing there is no error. */
 int kk_xdp_detach(const char *ifname, int ifindex, struct kk_err *err);
 
