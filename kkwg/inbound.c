@@ -170,6 +170,8 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 
 		if (!r->len || !r->segment)
 			continue;
+		if (in->elsewhere && in->elsewhere(in->ctx, r))
+			continue;
 		if (!is_short(r) || !may_overtake(in, r))
 			enqueue(in, r, buffer[i], now);
 		else
@@ -179,6 +181,15 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 	if (handled)
 		flush(in);
 	return got > 0;
+}
+
+void inbound_take(struct inbound *in, const struct udp_received *r, uint64_t now)
+{
+	if (is_short(r))
+		short_message(in, r, now);
+	else
+		message(in, r, now);
+	flush(in);
 }
 
 bool inbound_work(struct inbound *in, uint64_t now)
