@@ -31,26 +31,24 @@ KK_INLINE int kk_has_socket(const struct kk_packet *pkt, __u8 protocol,
 	return 1;
 }
 
-KK_INLINE int kk_env_wanted4(const struct kk_packet *pkt, __u8 protocol, __be32 source, __be32 dest,
-			     __be16 source_port, __be16 dest_port)
+KK_INLINE int kk_env_wanted(const struct kk_packet *pkt, __u8 family, __u8 protocol,
+			    const struct kk_in6 *source, const struct kk_in6 *dest,
+			    __be16 source_port, __be16 dest_port)
 {
-	struct bpf_sock_tuple tuple = {.ipv4 = {.saddr = source,
-						.daddr = dest,
-						.sport = source_port,
-						.dport = dest_port}};
+	struct bpf_sock_tuple tuple = {0};
 
+	if (family == KK_IP6) {
+		__builtin_memcpy(tuple.ipv6.saddr, source, sizeof(*source));
+		__builtin_memcpy(tuple.ipv6.daddr, dest, sizeof(*dest));
+		tuple.ipv6.sport = source_port;
+		tuple.ipv6.dport = dest_port;
+		return kk_has_socket(pkt, protocol, &tuple, sizeof(tuple.ipv6));
+	}
+	tuple.ipv4.saddr = source->word[3];
+	tuple.ipv4.daddr = dest->word[3];
+	tuple.ipv4.sport = source_port;
+	tuple.ipv4.dport = dest_port;
 	return kk_has_socket(pkt, protocol, &tuple, sizeof(tuple.ipv4));
-}
-
-KK_INLINE int kk_env_wanted6(const struct kk_packet *pkt, __u8 protocol,
-			     const struct kk_in6 *source, const struct kk_in6 *dest,
-			     __be16 source_port, __be16 dest_port)
-{
-	struct bpf_sock_tuple tuple = {.ipv6 = {.sport = source_port, .dport = dest_port}};
-
-	__builtin_memcpy(tuple.ipv6.saddr, source, sizeof(*source));
-	__builtin_memcpy(tuple.ipv6.daddr, dest, sizeof(*dest));
-	return kk_has_socket(pkt, protocol, &tuple, sizeof(tuple.ipv6));
 }
 
 KK_INLINE struct kk_flood *kk_env_flood(const struct kk_packet *pkt, __u32 service)

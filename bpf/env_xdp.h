@@ -45,7 +45,7 @@ KK_INLINE __u32 kk_env_gso(const struct kk_packet *pkt)
 }
 
 /* As in bpf/env.h at tc. */
-#define KK_OFFSET_MASK 0xff
+#define KK_OFFSET_MASK 0x1ff
 
 KK_INLINE void *kk_linear(const struct kk_packet *pkt, __u32 offset, __u32 len)
 {
@@ -92,6 +92,25 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
 		check = 0xffff;
 	return kk_env_store(pkt, offset, &check, sizeof(check));
+}
+
+KK_INLINE int kk_env_csum6(struct kk_packet *pkt, __u32 offset, __u32 diff, __u32 flags)
+{
+	__be16 check;
+
+	if (kk_env_load(pkt, offset, &check, sizeof(check)))
+		return -1;
+	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
+		return 0;
+	check = kk_csum_apply(check, diff);
+	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
+		check = 0xffff;
+	return kk_env_store(pkt, offset, &check, sizeof(check));
+}
+
+/* There is no sum of the whole packet here. */
+KK_INLINE void kk_env_sum6(struct kk_packet *pkt, __u32 diff)
+{
 }
 
 KK_INLINE int kk_load_macs(const struct kk_packet *pkt, void *macs)
@@ -165,7 +184,7 @@ KK_INLINE int kk_env_push(struct kk_packet *pkt, __u32 len)
 }
 
 /* Every packet keeps its Ethernet header here. */
-KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
+KK_INLINE int kk_env_link(struct kk_packet *pkt, __u8 family, enum kk_direction direction)
 {
 	return 0;
 }

@@ -25,28 +25,49 @@
  */
 volatile __u32 kk_edge_here = KK_EDGE_CHECKS | KK_EDGE_RELAY;
 
-SEC("tc")
-int kk_tc_public(struct __sk_buff *skb)
+#define KK_TC_ON (-2) /* no TC_ACT_* */
+
+KK_INLINE int kk_edge_act(struct __sk_buff *skb, __u8 family)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+	enum kk_reason reason = kk_edge(&pkt, family, kk_edge_here);
+
+	if (reason == KK_EDGE_ON)
+		return KK_TC_ON;
+	return kk_verdict(reason) == KK_BACK ? (int)bpf_redirect(pkt.out, 0) : TC_ACT_SHOT;
+}
+
+__noinline int kk_edge4(struct __sk_buff *skb)
+{
+	return kk_edge_act(skb, KK_IP4);
+}
+
+__noinline int kk_edge6(struct __sk_buff *skb)
+{
+	return kk_edge_act(skb, KK_IP6);
+}
+
+/*
+ * IPv6 apart: to the verifier a function that is called costs what it costs once, whatever state its
+ * callers are in, and IPv4 keeps its registers.
+ */
+__noinline int kk_public6(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
 
-	/*
-	 * A tagged frame belongs to a VLAN device above this one, but for VLAN 0, which is a
-	 * priority and no VLAN; a flooded one belongs to another machine.
-	 */
-	if (skb->protocol != KK_BE16(ETH_P_IP) ||
-	    (skb->vlan_present && (skb->vlan_tci & KK_VLAN_ID)) || skb->pkt_type != PACKET_HOST) {
-		kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
-		return KK_TC_PASS;
-	}
-	if (kk_edge_here) {
-		enum kk_reason reason = kk_edge(&pkt, kk_edge_here);
+	return kk_forward(&pkt, KK_IP6, KK_INBOUND);
+}
 
-		if (reason != KK_EDGE_ON)
-			return kk_verdict(reason) == KK_BACK ? (int)bpf_redirect(pkt.out, 0)
-							     : TC_ACT_SHOT;
-	}
-	switch (kk_verdict(kk_forward(&pkt, KK_INBOUND))) {
+__noinline int kk_tunnel6(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb};
+
+	return kk_forward(&pkt, KK_IP6, KK_OUTBOUND);
+}
+
+KK_INLINE int kk_act(enum kk_reason reason)
+{
+	switch (kk_verdict(reason)) {
 	case KK_PASS:
 		return KK_TC_PASS;
 	case KK_TO_TUNNEL:
@@ -58,19 +79,46 @@ int kk_tc_public(struct __sk_buff *skb)
 	}
 }
 
+/*
+ * A tagged frame belongs to a VLAN device above this one, but for VLAN 0, which is a priority and no
+ * VLAN; a flooded one belongs to another machine.
+ */
+KK_INLINE int kk_is_for_us(const struct __sk_buff *skb)
+{
+	return !(skb->vlan_present && (skb->vlan_tci & KK_VLAN_ID)) && skb->pkt_type == PACKET_HOST;
+}
+
+SEC("tc")
+int kk_tc_public(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+	int act = KK_TC_ON;
+
+	if (kk_is_for_us(skb)) {
+		if (skb->protocol == KK_BE16(ETH_P_IP)) {
+			if (kk_edge_here)
+				act = kk_edge4(skb);
+			return act == KK_TC_ON ? kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND)) : act;
+		}
+		if (skb->protocol == KK_BE16(ETH_P_IPV6)) {
+			if (kk_edge_here)
+				act = kk_edge6(skb);
+			return act == KK_TC_ON ? kk_act(kk_public6(skb)) : act;
+		}
+	}
+	kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
+	return KK_TC_PASS;
+}
+
 SEC("tc")
 int kk_tc_tunnel(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb};
+	__u8 version = 0;
 
-	switch (kk_verdict(kk_forward(&pkt, KK_OUTBOUND))) {
-	case KK_PASS:
-		return KK_TC_PASS;
-	case KK_TO_NIC:
-		return bpf_redirect_neigh(kk_public_ifindex, NULL, 0, 0);
-	default:
-		return TC_ACT_SHOT;
-	}
+	if (kk_env_load(&pkt, 0, &version, sizeof(version)) == 0 && version >> 4 == KK_IP6)
+		return kk_act(kk_tunnel6(skb));
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
 }
 
 char kk_license[] SEC("license") = "GPL";

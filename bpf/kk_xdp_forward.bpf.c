@@ -25,37 +25,57 @@ KK_INLINE int kk_action(enum kk_reason reason)
 	}
 }
 
-SEC("xdp.frags")
-int kk_xdp_public(struct xdp_md *xdp)
+KK_INLINE int kk_run(struct xdp_md *xdp, __u8 family, enum kk_direction direction, int edge)
+{
+	struct kk_packet pkt = {.xdp = xdp};
+	enum kk_reason reason = KK_EDGE_ON;
+
+	if (kk_frame(&pkt) != family)
+		return XDP_PASS;
+	if (edge)
+		reason = kk_edge(&pkt, family, KK_EDGE_CHECKS | KK_EDGE_RELAY);
+	return kk_action(reason == KK_EDGE_ON ? kk_forward(&pkt, family, direction) : reason);
+}
+
+__noinline int kk_public6(struct xdp_md *xdp)
+{
+	return kk_run(xdp, KK_IP6, KK_INBOUND, 0);
+}
+
+__noinline int kk_tunnel6(struct xdp_md *xdp)
+{
+	return kk_run(xdp, KK_IP6, KK_OUTBOUND, 0);
+}
+
+__noinline int kk_both6(struct xdp_md *xdp)
+{
+	return kk_run(xdp, KK_IP6, KK_INBOUND, 1);
+}
+
+KK_INLINE int kk_is_ip6(struct xdp_md *xdp)
 {
 	struct kk_packet pkt = {.xdp = xdp};
 
-	if (!kk_frame_is_ours(&pkt))
-		return XDP_PASS;
-	return kk_action(kk_forward(&pkt, KK_INBOUND));
+	return kk_frame(&pkt) == KK_IP6;
+}
+
+SEC("xdp.frags")
+int kk_xdp_public(struct xdp_md *xdp)
+{
+	return kk_is_ip6(xdp) ? kk_public6(xdp) : kk_run(xdp, KK_IP4, KK_INBOUND, 0);
 }
 
 SEC("xdp.frags")
 int kk_xdp_tunnel(struct xdp_md *xdp)
 {
-	struct kk_packet pkt = {.xdp = xdp};
-
-	if (!kk_frame_is_ours(&pkt))
-		return XDP_PASS;
-	return kk_action(kk_forward(&pkt, KK_OUTBOUND));
+	return kk_is_ip6(xdp) ? kk_tunnel6(xdp) : kk_run(xdp, KK_IP4, KK_OUTBOUND, 0);
 }
 
 /* Edge and forwarding in one: everything that happens to a packet from outside. */
 SEC("xdp.frags")
 int kk_xdp_both(struct xdp_md *xdp)
 {
-	struct kk_packet pkt = {.xdp = xdp};
-	enum kk_reason reason;
-
-	if (!kk_frame_is_ours(&pkt))
-		return XDP_PASS;
-	reason = kk_edge(&pkt, KK_EDGE_CHECKS | KK_EDGE_RELAY);
-	return kk_action(reason == KK_EDGE_ON ? kk_forward(&pkt, KK_INBOUND) : reason);
+	return kk_is_ip6(xdp) ? kk_both6(xdp) : kk_run(xdp, KK_IP4, KK_INBOUND, 1);
 }
 
 char kk_license[] SEC("license") = "GPL";

@@ -25,21 +25,23 @@ KK_INLINE __u32 kk_frame_len(const struct kk_packet *pkt)
 }
 
 /*
- * Readies an untagged frame with IP in it; 0 for all others. A tagged one belongs to a VLAN device above this one, or is
- * left to tc, where the tag has been taken off.
+ * Readies an untagged frame with IP in it and returns its family; 0 for all others. A tagged one belongs to a VLAN device
+ * above this one, or is left to tc, where the tag has been taken off.
  */
-KK_INLINE int kk_frame_is_ours(struct kk_packet *pkt)
+KK_INLINE __u8 kk_frame(struct kk_packet *pkt)
 {
 	const void *data = KK_XDP_FIELD(pkt->xdp, data), *end = KK_XDP_FIELD(pkt->xdp, data_end);
 	const struct ethhdr *ethernet = data;
+	__be16 protocol;
 
 	if ((const void *)(ethernet + 1) > end)
 		return 0;
-	if (ethernet->h_proto != KK_BE16(ETH_P_IP) && ethernet->h_proto != KK_BE16(ETH_P_IPV6))
+	protocol = ethernet->h_proto;
+	if (protocol != KK_BE16(ETH_P_IP) && protocol != KK_BE16(ETH_P_IPV6))
 		return 0;
 	pkt->link = ETH_HLEN;
 	pkt->len = kk_frame_len(pkt) - ETH_HLEN;
-	return 1;
+	return protocol == KK_BE16(ETH_P_IP) ? KK_IP4 : KK_IP6;
 }
 
 #endif

@@ -201,9 +201,11 @@ bool inbound_work(struct inbound *in, uint64_t now)
 	if (codel_should_drop(&in->codel, now - m->since, now))
 		in->drop_one = true;
 	message(in, &m->received, now);
-	flush(in);
 	in->busy_buffers &= ~(1u << m->buffer);
 	in->head = (in->head + 1) % INBOUND_QUEUE;
 	in->count--;
+	/* The rest of a super-packet that was too long for one send is the next message. */
+	if (!in->count)
+		flush(in);
 	return in->count > 0;
 }

@@ -13,7 +13,7 @@
 #include "core/map.h"
 #include "core/user_edge.h"
 
-#define KK_USER_HEADROOM 28 /* an answer of our own may need it */
+#define KK_USER_HEADROOM 48 /* an answer of our own may need it */
 
 /* Settings, tables and counters in plain memory. */
 struct kk_user {
@@ -24,6 +24,9 @@ struct kk_user {
 	struct kk_policy policies[KK_POLICIES_MAX];
 	__u64 features;
 	__u64 now; /* ns; 0: the clock's */
+	/* Is told of each look-up and what came of it (note.h); NULL: nobody. */
+	void (*note)(void *data, const char *line);
+	void *note_data;
 	struct kk_map origins, fragments, lists, bans, sources;
 	struct kk_counter counters[KK_REASON_MAX];
 	struct kk_traffic traffic[KK_SERVICES_MAX];
@@ -34,7 +37,9 @@ struct kk_user_packet {
 	uint8_t *data; /* from the network header on, with KK_USER_HEADROOM bytes before it */
 	uint32_t len;
 	uint32_t gso_size; /* payload of each of its segments; 0: it is one */
-	bool partial; /* its transport checksum covers the pseudo header only (CHECKSUM_PARTIAL) */
+	bool partial;  /* its transport checksum covers the pseudo header only (CHECKSUM_PARTIAL) */
+	bool complete; /* @sum is that of the whole packet (CHECKSUM_COMPLETE), and is kept right */
+	uint32_t sum;
 };
 
 struct kk_user_listener {

@@ -22,19 +22,11 @@ static int has_socket(const struct kk_packet *pkt, __u8 protocol, __be16 port)
 	return 0;
 }
 
-KK_INLINE int kk_env_wanted4(const struct kk_packet *pkt, __u8 protocol, __be32 source, __be32 dest,
-			     __be16 source_port, __be16 dest_port)
+KK_INLINE int kk_env_wanted(const struct kk_packet *pkt, __u8 family, __u8 protocol,
+			    const struct kk_in6 *source, const struct kk_in6 *dest,
+			    __be16 source_port, __be16 dest_port)
 {
-	(void)source;
-	(void)dest;
-	(void)source_port;
-	return has_socket(pkt, protocol, dest_port);
-}
-
-KK_INLINE int kk_env_wanted6(const struct kk_packet *pkt, __u8 protocol,
-			     const struct kk_in6 *source, const struct kk_in6 *dest,
-			     __be16 source_port, __be16 dest_port)
-{
+	(void)family;
 	(void)source;
 	(void)dest;
 	(void)source_port;

@@ -282,6 +282,12 @@ def guards():
     w.add("packet of another source", from_client(syn(), src=FARTHER))
     yield w
 
+    opens = Edge("limit of new connections", policies={"1": {"service": 1, "connection_interval": 10**9, "connection_slack": 0}})
+    opens.add("first", from_client(syn()))
+    opens.dropped("second", from_client(syn()), "limited_connections")
+    opens.add("segment", from_client(TCP(sport=40000, dport=2222, flags="A", ack=5)))
+    yield opens
+
 
 def text():
     worlds = [*plain(), *floods(), *relays(), *guards()]

@@ -136,7 +136,10 @@ static inline void guards_of(const json_t *edge, struct edge_world *w)
 			.service = number_of(e, "service"),
 			.policy = {.syn_rate = (uint32_t)big_number_of(e, "syn_rate"),
 				   .packet_interval = (uint32_t)big_number_of(e, "packet_interval"),
-				   .packet_slack = big_number_of(e, "packet_slack")},
+				   .packet_slack = big_number_of(e, "packet_slack"),
+				   .connection_interval =
+					   (uint32_t)big_number_of(e, "connection_interval"),
+				   .connection_slack = big_number_of(e, "connection_slack")},
 		};
 	}
 }

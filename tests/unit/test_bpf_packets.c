@@ -38,6 +38,7 @@ static void host_init(struct bpf_host *host, const struct packet_world *world)
 	host->skel->rodata->kk_settings = world->settings;
 	host->skel->rodata->kk_public_ifindex = 1;
 	host->skel->rodata->kk_tunnel_ifindex = 1;
+	host->skel->data->kk_edge_here = 0; /* test_bpf_xdp.c has it */
 	assert_int_equal(kk_tc__load(host->skel), 0);
 	assert_int_equal(kk_tables_init(&host->tables, host->skel->obj, &err), 0);
 	host->tables.settings = world->settings;

@@ -43,6 +43,27 @@ static void test_cases_are_the_generators(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+/* Every reason of the edge has a case, so that none is there for nothing. */
+static void test_every_reason_has_a_case(void **state)
+{
+	json_t *doc = load_edge_cases(), *world_obj, *obj;
+	bool seen[KK_REASON_MAX] = {0};
+	size_t i, j;
+
+	(void)state;
+	json_array_foreach(json_object_get(doc, "worlds"), i, world_obj) {
+		json_array_foreach(json_object_get(world_obj, "cases"), j, obj) {
+			for (int reason = 0; reason < KK_REASON_MAX; reason++)
+				if (strcmp(text_of(obj, "reason"), kk_reason_name(reason)) == 0)
+					seen[reason] = true;
+		}
+	}
+	for (int reason = 0; reason < KK_REASON_MAX; reason++)
+		if (!seen[reason] && is_of_edge((enum kk_reason)reason))
+			fail_msg("no case for %s", kk_reason_name(reason));
+	json_decref(doc);
+}
+
 /* The world with @name, and the first packet of its case with @packet. */
 static struct kk_user *world_called(const json_t *doc, const char *name, const char *packet,
 				    struct packet *ret)
@@ -151,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
 		cmocka_unit_test(test_cases_are_the_generators),
+		cmocka_unit_test(test_every_reason_has_a_case),
 		cmocka_unit_test(test_flood_begins_and_ends),
 		cmocka_unit_test(test_verified_for_a_time),
 		cmocka_unit_test(test_relay_ends),

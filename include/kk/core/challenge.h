@@ -54,20 +54,35 @@ KK_INLINE int kk_flood_is_on(const struct kk_flood *flood, __u64 now, __u32 rate
 	return (age <= 1 && f->count > rate) || (age == 0 && f->before > rate);
 }
 
-/* @time: the clock without its low KK_COOKIE_SHIFT bits. */
-KK_INLINE __be32 kk_cookie4(const volatile struct kk_edge_settings *set, const struct kk_flow *flow,
-			    __u32 time)
+/* Two words of 32 bits as one of 64. */
+KK_INLINE __u64 kk_pair(__be32 a, __be32 b)
 {
+	return (__u64)a << 32 | b;
+}
+
+/* @time: the clock without its low KK_COOKIE_SHIFT bits. */
+KK_INLINE __be32 kk_cookie(const volatile struct kk_edge_settings *set, __u8 family,
+			   const struct kk_flow *flow, __u32 time)
+{
+	const struct kk_in6 *source = &flow->ip6.source, *dest = &flow->ip6.dest;
 	struct kk_sip sip;
 
 	kk_sip_init(&sip, set->cookie_key);
-	kk_sip_word(&sip, (__u64)flow->ip.source << 32 | flow->ip.dest);
-	kk_sip_word(&sip, (__u64)flow->port.source << 48 | (__u64)flow->port.dest << 32 | time);
-	return (__be32)kk_sip_end(&sip, 2);
+	if (family == KK_IP6) {
+		kk_sip_word(&sip, kk_pair(source->word[0], source->word[1]));
+		kk_sip_word(&sip, kk_pair(source->word[2], source->word[3]));
+		kk_sip_word(&sip, kk_pair(dest->word[0], dest->word[1]));
+		kk_sip_word(&sip, kk_pair(dest->word[2], dest->word[3]));
+	} else {
+		kk_sip_word(&sip, kk_pair(flow->ip4.source, flow->ip4.dest));
+	}
+	kk_sip_word(&sip, kk_pair((__u32)flow->port.source << 16 | flow->port.dest, time));
+	return (__be32)kk_sip_end(&sip, family == KK_IP6 ? 5 : 2);
 }
 
 /* @flow is a reset: does it carry a cookie of its source's? */
-KK_INLINE int kk_is_proof4(const struct kk_packet *pkt, const struct kk_flow *flow, __u64 now)
+KK_INLINE int kk_is_proof(const struct kk_packet *pkt, __u8 family, const struct kk_flow *flow,
+			  __u64 now)
 {
 	const volatile struct kk_edge_settings *set = kk_env_edge(pkt);
 	__u32 time = (__u32)(now >> KK_COOKIE_SHIFT);
@@ -75,7 +90,8 @@ KK_INLINE int kk_is_proof4(const struct kk_packet *pkt, const struct kk_flow *fl
 
 	if (kk_load_l4(pkt, flow, KK_TCP_SEQ, &seq, sizeof(seq)))
 		return 0;
-	return seq == kk_cookie4(set, flow, time) || seq == kk_cookie4(set, flow, time - 1);
+	return seq == kk_cookie(set, family, flow, time) ||
+	       seq == kk_cookie(set, family, flow, time - 1);
 }
 
 struct kk_challenge4 {
@@ -83,6 +99,12 @@ struct kk_challenge4 {
 	struct kk_tcp tcp;
 };
 _Static_assert(sizeof(struct kk_challenge4) == 40, "an IPv4 and a TCP header");
+
+struct kk_challenge6 {
+	struct kk_ip6 ip;
+	struct kk_tcp tcp;
+};
+_Static_assert(sizeof(struct kk_challenge6) == 60, "an IPv6 and a TCP header");
 
 KK_INLINE struct kk_tcp kk_challenge_tcp(const struct kk_flow *flow, __be32 cookie)
 {
@@ -109,28 +131,54 @@ KK_INLINE void kk_challenge_check(struct kk_tcp *tcp, __u32 pseudo)
 	tcp->window = (__be16)~kk_csum_fold(2 * (__u32)tcp->check + sum);
 }
 
-/* Makes of the SYN @flow the challenge to its sender, no longer than it. */
-KK_INLINE int kk_answer_challenge4(struct kk_packet *pkt, const struct kk_flow *flow, __u64 now)
+KK_INLINE int kk_answer_challenge4(struct kk_packet *pkt, const struct kk_flow *flow, __be32 cookie)
 {
-	__be32 cookie =
-		kk_cookie4(kk_env_edge(pkt), flow, (__u32)(now >> KK_COOKIE_SHIFT));
 	struct kk_challenge4 answer = {
 		.ip = {.version_ihl = 0x45,
 		       .total = KK_BE16(sizeof(answer)),
 		       .fragment = KK_BE16(KK_IP4_DF),
 		       .ttl = 64,
 		       .protocol = KK_TCP,
-		       .source = flow->ip.dest,
-		       .dest = flow->ip.source},
+		       .source = flow->ip4.dest,
+		       .dest = flow->ip4.source},
 		.tcp = kk_challenge_tcp(flow, cookie),
 	};
 
-	kk_challenge_check(&answer.tcp, kk_halves(flow->ip.source) + kk_halves(flow->ip.dest) +
+	kk_challenge_check(&answer.tcp, kk_halves(flow->ip4.source) + kk_halves(flow->ip4.dest) +
 						KK_BE16(KK_TCP) + KK_BE16(KK_TCP_PLAIN));
 	answer.ip.check = kk_ip4_check(&answer.ip);
-	if (kk_env_shorten(pkt, sizeof(answer)) || kk_env_store(pkt, 0, &answer, sizeof(answer)))
-		return -1;
-	return kk_env_back(pkt);
+	return kk_env_shorten(pkt, sizeof(answer)) ||
+	       kk_env_store(pkt, 0, &answer, sizeof(answer));
+}
+
+KK_INLINE int kk_answer_challenge6(struct kk_packet *pkt, const struct kk_flow *flow, __be32 cookie)
+{
+	struct kk_challenge6 answer = {
+		.ip = {.version_class = 0x60,
+		       .payload = KK_BE16(KK_TCP_PLAIN),
+		       .next = KK_TCP,
+		       .hops = 64,
+		       .source = flow->ip6.dest,
+		       .dest = flow->ip6.source},
+		.tcp = kk_challenge_tcp(flow, cookie),
+	};
+
+	kk_challenge_check(&answer.tcp, kk_halves6(&flow->ip6.source) + kk_halves6(&flow->ip6.dest) +
+						KK_BE16(KK_TCP) + KK_BE16(KK_TCP_PLAIN));
+	return kk_env_shorten(pkt, sizeof(answer)) ||
+	       kk_env_store(pkt, 0, &answer, sizeof(answer));
+}
+
+/* Makes of the SYN @flow the challenge to its sender, no longer than it. */
+KK_INLINE int kk_answer_challenge(struct kk_packet *pkt, __u8 family, const struct kk_flow *flow,
+				  __u64 now)
+{
+	__be32 cookie =
+		kk_cookie(kk_env_edge(pkt), family, flow, (__u32)(now >> KK_COOKIE_SHIFT));
+	int r = family == KK_IP6 ? kk_answer_challenge6(pkt, flow, cookie)
+				 : kk_answer_challenge4(pkt, flow, cookie);
+
+	return r ? -1 : kk_env_back(pkt);
 }
 
 #endif

@@ -9,14 +9,12 @@
 KK_INLINE const volatile struct kk_edge_settings *kk_env_edge(const struct kk_packet *pkt);
 
 /*
- * A socket of the gateway's own takes this packet: one of its connections, or one that is bound to the port, which is in
- * network byte order like the addresses.
+ * Whether a socket of the gateway's own takes the packet: one of its connections, or one that is bound to the port. Ports
+ * are in network byte order.
  */
-KK_INLINE int kk_env_wanted4(const struct kk_packet *pkt, __u8 protocol, __be32 source, __be32 dest,
-			     __be16 source_port, __be16 dest_port);
-KK_INLINE int kk_env_wanted6(const struct kk_packet *pkt, __u8 protocol,
-			     const struct kk_in6 *source, const struct kk_in6 *dest,
-			     __be16 source_port, __be16 dest_port);
+KK_INLINE int kk_env_wanted(const struct kk_packet *pkt, __u8 family, __u8 protocol,
+			    const struct kk_in6 *source, const struct kk_in6 *dest,
+			    __be16 source_port, __be16 dest_port);
 
 /* Of a service slot; NULL: it cannot be counted. */
 KK_INLINE struct kk_flood *kk_env_flood(const struct kk_packet *pkt, __u32 service);

@@ -34,29 +34,49 @@ KK_INLINE int kk_relay_ports(struct kk_packet *pkt, const struct kk_flow *flow,
 	return kk_env_store(pkt, flow->l4, ports, sizeof(ports));
 }
 
-/* From the managed address that it came to, to the other end. */
+/*
+ * From the managed address that it came to, to the other end. The destination becomes the source: in the sums only the
+ * source is replaced, by the peer.
+ */
 KK_INLINE int kk_relay_rewrite4(struct kk_packet *pkt, struct kk_flow *flow,
 				const struct kk_relay *from)
 {
-	__be32 source = flow->ip.source, ours = flow->ip.dest, peer = from->peer.word[3];
+	__be32 source = flow->ip4.source, peer = from->peer.word[3];
 
-	/* The destination becomes the source: in the sums only the source is replaced, by the peer. */
 	if (kk_env_csum(pkt, flow->l4 + KK_UDP_CHECK, source, peer, sizeof(peer),
 			KK_CSUM_PSEUDO | KK_CSUM_ZERO_IS_NONE) ||
 	    kk_relay_ports(pkt, flow, from))
 		return -1;
-	flow->ip.source = ours;
-	flow->ip.dest = source;
-	return kk_rewrite_ip4(pkt, &flow->ip, &flow->ip.dest, peer);
+	flow->ip4.source = flow->ip4.dest;
+	flow->ip4.dest = source;
+	return kk_rewrite_ip4(pkt, &flow->ip4, &flow->ip4.dest, peer);
+}
+
+#define KK_IP6_SOURCE 8 /* offset in the header */
+
+KK_INLINE int kk_relay_rewrite6(struct kk_packet *pkt, struct kk_flow *flow,
+				const struct kk_relay *from)
+{
+	const struct kk_in6 peer = from->peer, ours = flow->ip6.dest;
+
+	if (kk_env_csum6(pkt, flow->l4 + KK_UDP_CHECK, kk_csum_diff6(&flow->ip6.source, &peer),
+			 KK_CSUM_ZERO_IS_NONE) ||
+	    kk_relay_ports(pkt, flow, from) ||
+	    kk_env_store(pkt, KK_IP6_SOURCE, &ours, sizeof(ours)))
+		return -1;
+	return kk_rewrite_ip6(pkt, &flow->ip6, &flow->ip6.dest, &peer);
 }
 
 /* Of a datagram from an end that was entered, to where the other one is. */
-KK_INLINE enum kk_reason kk_relay_on4(struct kk_packet *pkt, struct kk_flow *flow,
-				      struct kk_relay *from, const struct kk_relay *to)
+KK_INLINE enum kk_reason kk_relay_on(struct kk_packet *pkt, __u8 family, struct kk_flow *flow,
+				     struct kk_relay *from, const struct kk_relay *to)
 {
-	if (flow->ip.ttl <= 1)
+	if (kk_hops(family, flow) <= 1)
 		return KK_REASON_TTL;
-	if (kk_relay_rewrite4(pkt, flow, from) || kk_env_to(pkt, to))
+	if (family == KK_IP6 ? kk_relay_rewrite6(pkt, flow, from)
+			     : kk_relay_rewrite4(pkt, flow, from))
+		return KK_REASON_HOST;
+	if (kk_env_to(pkt, to))
 		return KK_REASON_HOST;
 	__sync_fetch_and_add(&from->packets, 1);
 	__sync_fetch_and_add(&from->bytes, flow->len);

@@ -39,6 +39,7 @@ enum {
 	KK_ICMP = 1,
 	KK_TCP = 6,
 	KK_UDP = 17,
+	KK_ICMP6 = 58,
 };
 
 /* RFC 791 section 3.1, without options. */
@@ -60,16 +61,44 @@ _Static_assert(sizeof(struct kk_ip4) == 20, "an IPv4 header without options has 
 #define KK_IP4_MORE   0x2000
 #define KK_IP4_OFFSET 0x1fff
 
-enum kk_direction {
-	KK_INBOUND,  /* a packet on the public interface */
-	KK_OUTBOUND, /* a packet out of the tunnel */
-};
-
-/* An IPv6 address as it is on the wire; an IPv4 one is written ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
+/* An IPv6 address; where both families may be meant, an IPv4 one is ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
 struct kk_in6 {
 	__be32 word[4];
 };
 _Static_assert(sizeof(struct kk_in6) == 16, "an IPv6 address has 16 bytes");
+
+/* RFC 8200 section 3. */
+struct kk_ip6 {
+	__u8 version_class;
+	__u8 class_label;
+	__be16 label;
+	__be16 payload; /* bytes behind this header */
+	__u8 next;
+	__u8 hops;
+	struct kk_in6 source, dest;
+};
+_Static_assert(sizeof(struct kk_ip6) == 40, "an IPv6 header has 40 bytes");
+
+/* Extension headers that lead on to another (RFC 8200 section 4). */
+enum {
+	KK_IP6_HOP_BY_HOP = 0,
+	KK_IP6_ROUTING = 43,
+	KK_IP6_FRAGMENT = 44,
+	KK_IP6_DESTINATION = 60,
+};
+
+/*
+ * So many of them are gone over, of so many bytes in all. A packet that has more, or one of another
+ * kind (authentication, encryption, mobility), is one of the protocol at which the search ended: none
+ * of ours.
+ */
+#define KK_IP6_EXTENSIONS_MAX 4
+#define KK_IP6_EXTENSIONS_LEN 128
+
+enum kk_direction {
+	KK_INBOUND,  /* a packet on the public interface */
+	KK_OUTBOUND, /* a packet out of the tunnel */
+};
 
 /* Families, by the version in the first four bits of a packet. */
 enum {
@@ -212,7 +241,8 @@ _Static_assert(sizeof(struct kk_fragment_key) == 40, "layout of a fragment's key
 struct kk_fragment {
 	__be16 port;	  /* public; 0: not known */
 	__be16 peer_port; /* the client's */
-	__u16 slot;	  /* of the public address */
+	__u8 slot;	  /* of the public address */
+	__u8 protocol;	  /* of the transport header, which IPv6's later fragments do not name */
 	__u16 zero;
 };
 _Static_assert(sizeof(struct kk_fragment) == 8, "layout of a fragment");
