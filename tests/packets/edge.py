@@ -63,7 +63,7 @@ def cookie(packet, age=0):
     start = (data[0] & 15) * 4
     time = (NOW >> 35) - age
     words = [little(data[12:16]) << 32 | little(data[16:20]),
-             little(data[start:start + 2]) << 48 | little(data[start + 2:start + 4]) << 32 | time]
+             (little(data[start:start + 2]) << 16 | little(data[start + 2:start + 4])) << 32 | time]
     return int.from_bytes((siphash(KEY, words) & 0xffffffff).to_bytes(4, "little"), "big")
 
 
