@@ -14,6 +14,7 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/options.h"
+#include "wg/constants.h"
 
 struct options {
 	bool foreground, reply_to_ingress, version, help;
@@ -52,6 +53,17 @@ static int log_level(void)
 	return LOG_INFO;
 }
 
+/* Tests need not wait for 120 s to see a session renewed. Nobody may make it last longer. */
+static uint64_t rekey_after(void)
+{
+	const char *text = getenv("KKWG_TEST_REKEY_AFTER_S");
+	char *end = NULL;
+	unsigned long seconds = text ? strtoul(text, &end, 10) : 0;
+
+	return text && *text && !*end && seconds * WG_SEC < WG_REKEY_AFTER_TIME ? seconds * WG_SEC
+										: 0;
+}
+
 /* The option, else the environment, else what suits the machine. Returns 0 or -EINVAL. */
 static int count_workers(const struct options *o, unsigned int *ret, struct kk_err *err)
 {
@@ -80,7 +92,7 @@ static int count_workers(const struct options *o, unsigned int *ret, struct kk_e
 
 static int run(const char *iface, const struct options *o, unsigned int workers, int ready_fd)
 {
-	struct engine engine = {0}, *e = &engine;
+	struct engine engine = {.rekey_after = rekey_after()}, *e = &engine;
 	struct kk_err err = {0};
 	int r = engine_init(e, iface, workers, &err);
 
