@@ -25,7 +25,7 @@
 #define KKWG_SHORT_MEMORY 100000000ull
 #define KKWG_EMPTY_ACK                                                                             \
 	80		/* bytes of an empty TCP acknowledgement, at most: nobody waits for those */
-#define KKWG_AHEAD    2 /* super-packets that are taken in where nobody is in a hurry */
+#define KKWG_AHEAD    4 /* super-packets that are taken in where nobody is in a hurry */
 #define UDP_GSO_PAUSE 10000	/* sends that go without segmentation once it was refused */
 #define UDP_BUFFER    (8 << 20) /* of each socket, bytes */
 
