@@ -286,6 +286,27 @@ KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
 	return bpf_map_lookup_elem(&kk_sources, key);
 }
 
+KK_INLINE struct kk_snat_flow *kk_env_snat(const struct kk_packet *pkt,
+					   const struct kk_snat_key *key)
+{
+	return bpf_map_lookup_elem(&kk_snat_flows, key);
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
+					       const struct kk_snat_key *key,
+					       const struct kk_snat_flow *flow)
+{
+	bpf_map_update_elem(&kk_snat_flows, key, flow, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&kk_snat_flows, key);
+}
+
+KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&kk_scratch, &zero);
+}
+
 KK_INLINE void kk_counter_add(struct kk_counter *counter, __u32 bytes)
 {
 	counter->packets++;

@@ -19,6 +19,20 @@
 
 #define KK_VLAN_ID 0x0fff /* IEEE 802.1Q: the rest of the tag is priority */
 
+KK_INLINE int kk_act(enum kk_reason reason)
+{
+	switch (kk_verdict(reason)) {
+	case KK_PASS:
+		return KK_TC_PASS;
+	case KK_TO_TUNNEL:
+		return bpf_redirect(kk_tunnel_ifindex, 0); /* takes the Ethernet header off */
+	case KK_TO_NIC:
+		return bpf_redirect_neigh(kk_public_ifindex, NULL, 0, 0);
+	default:
+		return TC_ACT_SHOT;
+	}
+}
+
 /*
  * What of the edge is done here (KK_EDGE_*), because XDP does not do it. Changed by user space while the program
  * runs.
@@ -48,35 +62,35 @@ __noinline int kk_edge6(struct __sk_buff *skb)
 }
 
 /*
- * IPv6 apart: to the verifier a function that is called costs what it costs once, whatever state its
- * callers are in, and IPv4 keeps its registers.
+ * Each family apart: to the verifier a function that is called costs what it costs once, whatever state its
+ * callers are in, and neither takes the other's registers and stack.
  */
+__noinline int kk_public4(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND));
+}
+
 __noinline int kk_public6(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
 
-	return kk_forward(&pkt, KK_IP6, KK_INBOUND);
+	return kk_act(kk_forward(&pkt, KK_IP6, KK_INBOUND));
+}
+
+__noinline int kk_tunnel4(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb};
+
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
 }
 
 __noinline int kk_tunnel6(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb};
 
-	return kk_forward(&pkt, KK_IP6, KK_OUTBOUND);
-}
-
-KK_INLINE int kk_act(enum kk_reason reason)
-{
-	switch (kk_verdict(reason)) {
-	case KK_PASS:
-		return KK_TC_PASS;
-	case KK_TO_TUNNEL:
-		return bpf_redirect(kk_tunnel_ifindex, 0); /* takes the Ethernet header off */
-	case KK_TO_NIC:
-		return bpf_redirect_neigh(kk_public_ifindex, NULL, 0, 0);
-	default:
-		return TC_ACT_SHOT;
-	}
+	return kk_act(kk_forward(&pkt, KK_IP6, KK_OUTBOUND));
 }
 
 /*
@@ -98,12 +112,12 @@ int kk_tc_public(struct __sk_buff *skb)
 		if (skb->protocol == KK_BE16(ETH_P_IP)) {
 			if (kk_edge_here)
 				act = kk_edge4(skb);
-			return act == KK_TC_ON ? kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND)) : act;
+			return act == KK_TC_ON ? kk_public4(skb) : act;
 		}
 		if (skb->protocol == KK_BE16(ETH_P_IPV6)) {
 			if (kk_edge_here)
 				act = kk_edge6(skb);
-			return act == KK_TC_ON ? kk_act(kk_public6(skb)) : act;
+			return act == KK_TC_ON ? kk_public6(skb) : act;
 		}
 	}
 	kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
@@ -117,8 +131,8 @@ int kk_tc_tunnel(struct __sk_buff *skb)
 	__u8 version = 0;
 
 	if (kk_env_load(&pkt, 0, &version, sizeof(version)) == 0 && version >> 4 == KK_IP6)
-		return kk_act(kk_tunnel6(skb));
-	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
+		return kk_tunnel6(skb);
+	return kk_tunnel4(skb);
 }
 
 char kk_license[] SEC("license") = "GPL";

@@ -31,7 +31,7 @@ struct kk_listener {
 	bool snat;	  /* a plain WireGuard peer: it sees the gateway in the client's place */
 	/*
 	 * TCP connections that stand may go on, nothing new begins. Of UDP it cannot be told what
-	 * stands: such a listener is as if it were not there.
+	 * stands, but with snat: without such a listener is as if it were not there.
 	 */
 	bool draining;
 };

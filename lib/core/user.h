@@ -27,7 +27,8 @@ struct kk_user {
 	/* Is told of each look-up and what came of it (note.h); NULL: nobody. */
 	void (*note)(void *data, const char *line);
 	void *note_data;
-	struct kk_map origins, fragments, lists, bans, sources;
+	struct kk_scratch scratch;
+	struct kk_map origins, fragments, lists, bans, sources, snat;
 	struct kk_counter counters[KK_REASON_MAX];
 	struct kk_traffic traffic[KK_SERVICES_MAX];
 	struct kk_user_edge edge;
@@ -55,7 +56,7 @@ struct kk_user_listener {
 /* All of it zero, and empty. NULL: no memory. */
 struct kk_user *kk_user_new(void);
 void kk_user_free(struct kk_user *user);
-/* Forgets what packets have left behind: fragments, what was counted of sources. */
+/* Forgets what packets have left behind: fragments, what was counted of sources, translated flows. */
 void kk_user_forget(struct kk_user *user);
 
 /*

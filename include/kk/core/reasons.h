@@ -44,6 +44,8 @@
 	X(NOT_PUBLISHED, DROP, "not_published")           /* from an Agent, no published port */ \
 	X(AGENT_FRAGMENT, DROP, "agent_fragment")         /* from an Agent: which port? */ \
 	X(NOT_IP, DROP, "not_ip")                         /* from the tunnel */ \
+	X(NO_FLOW, PASS, "no_flow")                       /* snat: of a connection that is not known */ \
+	X(SNAT_EXHAUSTED, DROP, "snat_exhausted")         /* all ports tried have a flow */ \
 	X(DENIED, DROP, "denied")                         /* by a list, the service's or the gateway's */ \
 	X(BANNED, DROP, "banned")                         /* its source, for some time */ \
 	X(LIMITED_PACKETS, DROP, "limited_packets")       /* its source sends more than it may */ \
