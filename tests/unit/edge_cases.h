@@ -48,15 +48,12 @@ static inline uint64_t big_number_of(const json_t *obj, const char *key)
 	return number ? (uint64_t)json_integer_value(number) : 0;
 }
 
-static inline struct kk_in6 in6_of(const char *text)
+/* Of either family, as the tables have it. */
+static inline struct kk_in6 end_of(const char *text)
 {
-	struct kk_in6 a = {.word = {0, 0, htonl(0xffff)}};
-
 	if (strchr(text, ':'))
-		assert_int_equal(inet_pton(AF_INET6, text, &a), 1);
-	else
-		a.word[3] = address_of(text).s_addr;
-	return a;
+		return in6_of(text);
+	return (struct kk_in6){.word = {0, 0, htonl(0xffff), address_of(text).s_addr}};
 }
 
 static inline uint64_t features_of(const json_t *list)
@@ -95,12 +92,12 @@ static inline void relays_of(const json_t *list, struct edge_world *w)
 	json_array_foreach((json_t *)list, i, e) {
 		assert_true(i < EDGE_MAX);
 		w->relays[w->n_relays].key = (struct kk_relay_key){
-			.address = in6_of(text_of(e, "address")),
+			.address = end_of(text_of(e, "address")),
 			.port = htons((uint16_t)number_of(e, "port")),
 			.at = htons((uint16_t)number_of(e, "at")),
 		};
 		w->relays[w->n_relays++].value = (struct kk_relay){
-			.peer = in6_of(text_of(e, "peer")),
+			.peer = end_of(text_of(e, "peer")),
 			.peer_port = htons((uint16_t)number_of(e, "peer_port")),
 			.at = htons((uint16_t)number_of(e, "peer_at")),
 			.until = big_number_of(e, "until"),
@@ -116,7 +113,7 @@ static inline void guards_of(const json_t *edge, struct edge_world *w)
 
 	json_array_foreach(json_object_get(edge, "bans"), i, e) {
 		w->bans[w->n_bans].key = (struct kk_ban_key){
-			.address = in6_of(text_of(e, "source")), .service = number_of(e, "service")};
+			.address = end_of(text_of(e, "source")), .service = number_of(e, "service")};
 		w->bans[w->n_bans++].until = big_number_of(e, "until");
 	}
 	json_array_foreach(json_object_get(edge, "lists"), i, e) {
@@ -163,7 +160,7 @@ static inline void edge_world_of(const json_t *obj, struct edge_world *w)
 	w->features = features_of(json_object_get(edge, "features"));
 	relays_of(json_object_get(edge, "relays"), w);
 	json_array_foreach(json_object_get(edge, "verified"), i, e) {
-		w->verified[w->n_verified].source = in6_of(text_of(e, "source"));
+		w->verified[w->n_verified].source = end_of(text_of(e, "source"));
 		w->verified[w->n_verified++].until = big_number_of(e, "until");
 	}
 	guards_of(edge, w);

@@ -18,6 +18,8 @@
 #include "kk_xdp_forward.skel.h"
 #include "net/net.h"
 
+#define SLOTS 4 /* two addresses of each family */
+
 #define STREAM_PACKETS	  1000000 /* or as KK_STREAM_PACKETS says */
 #define STREAM_PACKETS_VM 50000	  /* an emulated processor takes ten times as long */
 
@@ -280,6 +282,9 @@ static struct kk_xdp_forward *forward_load(struct bpf_host *host, const struct p
 	skel->rodata->kk_settings = world->settings;
 	skel->rodata->kk_public_ifindex = 1;
 	skel->rodata->kk_tunnel_ifindex = 1;
+	assert_int_equal(bpf_map__set_max_entries(skel->maps.kk_listeners,
+						  SLOTS * KK_LISTENERS_PER_ADDRESS),
+			 0);
 	assert_int_equal(kk_xdp_forward__load(skel), 0);
 	host->obj = skel->obj;
 	fill(host, world);
@@ -397,6 +402,9 @@ struct edge_hosts {
 		(skel)->rodata->kk_now = (w)->now;                                                 \
 		(skel)->rodata->kk_public_ifindex = 1;                                             \
 		(skel)->rodata->kk_tunnel_ifindex = 1;                                             \
+		assert_int_equal(bpf_map__set_max_entries((skel)->maps.kk_listeners,               \
+							  SLOTS * KK_LISTENERS_PER_ADDRESS),       \
+				 0);                                                               \
 		assert_int_equal(prefix##__load(skel), 0);                                         \
 	} while (0)
 
