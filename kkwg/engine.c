@@ -2,6 +2,7 @@
 #include "kkwg/engine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
+#include "kkwg/group.h"
 #include "kkwg/shards.h"
 #include "kkwg/uapi.h"
 #include "util/cleanup.h"
@@ -122,6 +124,51 @@ static int workers_alloc(struct engine *e, unsigned int n)
 	return 0;
 }
 
+/* Entries of a prefix changed: who has it reads what goes there. */
+static void prefix_changed(void *ctx, const uint8_t *addr, uint8_t addr_len, uint8_t bits,
+			   const struct wg_allowed *entries)
+{
+	struct engine *e = ctx;
+	uint32_t worker;
+
+	if (!entries) {
+		steer_del(&e->steer, addr, addr_len, bits);
+		return;
+	}
+	worker = shards_number(entries->peer);
+	for (const struct wg_allowed *a = entries->next_of_node; a; a = a->next_of_node)
+		if (shards_number(a->peer) != worker)
+			worker = STEER_BY_HASH;
+	steer_set(&e->steer, addr, addr_len, bits, worker);
+}
+
+/*
+ * Has packets of the interface read by who needs them. Where the kernel refuses that, its own choice would not keep the
+ * order of a flow: then the first worker reads them all, and the others only write.
+ */
+static int steer(struct engine *e, struct tun *tun, unsigned int n)
+{
+	int r = n > 1 ? steer_open(&e->steer) : 0;
+
+	if (n > 1 && r == 0) {
+		r = steer_attach(&e->steer, tun[0].fd);
+		if (r < 0)
+			steer_close(&e->steer);
+	}
+	if (r == 0)
+		return 0;
+	kk_warn("%s: no choice of queues (%s): one worker reads for all", tun[0].name,
+		strerror(-r));
+	r = 0;
+	for (unsigned int i = 1; i < n; i++) {
+		tun_close(&tun[i]);
+		tun[i].fd = fcntl(tun[0].fd, F_DUPFD_CLOEXEC, 0);
+		if (tun[i].fd < 0)
+			r = -errno;
+	}
+	return r;
+}
+
 /* Interface and sockets of all workers. */
 static int open_descriptors(struct engine *e, const char *name, unsigned int n, struct kk_err *err)
 {
@@ -131,8 +178,11 @@ static int open_descriptors(struct engine *e, const char *name, unsigned int n, 
 
 	if (r < 0)
 		return r;
-	if (workers_alloc(e, n) < 0)
-		r = kk_err_set(err, ENOMEM, "", "out of memory");
+	r = steer(e, tun, n);
+	if (r == 0)
+		r = workers_alloc(e, n);
+	if (r < 0)
+		kk_err_set(err, -r, "", "%s", strerror(-r));
 	for (unsigned int i = 0; i < n; i++) {
 		if (r == 0)
 			e->workers[i].tun = tun[i];
@@ -141,7 +191,7 @@ static int open_descriptors(struct engine *e, const char *name, unsigned int n, 
 	}
 	if (r < 0)
 		return r;
-	r = udp_open_group(udp, n, 0, 0, err);
+	r = group_open(udp, n, 0, 0, err);
 	for (unsigned int i = 0; r == 0 && i < n; i++)
 		e->workers[i].udp = udp[i];
 	return r;
@@ -161,6 +211,10 @@ static int init_workers(struct engine *e)
 	}
 	for (unsigned int i = 0; r == 0 && i < e->n; i++)
 		r = worker_init(&e->workers[i], e, i);
+	if (r == 0 && e->steer.program >= 0) {
+		e->workers[0].dev->allowedips.changed = prefix_changed;
+		e->workers[0].dev->allowedips.ctx = e;
+	}
 	return r;
 }
 
@@ -169,6 +223,7 @@ int engine_init(struct engine *e, const char *name, unsigned int workers, struct
 	int r;
 
 	e->signal_fd = e->monitor.fd = -1;
+	e->steer.program = e->steer.map4 = e->steer.map6 = -1;
 	if (wg_crypto_init() < 0)
 		return kk_err_set(err, ENOTSUP, "",
 				  "OpenSSL lacks an algorithm that WireGuard needs");
@@ -197,6 +252,7 @@ void engine_clean(struct engine *e)
 	for (unsigned int i = e->n; i--;)
 		worker_clean(&e->workers[i]);
 	handover_clean(e);
+	steer_close(&e->steer);
 	free(e->workers);
 	e->workers = NULL;
 	e->n = 0;
@@ -306,7 +362,7 @@ int engine_set_port(struct engine *e, uint16_t port, struct kk_err *err)
 
 	if (port && port == engine_port(e))
 		return 0;
-	r = udp_open_group(fresh, e->n, port, engine_mark(e), err);
+	r = group_open(fresh, e->n, port, engine_mark(e), err);
 	if (r < 0)
 		return r;
 	engine_pause(e);

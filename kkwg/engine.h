@@ -11,6 +11,7 @@
 #include "kkwg/monitor.h"
 #include "kkwg/park.h"
 #include "kkwg/ring.h"
+#include "kkwg/steer.h"
 #include "kkwg/worker.h"
 
 struct uapi;
@@ -27,6 +28,7 @@ struct engine {
 	uint64_t rekey_after;
 	bool forwarding; /* the interface carries what others send */
 	/* Only where there are several workers. */
+	struct steer steer;	/* program -1: the first worker alone reads the interface */
 	struct ring *rings;	/* from each to each */
 	uint64_t generation;	/* counts changes of the peers */
 	atomic_bool suspicious; /* a worker saw that something is the matter with the interface */

@@ -150,7 +150,7 @@ static void between(void *ctx)
 	struct pollfd fds[] = {
 		{.fd = w->udp.fd4, .events = POLLIN},
 		{.fd = w->udp.fd6, .events = POLLIN},
-		{.fd = w->tun.fd, .events = POLLIN},
+		{.fd = w->tun_read, .events = POLLIN},
 	};
 	uint64_t now = worker_now();
 
@@ -205,9 +205,11 @@ int worker_init(struct worker *w, struct engine *e, unsigned int number)
 	w->out.ctx = w->in.ctx = w;
 	w->out.udp = &w->udp;
 	w->in.coalesce.tun = &w->tun;
-	watch(w, w->tun.fd, SOURCE_TUN);
+	w->tun_read = number == 0 || e->steer.program >= 0 ? w->tun.fd : -1;
+	watch(w, w->tun_read, SOURCE_TUN);
 	worker_watch_udp(w);
-	worker_watch_tun(w);
+	if (number == 0)
+		worker_watch_tun(w);
 	return e->n > 1 ? share(w) : 0;
 }
 

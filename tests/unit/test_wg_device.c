@@ -520,7 +520,8 @@ static void junk(void **state)
 				 0);
 	}
 	assert_int_equal(n->datagrams, 0);
-	assert_true(a->dev->drops.mac + a->dev->drops.load + a->dev->drops.handshake > 4000 && a->dev->drops.malformed > 4000);
+	assert_true(a->dev->drops.mac + a->dev->drops.load + a->dev->drops.handshake > 4000 &&
+		    a->dev->drops.malformed > 4000);
 	done(n);
 }
 
