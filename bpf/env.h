@@ -89,8 +89,14 @@ KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, _
 {
 	const void *from = kk_linear(pkt, offset, len);
 
-	if (!from)
+	if (!from) {
+		/*
+		 * Where the helper alone writes a stack slot, the verifier of Linux 6.18 can lose its
+		 * way as it asks what the value there depends on ("verifier bug: stack slot").
+		 */
+		__builtin_memset(to, 0, len);
 		return bpf_skb_load_bytes(pkt->skb, pkt->link + offset, to, len);
+	}
 	__builtin_memcpy(to, from, len);
 	return 0;
 }
