@@ -68,8 +68,7 @@ KK_INLINE void kk_env_verify(const struct kk_packet *pkt, const struct kk_in6 *s
 	bpf_map_update_elem(&kk_verified, source, &until, BPF_ANY);
 }
 
-KK_INLINE struct kk_relay *kk_env_relay(const struct kk_packet *pkt,
-					const struct kk_relay_key *key)
+KK_INLINE struct kk_relay *kk_env_relay(const struct kk_packet *pkt, const struct kk_relay_key *key)
 {
 	return bpf_map_lookup_elem(&kk_relays, key);
 }

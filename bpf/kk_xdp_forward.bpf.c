@@ -37,20 +37,21 @@ KK_INLINE int kk_run(struct xdp_md *xdp, __u8 family, enum kk_direction directio
 	return kk_action(reason == KK_EDGE_ON ? kk_forward(&pkt, family, direction) : reason);
 }
 
-__noinline int kk_public6(struct xdp_md *xdp)
-{
-	return kk_run(xdp, KK_IP6, KK_INBOUND, 0);
-}
-
-__noinline int kk_tunnel6(struct xdp_md *xdp)
-{
-	return kk_run(xdp, KK_IP6, KK_OUTBOUND, 0);
-}
-
-__noinline int kk_both6(struct xdp_md *xdp)
-{
-	return kk_run(xdp, KK_IP6, KK_INBOUND, 1);
-}
+/* Each family apart, as at tc. */
+#define KK_PROGRAM(name, direction, edge)                                                          \
+	__noinline int name##4(struct xdp_md * xdp)                                                \
+	{                                                                                          \
+		return kk_run(xdp, KK_IP4, direction, edge);                                       \
+	}                                                                                          \
+	__noinline int name##6(struct xdp_md * xdp)                                                \
+	{                                                                                          \
+		return kk_run(xdp, KK_IP6, direction, edge);                                       \
+	}                                                                                          \
+	SEC("xdp.frags")                                                                           \
+	int name(struct xdp_md *xdp)                                                               \
+	{                                                                                          \
+		return kk_is_ip6(xdp) ? name##6(xdp) : name##4(xdp);                               \
+	}
 
 KK_INLINE int kk_is_ip6(struct xdp_md *xdp)
 {
@@ -59,23 +60,9 @@ KK_INLINE int kk_is_ip6(struct xdp_md *xdp)
 	return kk_frame(&pkt) == KK_IP6;
 }
 
-SEC("xdp.frags")
-int kk_xdp_public(struct xdp_md *xdp)
-{
-	return kk_is_ip6(xdp) ? kk_public6(xdp) : kk_run(xdp, KK_IP4, KK_INBOUND, 0);
-}
-
-SEC("xdp.frags")
-int kk_xdp_tunnel(struct xdp_md *xdp)
-{
-	return kk_is_ip6(xdp) ? kk_tunnel6(xdp) : kk_run(xdp, KK_IP4, KK_OUTBOUND, 0);
-}
-
+KK_PROGRAM(kk_xdp_public, KK_INBOUND, 0)
+KK_PROGRAM(kk_xdp_tunnel, KK_OUTBOUND, 0)
 /* Edge and forwarding in one: everything that happens to a packet from outside. */
-SEC("xdp.frags")
-int kk_xdp_both(struct xdp_md *xdp)
-{
-	return kk_is_ip6(xdp) ? kk_both6(xdp) : kk_run(xdp, KK_IP4, KK_INBOUND, 1);
-}
+KK_PROGRAM(kk_xdp_both, KK_INBOUND, 1)
 
 char kk_license[] SEC("license") = "GPL";

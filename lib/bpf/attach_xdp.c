@@ -38,7 +38,7 @@ int kk_xdp_mode_parse(const char *text, enum kk_xdp_mode *ret)
 }
 
 __attribute__((format(printf, 2, 3))) static void because(struct kk_xdp_state *state,
-							   const char *fmt, ...)
+							  const char *fmt, ...)
 {
 	va_list ap;
 
@@ -251,8 +251,7 @@ static int attach_alone(const struct job *job, enum kk_xdp_mode mode, const stru
 		return -job->err->code;
 	r = bpf_object__load(obj);
 	if (r == 0) {
-		struct bpf_program *prog =
-			bpf_object__find_program_by_name(obj, KK_XDP_PROGRAM);
+		struct bpf_program *prog = bpf_object__find_program_by_name(obj, KK_XDP_PROGRAM);
 
 		if (before->ours) {
 			opts.old_prog_fd = xdp_program__fd(before->ours);
@@ -300,8 +299,8 @@ static bool takes_offload(int ifindex)
 		{.code = BPF_JMP | BPF_EXIT},
 	};
 	struct bpf_prog_load_opts opts = {.sz = sizeof(opts), .prog_ifindex = (__u32)ifindex};
-	KK_CLEANUP_CLOSE int fd =
-		bpf_prog_load(BPF_PROG_TYPE_XDP, "kk_probe", "MIT", insns, ARRAY_SIZE(insns), &opts);
+	KK_CLEANUP_CLOSE int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "kk_probe", "MIT", insns,
+						ARRAY_SIZE(insns), &opts);
 
 	return fd >= 0;
 }
@@ -314,8 +313,9 @@ static int attach_best(const struct job *job, enum kk_xdp_mode wanted, struct pl
 
 	driver_of(job->ifname, driver);
 	if (wanted == KK_XDP_AUTO && strcmp(driver, "veth") == 0) {
-		because(job->state, "native XDP on a veth takes segmentation offload from its peer, "
-				    "which may drop silently what is sent to it");
+		because(job->state,
+			"native XDP on a veth takes segmentation offload from its peer, "
+			"which may drop silently what is sent to it");
 		wanted = KK_XDP_GENERIC;
 	} else if (wanted == KK_XDP_GENERIC) {
 		because(job->state, "generic was asked for");
@@ -341,8 +341,11 @@ int kk_xdp_attach(const char *ifname, int ifindex, enum kk_xdp_mode wanted,
 	KK_CLEANUP(place_clean) struct place before;
 	struct kk_xdp_state state = {.mode = KK_XDP_OFF};
 	struct kk_err why = {0};
-	const struct job job = {.ifname = ifname, .ifindex = ifindex, .source = source,
-				.state = &state, .err = &why};
+	const struct job job = {.ifname = ifname,
+				.ifindex = ifindex,
+				.source = source,
+				.state = &state,
+				.err = &why};
 	int r;
 
 	libxdp_set_print(log_libxdp);

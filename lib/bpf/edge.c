@@ -122,8 +122,8 @@ static void close_program(void *userdata)
 
 static void leave_to_tc(struct kk_tc *tc, enum kk_xdp_mode mode)
 {
-	__atomic_store_n(&tc->data->kk_edge_here,
-			 (KK_EDGE_CHECKS | KK_EDGE_RELAY) & ~part_of(mode), __ATOMIC_RELEASE);
+	__atomic_store_n(&tc->data->kk_edge_here, (KK_EDGE_CHECKS | KK_EDGE_RELAY) & ~part_of(mode),
+			 __ATOMIC_RELEASE);
 }
 
 int kk_edge_attach(struct kk_tc *tc, const struct kk_edge_config *config, const char *ifname,
@@ -158,7 +158,8 @@ int kk_edge_query(int place_fd, struct kk_tc *tc, struct kk_xdp_state *ret, stru
 	struct kk_xdp_state state = {.mode = KK_XDP_OFF};
 
 	if (bpf_map_lookup_elem(place_fd, &zero, &place) < 0)
-		return kk_err_set(err, errno, NULL, "cannot read where XDP is: %s", strerror(errno));
+		return kk_err_set(err, errno, NULL, "cannot read where XDP is: %s",
+				  strerror(errno));
 	memcpy(state.reason, place.reason, sizeof(state.reason));
 	/* An interface that is gone has no program either. */
 	if (kk_xdp_query((int)place.ifindex, &state) < 0)

@@ -15,8 +15,8 @@
 struct kk_user_edge {
 	struct kk_edge_settings settings;
 	struct kk_flood floods[KK_SERVICES_MAX];
-	struct kk_map verified;	    /* struct kk_in6 -> uint64_t */
-	struct kk_map relays;	    /* struct kk_relay_key -> struct kk_relay */
+	struct kk_map verified; /* struct kk_in6 -> uint64_t */
+	struct kk_map relays;	/* struct kk_relay_key -> struct kk_relay */
 	/* Ports that sockets of the gateway's own are bound to, network byte order. */
 	struct {
 		uint8_t protocol;

@@ -52,8 +52,7 @@ KK_INLINE void kk_env_verify(const struct kk_packet *pkt, const struct kk_in6 *s
 	kk_map_put(&pkt->user->edge.verified, source, &value);
 }
 
-KK_INLINE struct kk_relay *kk_env_relay(const struct kk_packet *pkt,
-					const struct kk_relay_key *key)
+KK_INLINE struct kk_relay *kk_env_relay(const struct kk_packet *pkt, const struct kk_relay_key *key)
 {
 	return kk_map_get(&pkt->user->edge.relays, key);
 }

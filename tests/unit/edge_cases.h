@@ -112,14 +112,16 @@ static inline void guards_of(const json_t *edge, struct edge_world *w)
 	size_t i;
 
 	json_array_foreach(json_object_get(edge, "bans"), i, e) {
-		w->bans[w->n_bans].key = (struct kk_ban_key){
-			.address = end_of(text_of(e, "source")), .service = number_of(e, "service")};
+		w->bans[w->n_bans].key =
+			(struct kk_ban_key){.address = end_of(text_of(e, "source")),
+					    .service = number_of(e, "service")};
 		w->bans[w->n_bans++].until = big_number_of(e, "until");
 	}
 	json_array_foreach(json_object_get(edge, "lists"), i, e) {
 		struct kk_prefix4 prefix;
 
-		assert_int_equal(kk_parse_prefix4("prefix", text_of(e, "prefix"), &prefix, NULL), 0);
+		assert_int_equal(kk_parse_prefix4("prefix", text_of(e, "prefix"), &prefix, NULL),
+				 0);
 		w->lists[w->n_lists].key = (struct kk_list_key){
 			.prefix_len = 32 + 96 + prefix.len,
 			.list = kk_list_number(number_of(e, "list"), KK_IP4),

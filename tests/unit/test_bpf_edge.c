@@ -171,8 +171,8 @@ static void test_taken_away(void **state)
 	(void)state;
 	world.config.edge.xdp = KK_XDP_NATIVE;
 	assert_ok(kk_datapath_open(&world.config, &dp, &err), &err);
-	assert_int_equal(bpf_xdp_detach((int)if_nametoindex(WORLD_PUBLIC), XDP_FLAGS_DRV_MODE, NULL),
-			 0);
+	assert_int_equal(
+		bpf_xdp_detach((int)if_nametoindex(WORLD_PUBLIC), XDP_FLAGS_DRV_MODE, NULL), 0);
 	assert_ok(kk_datapath_edge(dp, &now, &err), &err);
 	assert_int_equal(now.mode, KK_XDP_OFF);
 	kk_datapath_close(dp);
@@ -216,8 +216,9 @@ static void test_never_on_lo(void **state)
 	struct kk_err err = {0};
 
 	(void)state;
-	assert_ok(kk_xdp_attach("lo", (int)if_nametoindex("lo"), KK_XDP_NATIVE, &source, &now, &err),
-		  &err);
+	assert_ok(
+		kk_xdp_attach("lo", (int)if_nametoindex("lo"), KK_XDP_NATIVE, &source, &now, &err),
+		&err);
 	assert_int_equal(now.mode, KK_XDP_OFF);
 	assert_non_null(strstr(now.reason, "lo"));
 	assert_false(opened);

@@ -42,14 +42,15 @@ static void put(struct bpf_object *obj, const char *map, const void *key, const 
 		fail_msg("%s: %s", map, strerror(errno));
 }
 
-static void fill(struct bpf_host *host, const struct packet_world *world)
+static void fill(struct bpf_host *host, struct packet_world *world)
 {
+	const struct kk_datapath_tables wanted = tables_of(world);
 	struct kk_err err = {0};
 
 	host->tables = (struct kk_tables){0};
 	assert_int_equal(kk_tables_init(&host->tables, host->obj, &err), 0);
 	host->tables.settings = world->settings;
-	if (kk_tables_sync(&host->tables, world->listeners, world->n_listeners, &err) < 0)
+	if (kk_tables_set(&host->tables, &wanted, &err) < 0)
 		fail_msg("%s", err.msg);
 	host->per_cpu = calloc((size_t)host->tables.n_cpus * KK_REASON_MAX, sizeof(*host->per_cpu));
 	assert_non_null(host->per_cpu);
@@ -74,7 +75,7 @@ static void fill_policies(struct bpf_host *host, const struct edge_world *w)
 	}
 }
 
-static void fill_edge(struct bpf_host *host, const struct edge_world *w)
+static void fill_edge(struct bpf_host *host, struct edge_world *w)
 {
 	const uint32_t zero = 0;
 
@@ -141,8 +142,7 @@ static void test_run(int prog_fd, const struct packet *in, struct packet *out, u
 		fail_msg("BPF_PROG_TEST_RUN: %s", strerror(errno));
 	}
 	*action = opts.retval;
-	assert_true(opts.data_size_out >= ETH_HLEN &&
-		    opts.data_size_out - ETH_HLEN <= PACKET_MAX);
+	assert_true(opts.data_size_out >= ETH_HLEN && opts.data_size_out - ETH_HLEN <= PACKET_MAX);
 	out->len = opts.data_size_out - ETH_HLEN;
 	out->gso_size = 0;
 	memcpy(out->data, back + ETH_HLEN, out->len);
@@ -223,9 +223,10 @@ static void stream_free(struct stream *s)
 /* Words that decide something where they happen to land. */
 static void mutate(struct stream *s, struct packet *p)
 {
-	static const uint16_t words[] = {22,   53,    80,    2222,  3478,  3479,   27015,  51820,
-					 4500, 40000, 0,     1,     0xffff, 0x4500, 0x5002, 0x5004,
-					 0x5010, 0xc633, 0x6401, 0x0a01, 0xcb00, 0x7132, 0x2000, 0x4000};
+	static const uint16_t words[] = {22,	 53,	 80,	 2222,	 3478,	 3479,
+					 27015,	 51820,	 4500,	 40000,	 0,	 1,
+					 0xffff, 0x4500, 0x5002, 0x5004, 0x5010, 0xc633,
+					 0x6401, 0x0a01, 0xcb00, 0x7132, 0x2000, 0x4000};
 
 	for (uint32_t n = draw(s, 4); n > 0; n--) {
 		uint32_t at = draw(s, p->len < 64 ? p->len : 64);
@@ -274,7 +275,7 @@ static void differ(const char *host, const struct packet *in, const struct outco
 
 /* ---- forwarding ---- */
 
-static struct kk_xdp_forward *forward_load(struct bpf_host *host, const struct packet_world *world)
+static struct kk_xdp_forward *forward_load(struct bpf_host *host, struct packet_world *world)
 {
 	struct kk_xdp_forward *skel = kk_xdp_forward__open();
 
@@ -282,9 +283,9 @@ static struct kk_xdp_forward *forward_load(struct bpf_host *host, const struct p
 	skel->rodata->kk_settings = world->settings;
 	skel->rodata->kk_public_ifindex = 1;
 	skel->rodata->kk_tunnel_ifindex = 1;
-	assert_int_equal(bpf_map__set_max_entries(skel->maps.kk_listeners,
-						  SLOTS * KK_LISTENERS_PER_ADDRESS),
-			 0);
+	assert_int_equal(
+		bpf_map__set_max_entries(skel->maps.kk_listeners, SLOTS * KK_LISTENERS_PER_ADDRESS),
+		0);
 	assert_int_equal(kk_xdp_forward__load(skel), 0);
 	host->obj = skel->obj;
 	fill(host, world);
@@ -403,7 +404,7 @@ struct edge_hosts {
 		(skel)->rodata->kk_public_ifindex = 1;                                             \
 		(skel)->rodata->kk_tunnel_ifindex = 1;                                             \
 		assert_int_equal(bpf_map__set_max_entries((skel)->maps.kk_listeners,               \
-							  SLOTS * KK_LISTENERS_PER_ADDRESS),       \
+							  SLOTS *KK_LISTENERS_PER_ADDRESS),        \
 				 0);                                                               \
 		assert_int_equal(prefix##__load(skel), 0);                                         \
 	} while (0)
@@ -420,7 +421,7 @@ static int socket_at(uint8_t protocol, uint16_t port)
 	return fd;
 }
 
-static void edge_init(struct edge_hosts *h, const struct edge_world *w)
+static void edge_init(struct edge_hosts *h, struct edge_world *w)
 {
 	*h = (struct edge_hosts){.xdp = {.name = "xdp"}, .tc = {.name = "tc"}};
 	EDGE_LOAD(h->xdp_skel, kk_xdp, w);

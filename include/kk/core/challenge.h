@@ -24,7 +24,7 @@ struct kk_tcp {
 };
 _Static_assert(sizeof(struct kk_tcp) == 20, "a TCP header without options has 20 bytes");
 
-#define KK_TCP_SEQ   4  /* offset in the header */
+#define KK_TCP_SEQ   4	/* offset in the header */
 #define KK_TCP_PLAIN 20 /* bytes of the header without options */
 
 /* Cookies hold for the time that they are made in and for the next: 34 s to 69 s. */
@@ -147,8 +147,7 @@ KK_INLINE int kk_answer_challenge4(struct kk_packet *pkt, const struct kk_flow *
 	kk_challenge_check(&answer.tcp, kk_halves(flow->ip4.source) + kk_halves(flow->ip4.dest) +
 						KK_BE16(KK_TCP) + KK_BE16(KK_TCP_PLAIN));
 	answer.ip.check = kk_ip4_check(&answer.ip);
-	return kk_env_shorten(pkt, sizeof(answer)) ||
-	       kk_env_store(pkt, 0, &answer, sizeof(answer));
+	return kk_env_shorten(pkt, sizeof(answer)) || kk_env_store(pkt, 0, &answer, sizeof(answer));
 }
 
 KK_INLINE int kk_answer_challenge6(struct kk_packet *pkt, const struct kk_flow *flow, __be32 cookie)
@@ -163,18 +162,17 @@ KK_INLINE int kk_answer_challenge6(struct kk_packet *pkt, const struct kk_flow *
 		.tcp = kk_challenge_tcp(flow, cookie),
 	};
 
-	kk_challenge_check(&answer.tcp, kk_halves6(&flow->ip6.source) + kk_halves6(&flow->ip6.dest) +
-						KK_BE16(KK_TCP) + KK_BE16(KK_TCP_PLAIN));
-	return kk_env_shorten(pkt, sizeof(answer)) ||
-	       kk_env_store(pkt, 0, &answer, sizeof(answer));
+	kk_challenge_check(&answer.tcp, kk_halves6(&flow->ip6.source) +
+						kk_halves6(&flow->ip6.dest) + KK_BE16(KK_TCP) +
+						KK_BE16(KK_TCP_PLAIN));
+	return kk_env_shorten(pkt, sizeof(answer)) || kk_env_store(pkt, 0, &answer, sizeof(answer));
 }
 
 /* Makes of the SYN @flow the challenge to its sender, no longer than it. */
 KK_INLINE int kk_answer_challenge(struct kk_packet *pkt, __u8 family, const struct kk_flow *flow,
 				  __u64 now)
 {
-	__be32 cookie =
-		kk_cookie(kk_env_edge(pkt), family, flow, (__u32)(now >> KK_COOKIE_SHIFT));
+	__be32 cookie = kk_cookie(kk_env_edge(pkt), family, flow, (__u32)(now >> KK_COOKIE_SHIFT));
 	int r = family == KK_IP6 ? kk_answer_challenge6(pkt, flow, cookie)
 				 : kk_answer_challenge4(pkt, flow, cookie);
 

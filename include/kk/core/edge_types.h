@@ -68,7 +68,7 @@ struct kk_relay {
 	__u32 ifindex;
 	__u32 macs[3]; /* the two addresses at the front of their Ethernet header, as they came */
 	__u32 zero;
-	__u64 until; /* nanoseconds of the monotonic clock */
+	__u64 until;	      /* nanoseconds of the monotonic clock */
 	__u64 packets, bytes; /* from this end that were sent on */
 };
 _Static_assert(sizeof(struct kk_relay) == 64, "layout of a relayed session");
