@@ -194,16 +194,17 @@ void inbound_take(struct inbound *in, const struct udp_received *r, uint64_t now
 
 bool inbound_work(struct inbound *in, uint64_t now)
 {
-	struct inbound_message *m = &in->queue[in->head];
+	for (size_t bytes = 0; bytes < KKWG_RUN && in->count;) {
+		struct inbound_message *m = &in->queue[in->head];
 
-	if (!in->count)
-		return false;
-	if (codel_should_drop(&in->codel, now - m->since, now))
-		in->drop_one = true;
-	message(in, &m->received, now);
-	in->busy_buffers &= ~(1u << m->buffer);
-	in->head = (in->head + 1) % INBOUND_QUEUE;
-	in->count--;
+		if (codel_should_drop(&in->codel, now - m->since, now))
+			in->drop_one = true;
+		bytes += m->received.len;
+		message(in, &m->received, now);
+		in->busy_buffers &= ~(1u << m->buffer);
+		in->head = (in->head + 1) % INBOUND_QUEUE;
+		in->count--;
+	}
 	/* The rest of a super-packet that was too long for one send is the next message. */
 	if (!in->count)
 		flush(in);

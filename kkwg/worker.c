@@ -143,6 +143,18 @@ int worker_watch(struct worker *w, int fd, uint32_t events, uint64_t id, bool ag
 											  : 0;
 }
 
+/*
+ * Lets those run who wait for what was just delivered. On a kernel that does not preempt they would
+ * wait for the next tick, and a tunnel under load never sleeps.
+ */
+static void give_way(struct worker *w)
+{
+	if (!w->in.delivered)
+		return;
+	w->in.delivered = false;
+	sched_yield();
+}
+
 /* In the middle of a train: takes in what came meanwhile. */
 static void between(void *ctx)
 {
@@ -166,6 +178,7 @@ static void between(void *ctx)
 	if (fds[2].revents & POLLIN)
 		outbound_read(&w->out, &w->tun, now);
 	w->nested = false;
+	give_way(w);
 }
 
 /* Makes it one of several. Returns 0 or -errno. */
@@ -276,18 +289,6 @@ static int timeout_ms(const struct worker *w, uint64_t now)
 	return next <= now ? 0 : (int)((next - now) / WG_MS + 1);
 }
 
-/*
- * Lets those run who wait for what was just delivered. On a kernel that does not preempt they would
- * wait for the next tick, and a tunnel under load never sleeps.
- */
-static void give_way(struct worker *w)
-{
-	if (!w->in.delivered)
-		return;
-	w->in.delivered = false;
-	sched_yield();
-}
-
 static int poll_events(struct worker *w, struct epoll_event *events, int timeout)
 {
 	return epoll_wait(w->epoll_fd, events, EVENTS, timeout);
@@ -391,6 +392,7 @@ int worker_run(struct worker *w)
 		now = worker_now();
 		for (int i = 0; i < n && !e->stop; i++)
 			handle(w, &events[i], now);
+		give_way(w);
 		more = inbound_work(&w->in, now);
 		more |= outbound_work(&w->out, now);
 		if (w->wake_fd >= 0)
