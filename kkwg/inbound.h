@@ -43,6 +43,7 @@ struct inbound {
 	void *ctx;
 	struct coalesce coalesce;
 	struct codel codel;
+	bool junk; /* something without content came last: more of it may be between us and what counts */
 	bool drop_one; /* CoDel wants the next packet gone */
 	bool delivered; /* a short packet with content reached the interface: somebody waits for it */
 	uint64_t last_delivery; /* when that was, ns */
