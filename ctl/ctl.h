@@ -74,7 +74,8 @@ extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_service, ctl_deny, ctl_
 	ctl_key, ctl_status, ctl_sessions, ctl_datapath;
 
 #define CTL_OPTION(name_, value_, type_, member_, help_, ...)                                      \
-	KK_OPTION(name_, 0, value_, type_, struct ctl_options, member_, help_, ##__VA_ARGS__)
+	KK_OPTION(name_, 0, value_, type_, struct ctl_options, member_, help_, .once = true,       \
+		  ##__VA_ARGS__)
 #define CTL_OPTIONS(table) .options = (table), .n_options = ARRAY_SIZE(table)
 
 /* Prints "kkctl: ..." on standard error and returns @code. */

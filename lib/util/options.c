@@ -54,10 +54,10 @@ static int store(const struct kk_option *o, const char *value, void *out, struct
 
 #define OPTIONS_MAX 64
 
-/* The last of two values would be taken in silence, and the first may have been meant. */
+/* Of two values the last would be taken in silence, and the first may have been meant. */
 static int refuse_again(const struct kk_option *o, bool *seen, struct kk_err *err)
 {
-	if (*seen && (o->type == KK_OPTION_STRING || o->type == KK_OPTION_INT))
+	if (*seen && o->once && (o->type == KK_OPTION_STRING || o->type == KK_OPTION_INT))
 		return kk_err_set(err, EINVAL, o->name, "--%s is given twice", o->name);
 	*seen = true;
 	return 0;

@@ -31,6 +31,7 @@ struct kk_option {
 	enum kk_option_type type;
 	size_t offset; /* into the struct that is filled */
 	int64_t min, max;
+	bool once; /* a second time is refused, else the last counts */
 	const char *help;
 };
 
@@ -42,7 +43,7 @@ struct kk_option {
 
 /*
  * Takes options out of argv[1..] into @out, in any place, both as --name=value and --name value;
- * "--" ends them. An option that takes one value is refused a second time. What is left over stays in argv[1..]. Returns how many are left, or -EINVAL /
+ * "--" ends them. What is left over stays in argv[1..]. Returns how many are left, or -EINVAL /
  * -ERANGE with @err filled in.
  */
 int kk_options_parse(int argc, char **argv, const struct kk_option *options, size_t n_options,

@@ -624,6 +624,7 @@ def test_wait_ends_in_time(control):
 def test_disconnected_gateways_are_named_and_not_waited_for(control):
     first, second, agent = world(control, gateways=2)
     control.add_gateway("never-joined", "198.51.100.3")
+    agent.quiet()
     second.disconnect()
     while control.do("GET", "gateways/gw2")["connected"]:
         time.sleep(0.05)

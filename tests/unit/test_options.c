@@ -71,6 +71,7 @@ static void test_good(void **state)
 	good("run --state=/a", "run", (struct opts){.state = "/a"});
 	good("run -s /a", "run", (struct opts){.state = "/a"});
 	good("run -s/a", "run", (struct opts){.state = "/a"});
+	good("--port=22 --port 23", "", (struct opts){.port = 23});
 	good("-p65535", "", (struct opts){.port = 65535});
 	good("--state --verbose", "", (struct opts){.state = "another"});
 	good("-v -- --force -x", "--force -x", (struct opts){.verbose = true});
@@ -100,12 +101,37 @@ static void test_bad(void **state)
 	refuse("-s", EINVAL, "state", "needs a value");
 	refuse("--force=yes", EINVAL, "force", "--force takes no value");
 	refuse("-vx", EINVAL, "verbose", "--verbose takes no value");
-	refuse("--port=22 --port 23", EINVAL, "port", "--port is given twice");
 	refuse("--port x", EINVAL, "port", "\"x\" is not a whole number");
 	refuse("--port=", EINVAL, "port", "\"\" is not a whole number");
 	refuse("--port 0", ERANGE, "port", "0 is out of range (1 to 65535)");
 	refuse("--port -1", ERANGE, "port", "-1 is out of range");
 	refuse("-p70000", ERANGE, "port", "70000 is out of range");
+}
+
+static void test_more_than_once(void **state)
+{
+	struct {
+		const char *once;
+		struct kk_option_list list;
+	} out = {0};
+	static const struct kk_option table[] = {
+		{.name = "once", .value = "A", .type = KK_OPTION_STRING, .once = true},
+		{.name = "list",
+		 .value = "A",
+		 .type = KK_OPTION_LIST,
+		 .offset = sizeof(const char *),
+		 .once = true},
+	};
+	char *good[] = {"prog", "--list", "1", "--once=a", "--list=2"};
+	char *bad[] = {"prog", "--once=a", "--once", "b"};
+	struct kk_err err = {0};
+
+	(void)state;
+	assert_int_equal(kk_options_parse(5, good, table, 2, &out, &err), 0);
+	assert_int_equal(out.list.n, 2);
+	assert_string_equal(out.list.items[1], "2");
+	assert_int_equal(kk_options_parse(4, bad, table, 2, &out, &err), -EINVAL);
+	assert_err(&err, "once", "--once is given twice");
 }
 
 static void test_help(void **state)
@@ -129,6 +155,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_more_than_once),
 		cmocka_unit_test(test_help),
 	};
 

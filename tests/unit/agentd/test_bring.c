@@ -269,8 +269,8 @@ static void test_make_change_and_adopt(void **state)
 	/* Ports change places; one listener's socket must go before the other's comes. */
 	w.services[1].protocol = IPPROTO_TCP;
 	bring(&a, &w);
-	w.services[0].port = w.services[0].agent_port = 2223;
-	w.services[1].port = w.services[1].agent_port = 2222;
+	w.services[0].port = w.services[0].last_port = w.services[0].agent_port = 2223;
+	w.services[1].port = w.services[1].last_port = w.services[1].agent_port = 2222;
 	bring(&a, &w);
 	assert_listeners(&a, "21 22");
 
@@ -379,7 +379,7 @@ static void test_port_that_is_taken(void **state)
 	bring(&a, &w);
 	/* Two services on one port: Control would not say so, and it must not pass in silence. */
 	w.services[1].protocol = IPPROTO_TCP;
-	w.services[1].port = w.services[1].agent_port = 2222;
+	w.services[1].port = w.services[1].last_port = w.services[1].agent_port = 2222;
 	assert_int_equal(agent_bring(&a, &w.config, &err), -EADDRINUSE);
 	assert_err(&err, "agent_port", "cannot listen on tcp port 2222");
 	agent_finish(&a);
@@ -427,7 +427,8 @@ static void test_namespace_passes_nothing_on(void **state)
 	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv4/conf/all/rp_filter"), 0);
 	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv4/conf/all/route_localnet"),
 			 0);
-	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/all/disable_ipv6"), 1);
+	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/all/forwarding"), 0);
+	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/default/accept_ra"), 0);
 	agent_finish(&a);
 }
 
