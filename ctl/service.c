@@ -69,18 +69,30 @@ static void format_connections(const json_t *obj, char *text, size_t size)
 	format_limit(json_object_get(obj, "limit_connections"), text, size);
 }
 
-/* What of a service is not as usual, in a word or two. */
-static void format_remarks(const json_t *obj, char *text, size_t size)
+static void add_word(char *text, size_t size, bool is_so, const char *word)
 {
-	bool lists = json_array_size(json_object_get(obj, "allow")) ||
-		     json_array_size(json_object_get(obj, "deny"));
-	bool limits = json_integer_value(json_object_get(obj, "limit_packets")) ||
-		      json_integer_value(json_object_get(obj, "limit_connections"));
-	bool drains = json_is_integer(json_object_get(obj, "draining_until"));
+	size_t at = strlen(text);
 
-	snprintf(text, size, "%s%s%s%s%s", drains ? "draining" : "",
-		 drains && (lists || limits) ? ", " : "", lists ? "lists" : "",
-		 lists && limits ? ", " : "", limits ? "limits" : "");
+	if (is_so)
+		snprintf(text + at, size - at, "%s%s", at ? ", " : "", word);
+}
+
+/* What of a service is not as usual, in a word or two. */
+static void format_policy(const json_t *obj, char *text, size_t size)
+{
+	text[0] = '\0';
+	add_word(text, size, json_is_integer(json_object_get(obj, "draining_until")), "draining");
+	add_word(text, size, json_is_true(json_object_get(obj, "proxy_protocol")),
+		 "PROXY protocol");
+	add_word(text, size,
+		 json_array_size(json_object_get(obj, "allow")) ||
+			 json_array_size(json_object_get(obj, "deny")),
+		 "lists");
+	add_word(text, size,
+		 json_integer_value(json_object_get(obj, "limit_packets")) ||
+			 json_integer_value(json_object_get(obj, "limit_connections")),
+		 "limits");
+	add_word(text, size, json_is_string(json_object_get(obj, "address")), "one address");
 	if (!*text)
 		snprintf(text, size, "-");
 }
@@ -98,7 +110,7 @@ static void format_draining(const json_t *obj, char *text, size_t size)
 static const struct ctl_column list_columns[] = {
 	{"NAME", "name", NULL},		{"PORT", NULL, format_port},
 	{"AGENT", NULL, format_agents}, {"TARGET", "target", NULL},
-	{"POLICY", NULL, format_remarks}, {"GENERATION", "generation", NULL},
+	{"POLICY", NULL, format_policy}, {"GENERATION", "generation", NULL},
 };
 
 static const struct ctl_column show_columns[] = {
