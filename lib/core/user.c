@@ -269,8 +269,8 @@ KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 	add(&pkt->user->traffic[service].direction[direction], bytes);
 }
 
-#include <kk/core/forward.h>
-#include <kk/core/guard.h>
+#include "core/user_edge_env.h"
+#include <kk/core/edge.h>
 
 #define MAP(key_type, value_type, max_)                                                            \
 	((struct kk_map){                                                                          \
@@ -287,6 +287,8 @@ struct kk_user *kk_user_new(void)
 	user->lists = MAP(struct kk_list_key, struct kk_list_entry, KK_LIST_ENTRIES_MAX);
 	user->bans = MAP(struct kk_ban_key, __u64, KK_BANS_MAX);
 	user->sources = MAP(struct kk_source_key, struct kk_source, 0);
+	user->edge.verified = MAP(struct kk_in6, __u64, 0);
+	user->edge.relays = MAP(struct kk_relay_key, struct kk_relay, KK_RELAYS_MAX);
 	user->snat = MAP(struct kk_snat_key, struct kk_snat_flow, 0);
 	return user;
 }
@@ -300,6 +302,8 @@ void kk_user_free(struct kk_user *user)
 	kk_map_clean(&user->lists);
 	kk_map_clean(&user->bans);
 	kk_map_clean(&user->sources);
+	kk_map_clean(&user->edge.verified);
+	kk_map_clean(&user->edge.relays);
 	kk_map_clean(&user->snat);
 	free(user);
 }
@@ -308,6 +312,7 @@ void kk_user_forget(struct kk_user *user)
 {
 	kk_map_clear(&user->fragments);
 	kk_map_clear(&user->sources);
+	kk_map_clear(&user->edge.verified);
 	kk_map_clear(&user->snat);
 }
 
@@ -350,6 +355,15 @@ enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *pack
 	if (packet->len && packet->data[0] >> 4 == KK_IP6)
 		return kk_forward(&pkt, KK_IP6, direction);
 	return kk_forward(&pkt, KK_IP4, direction);
+}
+
+enum kk_reason kk_user_edge(struct kk_user *user, struct kk_user_packet *packet)
+{
+	struct kk_packet pkt = {.user = user, .p = packet};
+
+	if (packet->len && packet->data[0] >> 4 == KK_IP6)
+		return kk_edge(&pkt, KK_IP6, KK_EDGE_CHECKS | KK_EDGE_RELAY);
+	return kk_edge(&pkt, KK_IP4, KK_EDGE_CHECKS | KK_EDGE_RELAY);
 }
 
 enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_in6 *source,

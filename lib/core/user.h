@@ -11,6 +11,7 @@
 #include <kk/core/types.h>
 
 #include "core/map.h"
+#include "core/user_edge.h"
 
 #define KK_USER_HEADROOM 48 /* an answer of our own may need it */
 
@@ -30,6 +31,7 @@ struct kk_user {
 	struct kk_map origins, fragments, lists, bans, sources, snat;
 	struct kk_counter counters[KK_REASON_MAX];
 	struct kk_traffic traffic[KK_SERVICES_MAX];
+	struct kk_user_edge edge;
 };
 
 struct kk_user_packet {
@@ -70,6 +72,9 @@ void kk_user_origin(struct kk_user *user, const struct kk_user_listener *listene
  */
 enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *packet,
 			       enum kk_direction direction);
+
+/* kk_edge(), all of it; KK_EDGE_ON is KK_REASON_MAX. */
+enum kk_reason kk_user_edge(struct kk_user *user, struct kk_user_packet *packet);
 
 /* kk_check_gateway() and kk_check_service() of guard.h: KK_REASON_INBOUND or why not. */
 enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_in6 *source,

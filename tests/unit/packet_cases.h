@@ -317,11 +317,23 @@ static inline struct kk_user *user_new(const struct packet_world *world)
 	return user;
 }
 
-/* What kk_edge() decides and not kk_forward(), the host's own failure aside. */
+/* Reasons that kk_edge() alone gives: tests/packets/edge.json has them. */
 static inline bool is_of_edge(enum kk_reason reason)
 {
-	return reason == KK_REASON_DENIED || reason == KK_REASON_BANNED ||
-	       reason == KK_REASON_LIMITED_PACKETS || reason == KK_REASON_LIMITED_CONNECTIONS;
+	switch (reason) {
+	case KK_REASON_DENIED:
+	case KK_REASON_BANNED:
+	case KK_REASON_LIMITED_PACKETS:
+	case KK_REASON_LIMITED_CONNECTIONS:
+	case KK_REASON_SYN_CHALLENGE:
+	case KK_REASON_SYN_PROOF:
+	case KK_REASON_CLOSED_PORT:
+	case KK_REASON_RELAYED:
+	case KK_REASON_RELAY_UNHEARD:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Every packet is counted once, under its reason, with the bytes it leaves with. */

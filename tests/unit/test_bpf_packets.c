@@ -41,6 +41,7 @@ static void host_init(struct bpf_host *host, struct packet_world *world)
 	host->skel->rodata->kk_settings = world->settings;
 	host->skel->rodata->kk_public_ifindex = 1;
 	host->skel->rodata->kk_tunnel_ifindex = 1;
+	host->skel->data->kk_edge_here = 0; /* test_bpf_xdp.c has it */
 	assert_int_equal(bpf_map__set_max_entries(host->skel->maps.kk_listeners,
 						  SLOTS * KK_LISTENERS_PER_ADDRESS),
 			 0);
