@@ -52,6 +52,7 @@ static int open_datapath(const struct gateway *gw, const struct kk_prefix4 *pool
 		.n_addresses = 1,
 		.pool = *pool,
 		.host = index,
+		.edge = gw->options->edge,
 	};
 
 	return kk_datapath_open(&config, ret, err);
