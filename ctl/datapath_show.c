@@ -364,8 +364,7 @@ int ctl_datapath_show(struct ctl *ctl)
 		return ctl_fail(CTL_REFUSED, "%s", err.msg);
 	answer = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "listeners", listeners_json(tables),
 			   "groups", groups_json(tables), "guards", guards_json(tables), "rules",
-			   rules_json(tables), "bans", bans_json(bans, n), "xdp",
-			   xdp_json(dp));
+			   rules_json(tables), "bans", bans_json(bans, n), "xdp", xdp_json(dp));
 	if (ctl->options.json)
 		ctl_print_json(answer);
 	else

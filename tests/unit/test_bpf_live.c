@@ -46,6 +46,7 @@ static struct {
 	pthread_t pump[2];
 	struct kk_address address;
 	struct kk_datapath_config config;
+	enum kk_xdp_mode xdp;
 	char pin_dir[64];
 	struct kk_datapath *dp;
 } lab;
@@ -175,6 +176,7 @@ static int setup(void **state)
 		.n_addresses = 1,
 		.pool = {.addr = ip4("10.0.0.0"), .len = 8},
 		.host = 1,
+		.edge = {.xdp = lab.xdp, .closed_ports = true, .syn_rate = 10000},
 	};
 	assert_ok(kk_datapath_open(&lab.config, &lab.dp, &err), &err);
 	assert_int_equal(pipe(lab.stop), 0);
@@ -745,6 +747,47 @@ static void test_forwarding_is_off(void **state)
 	assert_string_equal(text, "0\n");
 }
 
+/* A flooded service: who connects proves that he is there, and hardly notices. */
+static void test_flooded_service(void **state)
+{
+	const struct kk_listener listener = {
+		.protocol = IPPROTO_TCP,
+		.address = lab.config.addresses[0],
+		.port = 2222,
+		.agent_address = ip4("10.1.0.100"),
+		.agent_port = 22,
+		.service = 1,
+	};
+	const struct kk_guard guard = {.service = 1, .syn_rate = 1};
+	const struct kk_datapath_tables wanted = {
+		.listeners = &listener, .n_listeners = 1, .guards = &guard, .n_guards = 1};
+	uint64_t challenges = counter("syn_challenge").packets;
+	uint64_t proofs = counter("syn_proof").packets;
+	struct kk_err err = {0};
+
+	(void)state;
+	assert_ok(kk_datapath_set(lab.dp, &wanted, &err), &err);
+	for (int i = 0; i < 5; i++) {
+		int client, agent;
+
+		connect_pair(CLIENT, "198.51.100.7", &client, &agent);
+		close(client);
+		close(agent);
+	}
+	assert_true(counter("syn_challenge").packets > challenges);
+	assert_true(counter("syn_proof").packets > proofs);
+}
+
+/* What nobody serves dies at the edge; nobody is told. */
+static void test_closed_port(void **state)
+{
+	uint64_t before = counter("closed_port").packets;
+
+	(void)state;
+	assert_true(try_connect(CLIENT, "198.51.100.1", 4, 1) < 0);
+	assert_true(counter("closed_port").packets > before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -761,9 +804,16 @@ int main(void)
 		cmocka_unit_test(test_nothing_else_passes),
 		cmocka_unit_test(test_agents_are_hidden),
 		cmocka_unit_test(test_the_hosts_own_ports),
+		cmocka_unit_test(test_flooded_service),
+		cmocka_unit_test(test_closed_port),
 		cmocka_unit_test(test_forwarding_is_off),
 	};
 
-	return kk_run_group_as_root("loads BPF programs and makes network namespaces", tests, setup,
-				    teardown);
+	int r = 0;
+
+	/* With the edge at tc, and at XDP in front of it. */
+	for (lab.xdp = KK_XDP_OFF; lab.xdp <= KK_XDP_GENERIC; lab.xdp += KK_XDP_GENERIC)
+		r += kk_run_group_as_root("loads BPF programs and makes network namespaces", tests,
+					  setup, teardown);
+	return r;
 }
