@@ -7,9 +7,10 @@
 #   make check-long tests that wait for minutes (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
-#   make bench-forward  ns per packet of the tc program (root)
+#   make bench-forward  ns per packet of the tc program; loading and churn of its tables (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
+#   make bench-control  Control with 5,100 nodes and 10,000 services
 #   make fuzz       libFuzzer, FUZZ_TIME seconds a target
 #   make SAN=1      the same with AddressSanitizer and UBSan
 #   make TSAN=1 build/tsan/kkwg  kkwg with ThreadSanitizer, for test_kkwg_shards.py
@@ -76,6 +77,9 @@ $B/obj/%.o: %.c | $(BPF_SKEL)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# Has the contract in it.
+$B/obj/controld/rest/contract.o: doc/openapi.json
+
 $(LIB): $(LIB_OBJ)
 	@rm -f $@
 	ar rcs $@ $^
@@ -114,8 +118,9 @@ $B/bench/%: $B/obj/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) -lm -lpthread
 
-bench-forward: $B/bench/bench_forward
-	$<
+bench-forward: $B/bench/bench_forward $B/bench/bench_tables
+	$B/bench/bench_forward
+	$B/bench/bench_tables
 
 # What the whole-system tests need besides the programs.
 unit-build: $(UNIT) $B/bench/flood
@@ -158,6 +163,11 @@ bench-tunnel: $B/kkwg $B/bench/rr
 .PHONY: bench-publish
 bench-publish: all $B/bench/rr $B/bench/connect
 	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU))
+
+# Control with 5,100 nodes and 10,000 services; see tests/bench/control.py.
+.PHONY: bench-control
+bench-control: $B/kkcontrold $B/bench/control_nodes
+	/usr/bin/python3 -B tests/bench/control.py
 
 # libFuzzer: FUZZ_TIME seconds for each target of the tunnel and for the forwarding core; finds go to build/fuzz.
 FUZZ_TIME ?= 60

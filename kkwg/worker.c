@@ -12,7 +12,9 @@
 #include <sys/random.h>
 
 #include "kkwg/engine.h"
+#include "kkwg/readers.h"
 #include "kkwg/slice.h"
+#include "kkwg/threads.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "wg/constants.h"
@@ -218,7 +220,7 @@ int worker_init(struct worker *w, struct engine *e, unsigned int number)
 	w->out.ctx = w->in.ctx = w;
 	w->out.udp = &w->udp;
 	w->in.coalesce.tun = &w->tun;
-	w->tun_read = number == 0 || e->steer.program >= 0 ? w->tun.fd : -1;
+	w->tun_read = readers_have(e, number) ? w->tun.fd : -1;
 	watch(w, w->tun_read, SOURCE_TUN);
 	worker_watch_udp(w);
 	if (number == 0)
@@ -286,6 +288,8 @@ static int timeout_ms(const struct worker *w, uint64_t now)
 
 	if (w->number == 0 && w->engine->next_check < next)
 		next = w->engine->next_check;
+	if (next == UINT64_MAX)
+		return -1;
 	return next <= now ? 0 : (int)((next - now) / WG_MS + 1);
 }
 
@@ -301,7 +305,7 @@ static bool spin(struct worker *w, struct epoll_event *events, uint64_t most, in
 
 	do {
 		*ret_n = poll_events(w, events, 0);
-		if (*ret_n || (w->wake_fd >= 0 && engine_wants(w->engine, w)))
+		if (*ret_n || (w->wake_fd >= 0 && threads_want(w->engine, w)))
 			return true;
 		sched_yield();
 	} while (worker_now() - since < most);
@@ -316,7 +320,7 @@ static int sleep_for(struct worker *w, struct epoll_event *events, int timeout)
 	if (w->wake_fd < 0)
 		return poll_events(w, events, timeout);
 	atomic_store(&w->sleeping, true);
-	if (engine_wants(w->engine, w))
+	if (threads_want(w->engine, w))
 		timeout = 0;
 	n = poll_events(w, events, timeout);
 	atomic_store(&w->sleeping, false);
