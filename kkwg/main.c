@@ -10,6 +10,7 @@
 #include "kkwg/engine.h"
 #include "kkwg/privilege.h"
 #include "kkwg/shards.h"
+#include "kkwg/threads.h"
 #include "kkwg/uapi.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -41,6 +42,14 @@ static void usage(FILE *f)
 	kk_options_help(f, table, ARRAY_SIZE(table));
 }
 
+/* In the background its lines stay on standard error where LOG_LEVEL asks for them, as those of wireguard-go do. */
+static bool log_here(void)
+{
+	const char *level = getenv("LOG_LEVEL");
+
+	return level && *level && strcmp(level, "silent") != 0;
+}
+
 /* As wireguard-go names its levels. */
 static int log_level(void)
 {
@@ -48,6 +57,8 @@ static int log_level(void)
 
 	if (level && (strcmp(level, "verbose") == 0 || strcmp(level, "debug") == 0))
 		return LOG_DEBUG;
+	if (level && strcmp(level, "error") == 0)
+		return LOG_ERR;
 	if (level && strcmp(level, "silent") == 0)
 		return LOG_EMERG;
 	return LOG_INFO;
@@ -105,8 +116,8 @@ static int run(const char *iface, const struct options *o, unsigned int workers,
 		if (r < 0)
 			kk_warn("cannot drop privileges: %s", strerror(-r));
 		if (ready_fd >= 0)
-			daemon_ready(ready_fd);
-		r = engine_run(e);
+			daemon_ready(ready_fd, log_here());
+		r = threads_run(e);
 		if (r < 0)
 			kk_error("%s", strerror(-r));
 	} else {
@@ -125,6 +136,8 @@ int main(int argc, char **argv)
 	unsigned int workers;
 
 	kk_log_init("kkwg", log_level());
+	if (kk_log_is_lost())
+		kk_log_to_syslog();
 	left = kk_options_parse(argc, argv, table, ARRAY_SIZE(table), &o, &err);
 	if (left < 0) {
 		kk_error("%s", err.msg);

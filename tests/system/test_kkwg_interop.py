@@ -92,6 +92,23 @@ def test_roaming(first, second):
 
 
 @pytest.mark.parametrize("first,second", ROLES)
+def test_outer_interface_lost(first, second):
+    """What the tunnel runs over goes away for a while and comes back as another interface."""
+    with World() as w:
+        a, b = w.pair(first, second)
+        a.configure([(b, f"{b.outer4}:51820", "")])
+        b.configure([(a, None, "")])
+        a.up()
+        b.up()
+        a.ping(b.inner4)
+        a.ip("link", "del", "eth")
+        assert not a.ping(b.inner4, check=False, wait=1)
+        w.link(a, b, "other")
+        wait_for(lambda: a.ping(b.inner4, check=False, wait=1), "the tunnel over the new interface", 20)
+        b.ping(a.inner4)
+
+
+@pytest.mark.parametrize("first,second", ROLES)
 @pytest.mark.parametrize("who", ["initiator", "responder"])
 def test_restart(first, second, who):
     """One end dies without a word and comes back with no memory."""
