@@ -58,7 +58,7 @@ class Driver:
 
 
 class Api:
-    """One connection that is kept, as a program would."""
+    """Calls that have to succeed, a connection each as kkctl makes them."""
 
     def __init__(self, control, address="127.0.3.1"):
         self.control = control
@@ -66,6 +66,8 @@ class Api:
                                                 context=ssl._create_unverified_context())
 
     def call(self, method, path, body=None, key=None):
+        self.line.close()  # which Control does with one that is idle
+        self.line.connect()
         self.line.request(method, path, json.dumps(body) if body is not None else None,
                           {"Authorization": f"Bearer {self.control.key if key is None else key}"})
         answer = self.line.getresponse()
@@ -197,6 +199,8 @@ def main():
             measure_storm(args, control, driver)
             figure("control-kib-per-node", (loaded - idle) / nodes)
             figure("control-rss-mib", resident_kib(control) / 1024)
+        except Exception as error:
+            raise RuntimeError(control.tail()) from error
         finally:
             if driver:
                 driver.stop()
