@@ -7,7 +7,7 @@
 #   make check-long tests that wait for minutes (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
-#   make bench-forward  ns per packet of the tc program (root)
+#   make bench-forward  ns per packet of the tc program; loading and churn of its tables (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
 #   make bench-control  Control with 5,100 nodes and 10,000 services
@@ -118,8 +118,9 @@ $B/bench/%: $B/obj/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) -lm -lpthread
 
-bench-forward: $B/bench/bench_forward
-	$<
+bench-forward: $B/bench/bench_forward $B/bench/bench_tables
+	$B/bench/bench_forward
+	$B/bench/bench_tables
 
 # What the whole-system tests need besides the programs.
 unit-build: $(UNIT) $B/bench/flood
