@@ -14,10 +14,23 @@
 
 static json_t *report_dataplane(const struct gateway *gw)
 {
-	return gw->datapath ? json_pack("{s:s, s:s}", "kind", kk_datapath_kind(gw->datapath),
-					"reason", kk_datapath_reason(gw->datapath))
-			    : json_pack("{s:s, s:s}", "kind", "none", "reason",
-					"there was no configuration yet");
+	struct kk_xdp_state xdp;
+	struct kk_err err = {0};
+	json_t *obj;
+
+	if (!gw->datapath)
+		return json_pack("{s:s, s:s}", "kind", "none", "reason",
+				 "there was no configuration yet");
+	obj = json_pack("{s:s, s:s}", "kind", kk_datapath_kind(gw->datapath), "reason",
+			kk_datapath_reason(gw->datapath));
+	if (kk_datapath_edge(gw->datapath, &xdp, &err) < 0) {
+		kk_warn("%s", err.msg);
+		return obj;
+	}
+	json_object_set_new(obj, "xdp", json_string(kk_xdp_mode_name(xdp.mode)));
+	json_object_set_new(obj, "xdp_shared", json_boolean(xdp.shared));
+	json_object_set_new(obj, "xdp_reason", json_string(xdp.reason));
+	return obj;
 }
 
 static json_t *report_tunnel(const struct gateway *gw)

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "controld/push/message.h"
 #include "util/cleanup.h"
@@ -248,17 +247,15 @@ static void on_message(struct kk_ws *ws, const char *text, size_t len, void *use
 static ssize_t line_recv(void *buf, size_t len, void *userdata)
 {
 	struct kk_node *node = userdata;
-	ssize_t n = recv(node->fd, buf, len, MSG_DONTWAIT);
 
-	return n < 0 ? -errno : n;
+	return kk_httpd_upgrade_recv(node->connection, buf, len);
 }
 
 static ssize_t line_send(const void *buf, size_t len, void *userdata)
 {
 	struct kk_node *node = userdata;
-	ssize_t n = send(node->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	return n < 0 ? -errno : n;
+	return kk_httpd_upgrade_send(node->connection, buf, len);
 }
 
 static void on_closed(struct kk_ws *ws, const char *reason, void *userdata)

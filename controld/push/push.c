@@ -393,7 +393,7 @@ void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct k
 	*ret = (struct kk_push_state){.acked = -1};
 	if (!node)
 		return;
-	ret->connected = node->ready;
+	ret->connected = node->ready || node->greeting;
 	if (node->ready)
 		ret->acked = kk_node_has(node, now) ? now : node->acked;
 	ret->report = node->report;
