@@ -172,12 +172,39 @@ static int init_workers(struct engine *e)
 	return r;
 }
 
+/* What is for no session of ours does not get as far as these sockets. */
+static void discard_unknown(const struct engine *e, const struct udp *u)
+{
+	int fds[] = {u->fd4, u->fd6};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		int r = fds[i] >= 0 && e->known.census ? known_attach(&e->known, fds[i]) : 0;
+
+		if (r < 0)
+			kk_debug("messages of unknown sessions are not discarded early: %s",
+				 strerror(-r));
+	}
+}
+
+static void follow_indices(struct engine *e)
+{
+	int r = known_open(&e->known);
+
+	if (r < 0)
+		kk_debug("messages of unknown sessions are not discarded early: %s", strerror(-r));
+	for (unsigned int i = 0; i < e->n; i++) {
+		e->workers[i].dev->indices.census = e->known.census;
+		discard_unknown(e, &e->workers[i].udp);
+	}
+}
+
 int engine_init(struct engine *e, const char *name, unsigned int workers, struct kk_err *err)
 {
 	int r;
 
 	e->signal_fd = e->monitor.fd = -1;
 	e->steer.program = e->steer.map4 = e->steer.map6 = -1;
+	e->known.program = e->known.map = -1;
 	if (wg_crypto_init() < 0)
 		return kk_err_set(err, ENOTSUP, "",
 				  "OpenSSL lacks an algorithm that WireGuard needs");
@@ -188,6 +215,7 @@ int engine_init(struct engine *e, const char *name, unsigned int workers, struct
 	r = init_workers(e);
 	if (r < 0)
 		return kk_err_set(err, -r, "", "%s", strerror(-r));
+	follow_indices(e);
 	r = watch_signals(e);
 	if (r < 0)
 		return kk_err_set(err, -r, "", "signals: %s", strerror(-r));
@@ -207,6 +235,7 @@ void engine_clean(struct engine *e)
 		worker_clean(&e->workers[i]);
 	handover_clean(e);
 	steer_close(&e->steer);
+	known_close(&e->known);
 	free(e->workers);
 	e->workers = NULL;
 	e->n = 0;
@@ -236,6 +265,8 @@ int engine_set_port(struct engine *e, uint16_t port, struct kk_err *err)
 	r = group_open(fresh, e->n, port, engine_mark(e), err);
 	if (r < 0)
 		return r;
+	for (unsigned int i = 0; i < e->n; i++)
+		discard_unknown(e, &fresh[i]);
 	threads_pause(e);
 	for (unsigned int i = 0; i < e->n; i++) {
 		udp_close(&e->workers[i].udp);

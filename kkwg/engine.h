@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "kkwg/handover.h"
+#include "kkwg/known.h"
 #include "kkwg/monitor.h"
 #include "kkwg/park.h"
 #include "kkwg/ring.h"
@@ -27,6 +28,7 @@ struct engine {
 	/* ns, set before engine_init(), for tests; 0: what the protocol says */
 	uint64_t rekey_after;
 	bool forwarding; /* the interface carries what others send */
+	struct known known;
 	/* Only where there are several workers. */
 	struct steer steer;	/* program -1: the first worker alone reads the interface */
 	struct ring *rings;	/* from each to each */

@@ -4,11 +4,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#include <linux/bpf.h>
 #include <linux/if_tun.h>
 
+#include "kkwg/insn.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -17,13 +15,6 @@ struct prefix {
 	uint32_t bits;
 	uint8_t addr[16];
 };
-
-static int bpf(int command, union bpf_attr *attr)
-{
-	long r = syscall(SYS_bpf, command, attr, sizeof(*attr));
-
-	return r < 0 ? -errno : (int)r;
-}
 
 static int make_map(uint32_t addr_len)
 {
@@ -34,31 +25,8 @@ static int make_map(uint32_t addr_len)
 	a.value_size = sizeof(uint32_t);
 	a.max_entries = STEER_PREFIXES;
 	a.map_flags = BPF_F_NO_PREALLOC;
-	return bpf(BPF_MAP_CREATE, &a);
+	return insn_bpf(BPF_MAP_CREATE, &a);
 }
-
-#define INSN(code_, dst_, src_, off_, imm_)                                                        \
-	{                                                                                          \
-		.code = (code_), .dst_reg = (dst_), .src_reg = (src_), .off = (off_),              \
-		.imm = (imm_)                                                                      \
-	}
-#define MOV_REG(dst, src)	  INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
-#define MOV_IMM(dst, imm)	  INSN(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, imm)
-#define ALU_IMM(op, dst, imm)	  INSN(BPF_ALU | (op) | BPF_K, dst, 0, 0, imm)
-#define ADD_IMM(dst, imm)	  INSN(BPF_ALU64 | BPF_ADD | BPF_K, dst, 0, 0, imm)
-#define XOR_REG(dst, src)	  INSN(BPF_ALU64 | BPF_XOR | BPF_X, dst, src, 0, 0)
-#define LOAD(size, dst, src, off) INSN(BPF_LDX | (size) | BPF_MEM, dst, src, off, 0)
-#define STORE_IMM(dst, off, imm)  INSN(BPF_ST | BPF_W | BPF_MEM, dst, 0, off, imm)
-#define JUMP(op, dst, imm, off)	  INSN(BPF_JMP | (op) | BPF_K, dst, 0, off, imm)
-#define GOTO(off)		  INSN(BPF_JMP | BPF_JA, 0, 0, off, 0)
-#define CALL(function)		  INSN(BPF_JMP | BPF_CALL, 0, 0, 0, function)
-#define EXIT			  INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define MAP(dst, fd)                                                                               \
-	INSN(BPF_LD | BPF_DW | BPF_IMM, dst, BPF_PSEUDO_MAP_FD, 0, fd), INSN(0, 0, 0, 0, 0)
-/* Copies @len bytes of the packet from @from to the stack; r0 is not 0 where they are not there. */
-#define LOAD_BYTES(from, to, len)                                                                  \
-	MOV_REG(1, 6), MOV_IMM(2, from), MOV_REG(3, 10), ADD_IMM(3, to), MOV_IMM(4, len),          \
-		CALL(BPF_FUNC_skb_load_bytes)
 
 /* The packet begins with its IP header. r6: the packet, r7: both addresses mixed. */
 static int load_program(int map4, int map6)
@@ -110,7 +78,7 @@ static int load_program(int map4, int map6)
 	a.insn_cnt = ARRAY_SIZE(insns);
 	a.license = (uint64_t)(uintptr_t) "MIT";
 	memcpy(a.prog_name, "kkwg_steer", sizeof("kkwg_steer"));
-	return bpf(BPF_PROG_LOAD, &a);
+	return insn_bpf(BPF_PROG_LOAD, &a);
 }
 
 int steer_open(struct steer *s)
@@ -155,7 +123,7 @@ static void change(struct steer *s, int command, const uint8_t *addr, uint8_t ad
 	a.key = (uint64_t)(uintptr_t)&key;
 	if (command == BPF_MAP_UPDATE_ELEM)
 		a.value = (uint64_t)(uintptr_t)&worker;
-	r = bpf(command, &a);
+	r = insn_bpf(command, &a);
 	if (r < 0 && r != -ENOENT && !s->refused) {
 		s->refused = true;
 		kk_warn("the kernel does not learn where packets go, which costs a detour: %s",

@@ -32,10 +32,18 @@ static void insert(struct wg_index_table *t, const struct wg_index_entry *e)
 	t->slots[i] = *e;
 }
 
+/* @by: 1 or -1 */
+static void count(struct wg_index_table *t, uint32_t index, int by)
+{
+	if (t->census)
+		__atomic_fetch_add(&t->census[index % WG_INDEX_CENSUS], (uint16_t)by,
+				   __ATOMIC_RELAXED);
+}
+
 static int grow(struct wg_index_table *t)
 {
-	struct wg_index_table bigger = {.size = t->size ? 2 * t->size : FIRST_SIZE,
-					.used = t->used};
+	struct wg_index_table bigger = {
+		.size = t->size ? 2 * t->size : FIRST_SIZE, .used = t->used, .census = t->census};
 
 	bigger.slots = calloc(bigger.size, sizeof(*bigger.slots));
 	if (!bigger.slots)
@@ -56,6 +64,7 @@ int wg_index_add(struct wg_index_table *t, uint32_t index, struct wg_peer *peer,
 	if (2 * t->used >= t->size && grow(t) < 0)
 		return -ENOMEM;
 	insert(t, &e);
+	count(t, index, 1);
 	t->used++;
 	return 0;
 }
@@ -67,6 +76,7 @@ void wg_index_del(struct wg_index_table *t, uint32_t index)
 
 	if (!e)
 		return;
+	count(t, index, -1);
 	hole = (uint32_t)(e - t->slots);
 	/* Moves later entries back over the hole, so that no search ends early. */
 	for (uint32_t i = (hole + 1) & mask; t->slots[i].index; i = (i + 1) & mask) {
@@ -83,6 +93,9 @@ void wg_index_del(struct wg_index_table *t, uint32_t index)
 
 void wg_index_clean(struct wg_index_table *t)
 {
+	for (uint32_t i = 0; i < t->size; i++)
+		if (t->slots[i].index)
+			count(t, t->slots[i].index, -1);
 	free(t->slots);
 	memset(t, 0, sizeof(*t));
 }

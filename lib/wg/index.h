@@ -8,6 +8,9 @@
 struct wg_peer;
 struct wg_keypair;
 
+/* A census says of how many known indices the low bits are the same; it has so many numbers. */
+#define WG_INDEX_CENSUS 32768
+
 struct wg_index_entry {
 	uint32_t index; /* 0: the slot is free */
 	struct wg_peer *peer;
@@ -18,6 +21,8 @@ struct wg_index_table {
 	struct wg_index_entry *slots;
 	uint32_t size; /* a power of two, or 0 */
 	uint32_t used;
+	uint16_t *
+		census; /* kept where it is not NULL; several tables may share one, of any thread */
 };
 
 /* NULL where @index is unknown. The entry may be changed, all but its index, and moves with the next call. */
