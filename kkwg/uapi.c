@@ -33,7 +33,7 @@ enum request {
 struct client {
 	int fd; /* -1: free */
 	enum request request;
-	int error; /* first error of the set or flow request, negative errno */
+	int error; /* first error of the request, negative errno */
 	struct config_change *change;
 	bool flows_only; /* it has asked for flows and so has given up the rest */
 	unsigned int n_flows;
@@ -197,8 +197,13 @@ static void answer_get(struct uapi *u, struct client *c)
 {
 	char *body = NULL;
 	size_t len = 0;
-	FILE *f = open_memstream(&body, &len);
+	FILE *f;
 
+	if (c->error) {
+		answer(c, NULL, 0, c->error);
+		return;
+	}
+	f = open_memstream(&body, &len);
 	if (!f) {
 		answer(c, NULL, 0, -ENOMEM);
 		return;
@@ -252,6 +257,7 @@ static bool begin_request(struct client *c)
 		return false;
 	if (strcmp(c->line, "get=1") == 0) {
 		c->request = REQUEST_GET;
+		c->error = 0;
 		return true;
 	}
 	if (strcmp(c->line, "set=1") == 0) {
@@ -270,10 +276,11 @@ static bool take_line(struct uapi *u, struct client *c)
 
 	c->line[c->line_len] = '\0';
 	if (c->request == REQUEST_NONE)
-		return empty || begin_request(c);
+		return empty || (strlen(c->line) == c->line_len && begin_request(c));
 	if (!empty) {
+		/* There is nothing to say with it. */
 		if (c->request == REQUEST_GET)
-			return false;
+			c->error = -EINVAL;
 		if (!c->error && (c->overlong || strlen(c->line) != c->line_len))
 			c->error = -EPROTO;
 		if (!c->error)

@@ -53,7 +53,24 @@ BAD = [
     (f"public_key={KEY}\nallowed_ip=::/129\n", -22), (f"public_key={KEY}\nallowed_ip=x\n", -22),
     (f"public_key={KEY}\npersistent_keepalive_interval=65536\n", -22),
     (f"public_key={KEY}\nprotocol_version=2\n", -22), (f"public_key={KEY}\nremove=false\n", -22),
-    (f"public_key={KEY}\nlisten_port=1\n", -22), ("x" * 10000 + "=1\n", -71),
+    (f"public_key={KEY}\nlisten_port=1\n", -22), ("private_key=" + KEY + "00\n", -22), ("private_key=\n", -22),
+    ("fwmark=4294967296\n", -22), ("fwmark=-1\n", -22), ("listen_port=1 \n", -22), ("reply_to_ingress=\n", -22),
+    ("public_key=\n", -22), (f"preshared_key={KEY}\n", -22), ("forwarding=1\n", -22), ("get=1\n", -22),
+    (f"public_key={KEY}\npreshared_key=zz\n", -22), (f"public_key={KEY}\npreshared_key={KEY[2:]}\n", -22),
+    (f"public_key={KEY}\nendpoint=\n", -22), (f"public_key={KEY}\nendpoint=:5\n", -22),
+    (f"public_key={KEY}\nendpoint=[:5\n", -22), (f"public_key={KEY}\nendpoint=1.2.3.4:65536\n", -22),
+    (f"public_key={KEY}\nendpoint=::1:5\n", -22), (f"public_key={KEY}\nendpoint=[1.2.3.4]:5\n", -22),
+    (f"public_key={KEY}\nendpoint=[fe80::1%nowhere]:5\n", -22),
+    (f"public_key={KEY}\nallowed_ip=\n", -22), (f"public_key={KEY}\nallowed_ip=10.0.0.0/\n", -22),
+    (f"public_key={KEY}\nallowed_ip=10.0.0.0/-1\n", -22), (f"public_key={KEY}\nallowed_ip=+10.0.0.0/8\n", -22),
+    (f"public_key={KEY}\nallowed_ip=10.0.0.0/8,11.0.0.0/8\n", -22),
+    (f"public_key={KEY}\npersistent_keepalive_interval=\n", -22),
+    (f"public_key={KEY}\npersistent_keepalive_interval=off\n", -22),
+    (f"public_key={KEY}\nreplace_allowed_ips=false\n", -22), (f"public_key={KEY}\nupdate_only=1\n", -22),
+    (f"public_key={KEY}\nprotocol_version=\n", -22), (f"public_key={KEY}\nremove=\n", -22),
+    (f"public_key={KEY}\nunknown=1\n", -22), (f"public_key={KEY}\nnonsense\n", -71), ("fwmark=\0 1\n", -71),
+    (f"public_key={KEY}\n" + "allowed_ip=10.0.0.0/8\n" * 1000 + "allowed_ip=x\n", -22),
+    ("x" * 10000 + "=1\n", -71),
 ]
 
 
@@ -65,7 +82,7 @@ def test_bad_input_changes_nothing(end, text, errno):
     device = f"private_key={'22' * 32}\nlisten_port=0\nfwmark=9\nreplace_peers=true\n"
     assert request(end, f"set=1\n{device}{text}\n") == f"errno={errno}\n\n"
     assert get(end) == before
-    if text.startswith("endpoint"):
+    if text.startswith(("endpoint", "preshared_key")):  # good, where a peer was named before
         return
     assert request(end, f"set=1\npublic_key={OTHER}\nremove=true\n{text}\n") == f"errno={errno}\n\n"
     assert get(end) == before
@@ -85,6 +102,19 @@ def test_port_in_use(end):
     finally:
         holder.kill()
         holder.wait()
+
+
+def test_what_is_no_request(end):
+    """A get takes no lines, and says so as wireguard-go does; what is neither get nor set ends the connection."""
+    before = get(end)
+    assert request(end, "get=1\nfwmark=1\n\n") == "errno=-22\n\n"
+    for text in "get=2\n\n", "set=1 \n\n", "fwmark=1\n\n", "get=1\0\n\n", "x" * 10000 + "\n\n":
+        assert request(end, text) == ""
+    # One that is not finished.
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(end.socket)
+        s.sendall(b"set=1\nfwmark=1\n")
+    assert get(end) == before
 
 
 def test_every_key(end):

@@ -407,6 +407,38 @@ static void flood_is_shed(void **state)
 	done(n);
 }
 
+/* A source that has proved its address by a cookie is limited all the same. */
+static void proven_source_is_limited(void **state)
+{
+	struct net *n = fresh(8);
+	struct node *victim = &n->nodes[0], *attacker = &n->nodes[1];
+	const struct wg_drops *drops = &victim->dev->drops;
+	struct wg_peer *p = net_peer(attacker, victim, true);
+	uint64_t before, answers = 0;
+
+	(void)state;
+	flood(n, victim, attacker, WG_LOAD_BURST + 1);
+	assert_true(n->now < victim->dev->load_until);
+	wg_peer_initiate(p, false, n->now);
+	net_run(n, n->now + SEC / 10);
+	assert_int_not_equal(p->cookie.cookie_birth, 0);
+	/* Every one has a good cookie now. The key is unknown, so that those are counted that were opened. */
+	before = drops->handshake;
+	for (int i = 0; i < 1000; i++) {
+		answers += flood(n, victim, attacker, 5);
+		n->now += SEC / 100;
+	}
+	assert_int_equal(answers, 0);
+	assert_in_range(drops->handshake - before, 10 * WG_SOURCE_RATE,
+			10 * WG_SOURCE_RATE + WG_SOURCE_BURST);
+	/* From elsewhere the cookie is worth nothing: it is asked for another. */
+	attacker->self.in.sin_port ^= 1;
+	before = drops->handshake;
+	assert_int_equal(flood(n, victim, attacker, 1), 1);
+	assert_int_equal(drops->handshake, before);
+	done(n);
+}
+
 static void source_limit(void **state)
 {
 	struct wg_ratelimit *r = calloc(1, sizeof(*r));
@@ -537,6 +569,7 @@ int main(void)
 		cmocka_unit_test(prefixes_without_sharing),
 		cmocka_unit_test(under_load),
 		cmocka_unit_test(flood_is_shed),
+		cmocka_unit_test(proven_source_is_limited),
 		cmocka_unit_test(source_limit),
 		cmocka_unit_test(identity_change),
 		cmocka_unit_test(source_check),
