@@ -85,10 +85,15 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 	int r;
 
 	r = place_look_again(gw->options, &old, &place, err);
-	if (r < 0 || (place.ifindex == old.ifindex && place.address.s_addr == old.address.s_addr))
+	if (r < 0)
 		return r;
-	kk_warn("interface %s %s, and the data plane follows", place.public_ifname,
-		place.ifindex == old.ifindex ? "has another address" : "was made anew");
+	if (place.ifindex != old.ifindex || place.address.s_addr != old.address.s_addr)
+		kk_warn("interface %s %s, and the data plane follows", place.public_ifname,
+			place.ifindex == old.ifindex ? "has another address" : "was made anew");
+	else if (gw->datapath && !kk_datapath_fits(gw->datapath))
+		kk_warn("tunnel %s has another MTU, and the data plane follows", gw->tunnel.ifname);
+	else
+		return 0;
 	gw->place = place;
 	if (!gw->datapath)
 		return 0;
