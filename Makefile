@@ -119,6 +119,9 @@ $B/bpf/%.bpf.o: tests/bench/%.bpf.c
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
 $B/obj/tests/bench/bench_live.o: $B/gen/live.skel.h
 
+# Lets allocations fail.
+$B/unit/kkwg/test_wg_shards: private LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
 # tests/bench/bench_x.c measures; nothing runs it but the one who asks.
 $B/bench/%: $B/obj/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
