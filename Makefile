@@ -113,6 +113,9 @@ $B/unit/%: $B/obj/tests/unit/%.o $(LIB) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $< $(wildcard $B/$(patsubst %/,%,$(dir $*)).a) $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread
 
+# Lets allocations fail.
+$B/unit/kkwg/test_wg_shards: private LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
 # tests/bench/bench_x.c measures; nothing runs it but the one who asks.
 $B/bench/%: $B/obj/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
@@ -163,6 +166,11 @@ bench-tunnel: $B/kkwg $B/bench/rr
 .PHONY: bench-publish
 bench-publish: all $B/bench/rr $B/bench/connect
 	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU))
+
+# Control killed 200 times in the middle of writes; make check does it 12 times.
+.PHONY: check-control-kill
+check-control-kill: $B/kkcontrold
+	KK_KILLS=200 scripts/check system -k test_killed_again_and_again --timeout=900
 
 # Control with 5,100 nodes and 10,000 services; see tests/bench/control.py.
 .PHONY: bench-control
