@@ -73,13 +73,14 @@ void kk_node_update(struct kk_node *node)
 /* ---- what it says ---- */
 
 struct hello {
-	int64_t protocol, generation;
+	int64_t protocol, model, generation;
 	const char *version, *epoch, *public_key;
 };
 
 static const struct kk_json_field hello_fields[] = {
 	KK_JSON_FIELD("protocol", KK_JSON_INT, KK_JSON_REQUIRED, struct hello, protocol, .min = 1,
 		      .max = INT64_MAX),
+	KK_JSON_FIELD("model", KK_JSON_INT, 0, struct hello, model, .min = 1, .max = INT64_MAX),
 	KK_JSON_FIELD("version", KK_JSON_STRING, 0, struct hello, version, .max = 64),
 	KK_JSON_FIELD("epoch", KK_JSON_STRING, KK_JSON_NULLABLE, struct hello, epoch, .max = 64),
 	KK_JSON_FIELD("generation", KK_JSON_INT, KK_JSON_REQUIRED, struct hello, generation,
@@ -93,7 +94,7 @@ static const uint8_t no_key[KK_KEY_LEN];
 static void on_hello(struct kk_node *node, const json_t *msg)
 {
 	struct kk_store *store = node->push->store;
-	struct hello hello = {0};
+	struct hello hello = {.model = 1};
 	uint8_t key[KK_KEY_LEN];
 	struct kk_err err = {0};
 
@@ -113,6 +114,7 @@ static void on_hello(struct kk_node *node, const json_t *msg)
 	memcpy(node->public_key, key, KK_KEY_LEN);
 	node->ready = false;
 	node->acked = 0;
+	node->model = hello.model < KK_MODEL ? (int)hello.model : KK_MODEL;
 	if (hello.epoch && strcmp(hello.epoch, kk_store_epoch(store)) == 0 &&
 	    hello.generation <= kk_store_generation(store))
 		node->acked = hello.generation;

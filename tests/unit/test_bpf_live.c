@@ -46,6 +46,7 @@ static struct {
 	pthread_t pump[2];
 	struct kk_address addresses[2]; /* public, of IPv4 and IPv6 */
 	struct kk_datapath_config config;
+	enum kk_xdp_mode xdp;
 	char pin_dir[64];
 	struct kk_datapath *dp;
 } lab;
@@ -216,6 +217,7 @@ static int setup(void **state)
 		.n_addresses = 2,
 		.pool = {.addr = ip4("10.0.0.0"), .len = 8},
 		.host = 1,
+		.edge = {.xdp = lab.xdp, .closed_ports = true, .syn_rate = 10000},
 	};
 	assert_int_equal(inet_pton(AF_INET6, "fd00:6b6b::", &lab.config.pool6), 1);
 	assert_ok(kk_datapath_open(&lab.config, &lab.dp, &err), &err);
@@ -809,6 +811,46 @@ static void test_forwarding_is_off(void **state)
 	assert_string_equal(text, "0\n");
 }
 
+/* A flooded service: who connects proves that he is there, and hardly notices. */
+static void test_flooded_service(void **state)
+{
+	const struct kk_listener both[] = {listener(0, IPPROTO_TCP, 2222, 22),
+					   listener(1, IPPROTO_TCP, 2222, 22)};
+	const struct kk_guard guard = {.service = both[0].service, .syn_rate = 1};
+	const struct kk_guard guard6 = {.service = both[1].service, .syn_rate = 1};
+	const struct kk_guard guards[] = {guard, guard6};
+	const struct kk_datapath_tables wanted = {.listeners = both,
+						  .n_listeners = 2,
+						  .guards = guards,
+						  .n_guards =
+							  guard.service == guard6.service ? 1 : 2};
+	uint64_t challenges = counter("syn_challenge").packets;
+	uint64_t proofs = counter("syn_proof").packets;
+	struct kk_err err = {0};
+
+	(void)state;
+	assert_ok(kk_datapath_set(lab.dp, &wanted, &err), &err);
+	for (int i = 0; i < 5; i++) {
+		int client, agent;
+
+		connect_pair(CLIENT, family->client, &client, &agent);
+		close(client);
+		close(agent);
+	}
+	assert_true(counter("syn_challenge").packets > challenges);
+	assert_true(counter("syn_proof").packets > proofs);
+}
+
+/* What nobody serves dies at the edge; nobody is told. */
+static void test_closed_port(void **state)
+{
+	uint64_t before = counter("closed_port").packets;
+
+	(void)state;
+	assert_true(try_connect(CLIENT, family->public, 4, 1) < 0);
+	assert_true(counter("closed_port").packets > before);
+}
+
 /* Before each test: the family that it is about. */
 static int with4(void **state)
 {
@@ -842,9 +884,16 @@ int main(void)
 		OF_BOTH(test_nothing_else_passes),
 		OF_BOTH(test_agents_are_hidden),
 		OF_BOTH(test_the_hosts_own_ports),
+		OF_BOTH(test_flooded_service),
+		OF_BOTH(test_closed_port),
 		cmocka_unit_test(test_forwarding_is_off),
 	};
 
-	return kk_run_group_as_root("loads BPF programs and makes network namespaces", tests, setup,
-				    teardown);
+	int r = 0;
+
+	/* With the edge at tc, and at XDP in front of it. */
+	for (lab.xdp = KK_XDP_OFF; lab.xdp <= KK_XDP_GENERIC; lab.xdp += KK_XDP_GENERIC)
+		r += kk_run_group_as_root("loads BPF programs and makes network namespaces", tests,
+					  setup, teardown);
+	return r;
 }
