@@ -166,9 +166,9 @@ static void bundle_clean(struct bundle *b)
 static int hand_over(struct relayctl *ctl, const struct kk_service *service, size_t n, bool first,
 		     struct bundle *b, struct kk_err *err)
 {
-	json_t *msg = first ? listen_message(service, n)
-			    : json_pack("{s:s, s:I}", "op", "add", "service",
-					(json_int_t)service->id);
+	json_t *msg =
+		first ? listen_message(service, n)
+		      : json_pack("{s:s, s:I}", "op", "add", "service", (json_int_t)service->id);
 	int r = ask(ctl, msg, b->fds, b->n, NULL, err);
 
 	bundle_clean(b);
@@ -263,12 +263,13 @@ static int read_addresses(const struct row *row, struct relay_listener *l, struc
 	if (n > ARRAY_SIZE(l->addresses))
 		return kk_err_set(err, EBADMSG, NULL, "the relay names %zu addresses", n);
 	for (size_t i = 0; i < n; i++) {
-		const char *text = row->address ? row->address
-						: json_string_value(
-							  json_array_get(row->addresses, i));
+		const char *text = row->address
+					   ? row->address
+					   : json_string_value(json_array_get(row->addresses, i));
 
 		if (kk_parse_address("address", text ? text : "", &l->addresses[i], NULL) < 0)
-			return kk_err_set(err, EBADMSG, NULL, "the relay names the address \"%.40s\"",
+			return kk_err_set(err, EBADMSG, NULL,
+					  "the relay names the address \"%.40s\"",
 					  text ? text : "");
 	}
 	l->n_addresses = n;

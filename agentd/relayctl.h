@@ -24,7 +24,7 @@ struct relay_listener {
 	struct kk_address addresses[2]; /* that the first port's sockets are bound to */
 	size_t n_addresses, n_sockets;
 	uint64_t netns_cookie; /* of the sockets' namespace, SO_NETNS_COOKIE */
-	char error[192];	/* "" while the target is well */
+	char error[192];       /* "" while the target is well */
 };
 
 /* The socket's place in a daemon's run directory. */

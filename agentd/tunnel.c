@@ -358,8 +358,7 @@ size_t tunnel_addresses(const struct tunnel *t, const struct kk_self *self,
 	ret[0] = (struct kk_address){.family = AF_INET, .v4 = own};
 	if (!self->pool6.len || !t->has_ipv6)
 		return 1;
-	ret[1] = (struct kk_address){.family = AF_INET6,
-				     .v6 = kk_pool6_address(&self->pool6, own)};
+	ret[1] = (struct kk_address){.family = AF_INET6, .v6 = kk_pool6_address(&self->pool6, own)};
 	return 2;
 }
 
@@ -381,7 +380,8 @@ int tunnel_listen(struct tunnel *t, const struct kk_address *address, uint8_t pr
 		    protocol);
 	r = fd < 0 ? -errno : bind_socket(fd, &at, protocol);
 	if (r < 0)
-		return kk_err_set(err, -r, "agent_port", "cannot listen on %s port %u of %s (%s): %s",
+		return kk_err_set(err, -r, "agent_port",
+				  "cannot listen on %s port %u of %s (%s): %s",
 				  protocol == IPPROTO_TCP ? "tcp" : "udp", port, t->options.ifname,
 				  kk_address_text(address, text), strerror(-r));
 	return kk_steal_fd(&fd);

@@ -28,7 +28,7 @@ enum ctl_exit {
 struct ctl_options {
 	const char *config;
 	bool json, help, version;
-	int64_t wait; /* seconds */
+	int64_t wait;			 /* seconds */
 	struct kk_option_list addresses; /* of a gateway */
 	const char *address;		 /* of a service; "" takes it away */
 	int64_t wg_port;
@@ -73,9 +73,9 @@ struct ctl_noun {
 	size_t n_commands;
 };
 
-extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_service, ctl_deny, ctl_ban, ctl_token, ctl_key, ctl_status,
-	ctl_sessions, ctl_datapath, ctl_user, ctl_org, ctl_audit, ctl_login, ctl_logout, ctl_apply,
-	ctl_backup, ctl_restore;
+extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_service, ctl_deny, ctl_ban, ctl_token,
+	ctl_key, ctl_status, ctl_sessions, ctl_datapath, ctl_user, ctl_org, ctl_audit, ctl_login,
+	ctl_logout, ctl_apply, ctl_backup, ctl_restore;
 
 #define CTL_OPTION(name_, value_, type_, member_, help_, ...)                                      \
 	KK_OPTION(name_, 0, value_, type_, struct ctl_options, member_, help_, .once = true,       \

@@ -108,8 +108,8 @@ static void format_draining(const json_t *obj, char *text, size_t size)
 }
 
 static const struct ctl_column list_columns[] = {
-	{"NAME", "name", NULL},		{"PORT", NULL, format_port},
-	{"AGENT", NULL, format_agents}, {"TARGET", "target", NULL},
+	{"NAME", "name", NULL},		 {"PORT", NULL, format_port},
+	{"AGENT", NULL, format_agents},	 {"TARGET", "target", NULL},
 	{"POLICY", NULL, format_policy}, {"GENERATION", "generation", NULL},
 };
 
@@ -275,7 +275,8 @@ static int rm(struct ctl *ctl)
 	if (ctl->options.json)
 		ctl_print_json(answer);
 	else if (seconds)
-		printf("%s takes nothing new and is removed in %s, %s\n", ctl->name, drain, applied);
+		printf("%s takes nothing new and is removed in %s, %s\n", ctl->name, drain,
+		       applied);
 	else
 		printf("%s is removed, %s\n", ctl->name, applied);
 	return r;

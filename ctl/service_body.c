@@ -99,8 +99,7 @@ static int take_limit(const char *option, const char *field, const char *text, j
 		len -= 2;
 	snprintf(number, sizeof(number), "%.*s", (int)len, text);
 	if (strcmp(text, "none") != 0 &&
-	    (len >= sizeof(number) ||
-	     kk_parse_int(option, number, 1, LIMIT_MAX, &limit, &err) < 0))
+	    (len >= sizeof(number) || kk_parse_int(option, number, 1, LIMIT_MAX, &limit, &err) < 0))
 		return ctl_fail(CTL_USAGE, "%s: \"%.40s\" is not 1/s to %d/s, or none", option,
 				text, LIMIT_MAX);
 	json_object_set_new(body, field, json_integer(limit));
@@ -173,7 +172,8 @@ int ctl_service_set_body(struct ctl *ctl, json_t *body)
 		r = take_common(o, body);
 	if (r == CTL_DONE && o->proxy_switch) {
 		if (strcmp(o->proxy_switch, "on") != 0 && strcmp(o->proxy_switch, "off") != 0)
-			return ctl_fail(CTL_USAGE, "proxy-protocol: \"%.64s\" is neither on nor off",
+			return ctl_fail(CTL_USAGE,
+					"proxy-protocol: \"%.64s\" is neither on nor off",
 					o->proxy_switch);
 		json_object_set_new(body, "proxy_protocol",
 				    json_boolean(o->proxy_switch[1] == 'n'));

@@ -120,6 +120,20 @@ static void add_remark(json_t *remarks, const json_t *node, const char *what, co
 							    what, which, text));
 }
 
+/* Agents that a gateway hears nothing of, and so passes by where others serve the same. */
+static void add_silent(json_t *remarks, const json_t *gateway)
+{
+	const json_t *agent;
+	size_t i;
+
+	json_array_foreach((json_t *)report_of(gateway, "silent_agents"), i, agent) {
+		const char *name = json_string_value(agent);
+
+		add_remark(remarks, gateway, "agent", name ? name : "?",
+			   "does not answer and gets no connections of services that it shares");
+	}
+}
+
 /* Why a data plane or tunnel is what it is, and what an Agent could not serve. */
 static void add_remarks(json_t *remarks, const json_t *nodes, const json_t *services)
 {
@@ -136,6 +150,7 @@ static void add_remarks(json_t *remarks, const json_t *nodes, const json_t *serv
 			   ctl_text(dataplane, "xdp_reason"));
 		add_remark(remarks, node, "tunnel", ctl_text(tunnel, "kind"),
 			   ctl_text(tunnel, "reason"));
+		add_silent(remarks, node);
 		json_array_foreach((json_t *)report_of(node, "services"), j, service) {
 			KK_CLEANUP_JSON json_t *name = NULL;
 

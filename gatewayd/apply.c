@@ -73,7 +73,8 @@ static bool same_addresses(const struct gateway *gw, const struct kk_address *ad
 static bool same_constants(const struct kk_self *a, const struct kk_self *b)
 {
 	return a->index == b->index && a->pool.len == b->pool.len &&
-	       a->pool.addr.s_addr == b->pool.addr.s_addr && kk_prefix_equal(&a->pool6, &b->pool6) &&
+	       a->pool.addr.s_addr == b->pool.addr.s_addr &&
+	       kk_prefix_equal(&a->pool6, &b->pool6) &&
 	       memcmp(a->flow_key, b->flow_key, sizeof(a->flow_key)) == 0;
 }
 

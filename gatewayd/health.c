@@ -149,8 +149,7 @@ int health_start(struct health *h, sd_event *event, const char *ifname,
 {
 	int r;
 
-	*h = (struct health){
-		.event = event, .fd = -1, .changed = changed, .userdata = userdata};
+	*h = (struct health){.event = event, .fd = -1, .changed = changed, .userdata = userdata};
 	if (getrandom(&h->id, sizeof(h->id), 0) != (ssize_t)sizeof(h->id))
 		return kk_err_set(err, EIO, NULL, "no random numbers: %s", strerror(errno));
 	h->fd = open_socket(ifname, err);
@@ -176,9 +175,8 @@ void health_stop(struct health *h)
 static bool shares_a_service(const struct kk_config *config, int64_t agent)
 {
 	for (size_t i = 0; i < config->n_services; i++)
-		for (size_t j = 0; config->services[i].n_agents > 1 &&
-				   j < config->services[i].n_agents;
-		     j++)
+		for (size_t j = 0;
+		     config->services[i].n_agents > 1 && j < config->services[i].n_agents; j++)
 			if (config->services[i].agents[j] == agent)
 				return true;
 	return false;

@@ -19,7 +19,7 @@ struct health_agent {
 	int64_t id;
 	struct in_addr ours, its; /* addresses in its /24 */
 	bool gone;
-	uint64_t heard_us; /* CLOCK_MONOTONIC */
+	uint64_t heard_us;    /* CLOCK_MONOTONIC */
 	unsigned int answers; /* since it was taken for gone, in a row */
 	char name[KK_NAME_MAX + 1];
 };

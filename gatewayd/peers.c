@@ -73,8 +73,8 @@ static void add_addresses(const struct kk_self *self, const struct kk_agent *age
 {
 	const struct in_addr ours = kk_subnet_host(&agent->subnet, self->index);
 
-	p->addresses[p->n_addresses++] = (struct kk_prefix){
-		.addr = {.family = AF_INET, .v4 = ours}, .len = agent->subnet.len};
+	p->addresses[p->n_addresses++] = (struct kk_prefix){.addr = {.family = AF_INET, .v4 = ours},
+							    .len = agent->subnet.len};
 	if (self->pool6.len)
 		p->addresses[p->n_addresses++] = (struct kk_prefix){
 			.addr = {.family = AF_INET6, .v6 = kk_pool6_address(&self->pool6, ours)},

@@ -11,8 +11,9 @@
 
 struct place {
 	char public_ifname[IFNAMSIZ];
-	int ifindex;		/* of it */
-	struct in_addr address; /* the first that is managed, local to that interface; 0: it never had one */
+	int ifindex; /* of it */
+	struct in_addr
+		address; /* the first that is managed, local to that interface; 0: it never had one */
 };
 
 #define PLACE_ADDRESSES_MAX KK_GATEWAY_ADDRESSES_MAX

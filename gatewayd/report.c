@@ -96,11 +96,22 @@ static json_t *report_peers(struct gateway *gw)
 	return list;
 }
 
+/* By name; of those that share a service. */
+static json_t *report_silent(const struct gateway *gw)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < gw->health.n; i++)
+		if (gw->health.agents[i].gone)
+			json_array_append_new(list, json_string(gw->health.agents[i].name));
+	return list;
+}
+
 json_t *gateway_report(void *userdata)
 {
 	struct gateway *gw = userdata;
 
-	return json_pack("{s:o, s:o, s:o, s:o}", "dataplane", report_dataplane(gw), "tunnel",
-			 report_tunnel(gw), "ports_in_use", report_ports(gw), "peers",
-			 report_peers(gw));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "dataplane", report_dataplane(gw), "tunnel",
+			 report_tunnel(gw), "ports_in_use", report_ports(gw), "silent_agents",
+			 report_silent(gw), "peers", report_peers(gw));
 }

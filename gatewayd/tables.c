@@ -155,8 +155,7 @@ static const struct kk_list *find_list(const struct tables *t, const struct kk_s
 /* Up to a second's worth at once. */
 static struct kk_limit limit(uint32_t rate)
 {
-	return (struct kk_limit){.rate = rate,
-				 .burst = rate < KK_BURST_MAX ? rate : KK_BURST_MAX};
+	return (struct kk_limit){.rate = rate, .burst = rate < KK_BURST_MAX ? rate : KK_BURST_MAX};
 }
 
 static void add_guard(struct tables *t, const struct kk_service *service)
@@ -316,7 +315,7 @@ int tables_check_ports(const struct kk_config *config, const struct kk_listener 
 
 /* ---- bans ---- */
 
-#define NS 1000000000
+#define NS	1000000000
 #define SLACK_S 2 /* that two tellings of one time may differ by */
 
 static int64_t now_ns(void)

@@ -87,12 +87,13 @@ static int check_room(const struct listener *l, struct kk_err *err)
 	const struct listeners *all = &l->relay->listeners;
 
 	if (l->n_ports == l->max_ports)
-		return kk_err_set(err, ENOSPC, "socket", "%zu sockets were announced, this is one more",
-				  l->max_ports);
+		return kk_err_set(err, ENOSPC, "socket",
+				  "%zu sockets were announced, this is one more", l->max_ports);
 	if (all->n_ports >= all->max_ports)
-		return kk_err_set(err, ENOSPC, NULL,
-				  "%zu listening sockets are all that the limit on open files allows",
-				  all->n_ports);
+		return kk_err_set(
+			err, ENOSPC, NULL,
+			"%zu listening sockets are all that the limit on open files allows",
+			all->n_ports);
 	return 0;
 }
 

@@ -87,10 +87,9 @@ static size_t write_question(const struct origin *origin, char *text, size_t len
 {
 	char client[KK_ENDPOINT_TEXT], local[KK_ENDPOINT_TEXT];
 
-	return (size_t)snprintf(text, len, "%s=%s %s\n",
-				origin->protocol == IPPROTO_TCP ? "tcp" : "udp",
-				kk_sockaddr_text(&origin->client, client),
-				kk_sockaddr_text(&origin->local, local));
+	return (size_t)snprintf(
+		text, len, "%s=%s %s\n", origin->protocol == IPPROTO_TCP ? "tcp" : "udp",
+		kk_sockaddr_text(&origin->client, client), kk_sockaddr_text(&origin->local, local));
 }
 
 static void lost(struct origins *o, const char *why)

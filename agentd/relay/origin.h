@@ -25,8 +25,8 @@
 struct origin {
 	uint8_t protocol;
 	union kk_sockaddr client, local; /* as the packets have them, inside the tunnel */
-	char gateway[KK_NAME_MAX + 1];	  /* "" while it is not known */
-	bool waits;			  /* for ->told */
+	char gateway[KK_NAME_MAX + 1];	 /* "" while it is not known */
+	bool waits;			 /* for ->told */
 	/* Has been asked, or cannot be asked; the gateway may be known now. It may free the origin. */
 	void (*told)(struct origin *origin);
 	void *owner;

@@ -55,8 +55,8 @@ struct operation {
 	bool trusted;
 	const struct kk_json_field *fields;
 	size_t n_fields;
-	int (*run)(struct relay *relay, const struct request *r, struct request_fds *fds, json_t *answer,
-		   struct kk_err *err);
+	int (*run)(struct relay *relay, const struct request *r, struct request_fds *fds,
+		   json_t *answer, struct kk_err *err);
 };
 
 static int protocol_of(const char *text, uint8_t *ret, struct kk_err *err)
@@ -153,8 +153,8 @@ static int op_add(struct relay *relay, const struct request *q, struct request_f
 	return add_ports(l, fds, err);
 }
 
-static int op_set(struct relay *relay, const struct request *q, struct request_fds *fds, json_t *answer,
-		  struct kk_err *err)
+static int op_set(struct relay *relay, const struct request *q, struct request_fds *fds,
+		  json_t *answer, struct kk_err *err)
 {
 	struct listener *l = listeners_find(&relay->listeners, q->service);
 	struct target *target;
@@ -175,8 +175,8 @@ static int op_set(struct relay *relay, const struct request *q, struct request_f
 	return 0;
 }
 
-static int op_unlisten(struct relay *relay, const struct request *q, struct request_fds *fds, json_t *answer,
-		       struct kk_err *err)
+static int op_unlisten(struct relay *relay, const struct request *q, struct request_fds *fds,
+		       json_t *answer, struct kk_err *err)
 {
 	struct listener *l = listeners_find(&relay->listeners, q->service);
 
@@ -202,8 +202,8 @@ static int check_name(const char *key, const json_t *name, struct kk_err *err)
 	return kk_parse_name("names", json_string_value(name), err);
 }
 
-static int op_gateways(struct relay *relay, const struct request *q, struct request_fds *fds, json_t *answer,
-		       struct kk_err *err)
+static int op_gateways(struct relay *relay, const struct request *q, struct request_fds *fds,
+		       json_t *answer, struct kk_err *err)
 {
 	const char *key;
 	json_t *name;
@@ -270,8 +270,8 @@ static json_t *describe(const struct listener *l)
 }
 
 /* As many as a message holds; "more" says that there are others behind the last. */
-static int op_list(struct relay *relay, const struct request *q, struct request_fds *fds, json_t *answer,
-		   struct kk_err *err)
+static int op_list(struct relay *relay, const struct request *q, struct request_fds *fds,
+		   json_t *answer, struct kk_err *err)
 {
 	const size_t overhead = 416 + 2 * KK_NAME_MAX + sizeof(((struct listener *)0)->error);
 	const struct listeners *ls = &relay->listeners;
@@ -295,8 +295,8 @@ static int op_list(struct relay *relay, const struct request *q, struct request_
 	return 0;
 }
 
-static int op_sessions(struct relay *relay, const struct request *q, struct request_fds *fds, json_t *answer,
-		       struct kk_err *err)
+static int op_sessions(struct relay *relay, const struct request *q, struct request_fds *fds,
+		       json_t *answer, struct kk_err *err)
 {
 	json_t *list = sessions_json(&relay->sessions);
 
@@ -310,8 +310,8 @@ static int op_sessions(struct relay *relay, const struct request *q, struct requ
 	return 0;
 }
 
-static int op_quit(struct relay *relay, const struct request *q, struct request_fds *fds, json_t *answer,
-		   struct kk_err *err)
+static int op_quit(struct relay *relay, const struct request *q, struct request_fds *fds,
+		   json_t *answer, struct kk_err *err)
 {
 	(void)q;
 	(void)fds;

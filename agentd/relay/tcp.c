@@ -226,8 +226,7 @@ static int connect_next(struct connection *c)
 	c->deadline_one = c->deadline;
 	if (c->tried < t->n_addrs)
 		c->deadline_one = c->relay->loop.now + TCP_CONNECT_ONE_MS;
-	c->target =
-		socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	c->target = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (c->target < 0)
 		return -errno;
 	if (is_loopback(&addr))
@@ -300,8 +299,7 @@ static void begin(struct listener_port *p, int fd, const union kk_sockaddr *peer
 	struct connection *c = calloc(1, sizeof(*c));
 
 	if (!c || loop_add(&relay->loop, fd, EVENTS, &c->client_io) < 0) {
-		kk_warn("service %s: a connection is refused, memory is short",
-			p->listener->name);
+		kk_warn("service %s: a connection is refused, memory is short", p->listener->name);
 		free(c);
 		close(fd);
 		return;

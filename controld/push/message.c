@@ -12,11 +12,8 @@
 #include "util/json.h"
 
 static const char *const list_names[] = {
-	[KK_GATEWAY] = "gateways",
-	[KK_AGENT] = "agents",
-	[KK_SERVICE] = "services",
-	[KK_RULE] = "rules",
-	[KK_BAN] = "bans",
+	[KK_GATEWAY] = "gateways", [KK_AGENT] = "agents", [KK_SERVICE] = "services",
+	[KK_RULE] = "rules",	   [KK_BAN] = "bans",
 };
 
 /* Whom a message is for. */
@@ -203,8 +200,9 @@ static json_t *self_gateway(struct kk_store *store, const struct kk_gateway_row 
 	return json_pack("{s:I, s:s, s:i, s:o, s:o, s:i, s:o, s:o, s:s}", "id", (json_int_t)g->id,
 			 "name", g->name, "index", (int)g->index, "address",
 			 address_json(main_address(g, model)), "addresses", addresses_json(g),
-			 "wg_port", (int)g->wg_port, "pool", kk_message_prefix(kk_store_pool(store)),
-			 "pool6", prefix_json(kk_store_pool6(store)), "flow_key", key);
+			 "wg_port", (int)g->wg_port, "pool",
+			 kk_message_prefix(kk_store_pool(store)), "pool6",
+			 prefix_json(kk_store_pool6(store)), "flow_key", key);
 }
 
 static int self_object(struct kk_store *store, const struct reader *reader, json_t **ret,
@@ -312,8 +310,8 @@ int kk_message_head(struct kk_store *store, enum kk_kind role, int64_t id, int m
 	return *ret ? 0 : no_memory(err);
 }
 
-int kk_message_lists(struct kk_store *store, enum kk_kind role, int64_t id, int model,
-		     json_t **ret, struct kk_err *err)
+int kk_message_lists(struct kk_store *store, enum kk_kind role, int64_t id, int model, json_t **ret,
+		     struct kk_err *err)
 {
 	const struct reader reader = {kk_store_org(store), role, id, model};
 	KK_CLEANUP_JSON json_t *lists = json_object();

@@ -16,8 +16,8 @@ int kk_message_snapshot(struct kk_store *store, enum kk_kind role, int64_t id, i
 /* The two parts of a snapshot: what is of this one node, and the lists, which all gateways of a model are told alike. */
 int kk_message_head(struct kk_store *store, enum kk_kind role, int64_t id, int model, json_t **ret,
 		    struct kk_err *err);
-int kk_message_lists(struct kk_store *store, enum kk_kind role, int64_t id, int model,
-		     json_t **ret, struct kk_err *err);
+int kk_message_lists(struct kk_store *store, enum kk_kind role, int64_t id, int model, json_t **ret,
+		     struct kk_err *err);
 /*
  * What of the changes after @from concerns the node; NULL in *@ret if nothing does. -ESTALE: the change log
  * does not reach back that far.

@@ -34,8 +34,8 @@ static int make_delta(struct kk_push *push, const struct kk_node *node, char **r
 		      struct kk_err *err)
 {
 	KK_CLEANUP_JSON json_t *msg = NULL;
-	int r = kk_message_delta(push->store, node->role, node->id, node->model, node->acked,
-				 &msg, err);
+	int r = kk_message_delta(push->store, node->role, node->id, node->model, node->acked, &msg,
+				 err);
 
 	if (r < 0)
 		return r;

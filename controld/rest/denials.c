@@ -51,8 +51,8 @@ int kk_denials_list(struct kk_call *call)
 
 	if (r < 0)
 		return r;
-	return kk_page_answer(&page,
-			      kk_store_denial_list(call->control->store, append, &page, &call->err));
+	return kk_page_answer(
+		&page, kk_store_denial_list(call->control->store, append, &page, &call->err));
 }
 
 int kk_denials_remove(struct kk_call *call)

@@ -31,8 +31,7 @@ static json_t *addresses_json(const struct kk_gateway_row *row)
 	json_t *list = json_array();
 
 	for (size_t i = 0; list && i < row->n_addresses; i++)
-		json_array_append_new(list,
-				      json_string(kk_address_text(&row->addresses[i], text)));
+		json_array_append_new(list, json_string(kk_address_text(&row->addresses[i], text)));
 	return list;
 }
 

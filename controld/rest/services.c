@@ -206,9 +206,8 @@ static int add_rule(const char *field, const char *text, bool allow, struct kk_s
 		if (kk_prefix_equal(&row->rules[i].prefix, &rule.prefix))
 			return kk_err_set(err, EINVAL, field, "%s: %s is named twice", field, text);
 	if (row->n_rules == KK_SERVICE_RULES_MAX)
-		return kk_err_set(err, EINVAL, field,
-				  "%s: %d prefixes are the most of one service", field,
-				  KK_SERVICE_RULES_MAX);
+		return kk_err_set(err, EINVAL, field, "%s: %d prefixes are the most of one service",
+				  field, KK_SERVICE_RULES_MAX);
 	row->rules[row->n_rules++] = rule;
 	return 0;
 }

@@ -38,8 +38,8 @@ int kk_store_ban_list(struct kk_store *store,
 		      int (*row)(const struct kk_ban_row *row, void *userdata), void *userdata,
 		      struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, SELECT "WHERE b.org = ? ORDER BY b.id", "i",
-				    store->org);
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, SELECT "WHERE b.org = ? ORDER BY b.id", "i", store->org);
 	struct kk_ban_row one;
 	int r;
 
@@ -68,8 +68,9 @@ static int find_service(struct kk_store *store, struct kk_ban_row *row, struct k
 	row->service = 0;
 	if (!row->service_name[0])
 		return 0;
-	r = kk_sql_number(store, &row->service, err, "SELECT id FROM services WHERE org = ? AND name = ?",
-			  "it", store->org, row->service_name);
+	r = kk_sql_number(store, &row->service, err,
+			  "SELECT id FROM services WHERE org = ? AND name = ?", "it", store->org,
+			  row->service_name);
 	if (r == -ENOENT)
 		return kk_err_set(err, EINVAL, "service", "service: there is no service \"%s\"",
 				  row->service_name);
@@ -96,15 +97,16 @@ static int check_number(struct kk_store *store, struct kk_err *err)
 			      store->org);
 
 	if (r == 0 && n >= KK_BANS_MAX)
-		return kk_err_set(err, ENOSPC, "address", "address: %d are banned, which is the most",
-				  KK_BANS_MAX);
+		return kk_err_set(err, ENOSPC, "address",
+				  "address: %d are banned, which is the most", KK_BANS_MAX);
 	return r;
 }
 
 static int add(struct kk_store *store, struct kk_ban_row *row, struct kk_err *err)
 {
-	static const char sql[] = "INSERT INTO bans (org, address, service, expires_at, generation) "
-				  "VALUES (?, ?, nullif(?, 0), ?, ?)";
+	static const char sql[] =
+		"INSERT INTO bans (org, address, service, expires_at, generation) "
+		"VALUES (?, ?, nullif(?, 0), ?, ?)";
 	char address[KK_ADDRESS_TEXT];
 	int r = find_service(store, row, err);
 

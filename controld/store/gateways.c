@@ -53,11 +53,11 @@ static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_gatew
 int kk_store_gateway_get(struct kk_store *store, const char *name, struct kk_gateway_row *ret,
 			 struct kk_err *err)
 {
-	int r = read_only(
-		store,
-		kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE org = ? AND name = ?",
-		       "it", store->org, name),
-		ret, err);
+	int r = read_only(store,
+			  kk_sql(store, err,
+				 "SELECT " COLUMNS " FROM gateways WHERE org = ? AND name = ?",
+				 "it", store->org, name),
+			  ret, err);
 
 	if (r == -ENOENT)
 		return kk_err_set(err, ENOENT, NULL, "there is no gateway \"%.64s\"", name);
@@ -81,8 +81,9 @@ int kk_store_gateway_list(struct kk_store *store,
 			  int (*row)(const struct kk_gateway_row *row, void *userdata),
 			  void *userdata, struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE org = ? ORDER BY id",
-				    "i", store->org);
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE org = ? ORDER BY id",
+		       "i", store->org);
 	struct kk_gateway_row one;
 	int r;
 
@@ -162,11 +163,10 @@ static int check_free(struct kk_store *store, const struct kk_gateway_row *row, 
 	int r;
 
 	snprintf(what, sizeof(what), "there is already a gateway");
-	r = refuse_taken(
-		store,
-		kk_sql(store, err, "SELECT name FROM gateways WHERE org = ? AND name = ?", "it",
-		       store->org, row->name),
-		"name", what, err);
+	r = refuse_taken(store,
+			 kk_sql(store, err, "SELECT name FROM gateways WHERE org = ? AND name = ?",
+				"it", store->org, row->name),
+			 "name", what, err);
 	if (r == 0)
 		r = check_endpoint(store, row, address, err);
 	if (r < 0)
@@ -266,8 +266,8 @@ static int add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err
 	if (r < 0)
 		return r;
 	row->generation = kk_tx_generation(store);
-	r = kk_sql_run(store, err, insert, "ititii", store->org, row->name, (int64_t)row->index, address,
-		       (int64_t)row->wg_port, row->generation);
+	r = kk_sql_run(store, err, insert, "ititii", store->org, row->name, (int64_t)row->index,
+		       address, (int64_t)row->wg_port, row->generation);
 	if (r < 0)
 		return r;
 	row->id = sqlite3_last_insert_rowid(store->db);

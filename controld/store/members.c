@@ -20,7 +20,8 @@ int kk_members_find(struct kk_store *store, struct kk_service_row *row, struct k
 	/* An unknown Agent is a fault of the request, not of its path. */
 	for (size_t i = 0; i < row->n_members; i++) {
 		struct kk_member *m = &row->members[i];
-		int r = kk_sql_number(store, &m->agent, err, "SELECT id FROM agents WHERE org = ? AND name = ?", "it",
+		int r = kk_sql_number(store, &m->agent, err,
+				      "SELECT id FROM agents WHERE org = ? AND name = ?", "it",
 				      store->org, m->name);
 
 		if (r == -ENOENT)
@@ -83,7 +84,7 @@ int kk_members_note(struct kk_store *store, enum kk_op op, const struct kk_servi
 				 after->members[i].agent, err);
 	for (size_t i = 0; before && i < before->n_members && r == 0; i++)
 		if (!has(after, before->members[i].agent))
-			r = kk_tx_change(store, KK_SERVICE, KK_REMOVE, id,
-					 before->members[i].agent, err);
+			r = kk_tx_change(store, KK_SERVICE, KK_REMOVE, id, before->members[i].agent,
+					 err);
 	return r;
 }

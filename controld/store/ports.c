@@ -29,8 +29,8 @@ static int check_address(struct kk_store *store, const struct kk_service_row *ro
 	static const char sql[] =
 		"SELECT name, port, last_port FROM services WHERE org = ? AND protocol = ? AND address = ? AND "
 		"port <= ? AND id <> ? ORDER BY port DESC LIMIT 1";
-	sqlite3_stmt *stmt = kk_sql(store, err, sql, "iitii", store->org, (int64_t)row->protocol, address,
-				    (int64_t)row->last_port, row->id);
+	sqlite3_stmt *stmt = kk_sql(store, err, sql, "iitii", store->org, (int64_t)row->protocol,
+				    address, (int64_t)row->last_port, row->id);
 	char name[KK_NAME_MAX + 1], wanted[12], taken[12], where[KK_ADDRESS_TEXT + 4] = "";
 	uint16_t first, last;
 	int r = kk_sql_step(store, stmt, err);
@@ -93,9 +93,10 @@ static int check_services(struct kk_store *store, const struct kk_service_row *r
 		return r;
 	if (!row->address.family)
 		return check_first_addresses(store, row, err);
-	r = kk_sql_number(store, &first, err,
-			  "SELECT max(is_first) FROM gateway_addresses WHERE org = ? AND address = ?",
-			  "it", store->org, address);
+	r = kk_sql_number(
+		store, &first, err,
+		"SELECT max(is_first) FROM gateway_addresses WHERE org = ? AND address = ?", "it",
+		store->org, address);
 	return r == 0 && first ? check_address(store, row, "", err) : r;
 }
 
@@ -108,10 +109,11 @@ static int check_wireguard(struct kk_store *store, const struct kk_service_row *
 
 	if (row->protocol != IPPROTO_UDP)
 		return 0;
-	stmt = kk_sql(store, err,
-		      "SELECT name, wg_port FROM gateways WHERE org = ? AND wg_port BETWEEN ? AND ? "
-		      "ORDER BY id LIMIT 1",
-		      "iii", store->org, (int64_t)row->port, (int64_t)row->last_port);
+	stmt = kk_sql(
+		store, err,
+		"SELECT name, wg_port FROM gateways WHERE org = ? AND wg_port BETWEEN ? AND ? "
+		"ORDER BY id LIMIT 1",
+		"iii", store->org, (int64_t)row->port, (int64_t)row->last_port);
 	r = kk_sql_step(store, stmt, err);
 	if (r <= 0)
 		return r;

@@ -20,8 +20,8 @@ static int insert_rule(struct kk_store *store, int64_t service, const struct kk_
 				  "VALUES (?, nullif(?, 0), ?, ?, ?)";
 	char text[KK_PREFIX_TEXT];
 	int64_t id;
-	int r = kk_sql_run(store, err, sql, "iitii", store->org, service, kk_prefix_text(prefix, text),
-			   (int64_t)allow, kk_tx_generation(store));
+	int r = kk_sql_run(store, err, sql, "iitii", store->org, service,
+			   kk_prefix_text(prefix, text), (int64_t)allow, kk_tx_generation(store));
 
 	if (r < 0)
 		return r;
@@ -104,8 +104,9 @@ int kk_store_rule_list(struct kk_store *store,
 		       int (*row)(const struct kk_rule_row *row, void *userdata), void *userdata,
 		       struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT " COLUMNS " FROM rules WHERE org = ? ORDER BY id",
-				    "i", store->org);
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, "SELECT " COLUMNS " FROM rules WHERE org = ? ORDER BY id", "i",
+		       store->org);
 	struct kk_rule_row one;
 	int r;
 
@@ -129,20 +130,21 @@ static int add(struct kk_store *store, struct kk_denial_row *row, struct kk_err 
 	int r;
 
 	kk_prefix_text(&row->prefix, text);
-	r = kk_sql_number(store, &n, err,
-			  "SELECT id FROM rules WHERE org = ? AND ifnull(service, 0) = 0 AND prefix = ?",
-			  "it", store->org, text);
+	r = kk_sql_number(
+		store, &n, err,
+		"SELECT id FROM rules WHERE org = ? AND ifnull(service, 0) = 0 AND prefix = ?",
+		"it", store->org, text);
 	if (r == 0)
 		return kk_err_set(err, EEXIST, "prefix", "prefix: %s is denied already", text);
 	if (r == -ENOENT)
 		r = kk_sql_number(store, &n, err,
-				  "SELECT count(*) FROM rules WHERE org = ? AND service IS NULL", "i",
-				  store->org);
+				  "SELECT count(*) FROM rules WHERE org = ? AND service IS NULL",
+				  "i", store->org);
 	if (r < 0)
 		return r;
 	if (n >= KK_DENIALS_MAX)
-		return kk_err_set(err, ENOSPC, "prefix",
-				  "prefix: %d are denied, which is the most", KK_DENIALS_MAX);
+		return kk_err_set(err, ENOSPC, "prefix", "prefix: %d are denied, which is the most",
+				  KK_DENIALS_MAX);
 	row->generation = kk_tx_generation(store);
 	return insert_rule(store, 0, &row->prefix, false, &row->id, err);
 }
@@ -184,8 +186,8 @@ static int remove_denial(struct kk_store *store, int64_t id, struct kk_err *err)
 {
 	int64_t n;
 	int r = kk_sql_number(store, &n, err,
-			      "SELECT id FROM rules WHERE org = ? AND id = ? AND service IS NULL", "ii",
-			      store->org, id);
+			      "SELECT id FROM rules WHERE org = ? AND id = ? AND service IS NULL",
+			      "ii", store->org, id);
 
 	if (r == -ENOENT)
 		return kk_err_set(err, ENOENT, NULL, "there is no denial with id %lld",

@@ -97,9 +97,10 @@ static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_servi
 int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
 			 struct kk_err *err)
 {
-	int r = read_only(store, kk_sql(store, err, SELECT "WHERE s.org = ? AND s.name = ?",
-				     "it", store->org, name), ret,
-			  err);
+	int r = read_only(
+		store,
+		kk_sql(store, err, SELECT "WHERE s.org = ? AND s.name = ?", "it", store->org, name),
+		ret, err);
 
 	if (r == -ENOENT)
 		return kk_err_set(err, ENOENT, NULL, "there is no service \"%.64s\"", name);
@@ -211,8 +212,7 @@ static int insert(struct kk_store *store, struct kk_service_row *row, struct kk_
 		"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation) "
 		"VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	char address[KK_ADDRESS_TEXT];
-	int r = kk_sql_run(store, err, sql, "iititiiitiiiii", row->id, store->org,
-			   row->name,
+	int r = kk_sql_run(store, err, sql, "iititiiitiiiii", row->id, store->org, row->name,
 			   (int64_t)row->protocol, kk_address_text(&row->address, address),
 			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
 			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,

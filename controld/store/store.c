@@ -13,7 +13,7 @@
 #include "controld/store/sql.h"
 
 #define POOL6_LEN 96
-#define BUSY_MS 5000 /* a backup may hold the database for a moment */
+#define BUSY_MS	  5000 /* a backup may hold the database for a moment */
 
 /*
  * synchronous=FULL: in WAL mode NORMAL does not sync at a commit, so an acknowledged change could be lost

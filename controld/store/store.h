@@ -20,18 +20,18 @@
 #include "util/address.h"
 #include "util/err.h"
 
-#define KK_HASH_LEN	   32 /* SHA-256 */
-#define KK_EPOCH_LEN	   32 /* characters */
-#define KK_GATEWAYS_MAX	   253
-#define KK_AGENTS_MAX	   65024  /* 254 x 256, requirement K4 */
-#define KK_CHANGES_MAX	   10000  /* generations that the change log reaches back */
-#define KK_CHANGE_ROWS_MAX 200000 /* changes that it holds */
-#define KK_SCHEMA_VERSION  3
-#define KK_SERVICE_RULES_MAX 64 /* allowed and denied prefixes of one service */
-#define KK_DENIALS_MAX	   10000 /* denied prefixes of all services of an organisation */
-#define KK_BANS_MAX	   10000
-#define KK_PREFIX_MAX	   24 /* of the names of Agents that are made when they join */
-#define KK_ORG_FIRST	   1  /* the organisation that is made with the database, its operator's */
+#define KK_HASH_LEN	     32 /* SHA-256 */
+#define KK_EPOCH_LEN	     32 /* characters */
+#define KK_GATEWAYS_MAX	     253
+#define KK_AGENTS_MAX	     65024  /* 254 x 256, requirement K4 */
+#define KK_CHANGES_MAX	     10000  /* generations that the change log reaches back */
+#define KK_CHANGE_ROWS_MAX   200000 /* changes that it holds */
+#define KK_SCHEMA_VERSION    3
+#define KK_SERVICE_RULES_MAX 64	   /* allowed and denied prefixes of one service */
+#define KK_DENIALS_MAX	     10000 /* denied prefixes of all services of an organisation */
+#define KK_BANS_MAX	     10000
+#define KK_PREFIX_MAX	     24 /* of the names of Agents that are made when they join */
+#define KK_ORG_FIRST	     1 /* the organisation that is made with the database, its operator's */
 
 enum kk_kind {
 	KK_GATEWAY,

@@ -55,8 +55,8 @@ static int change(int type, int flags, const char *ifname, const struct kk_prefi
 	if (r < 0 && r != is_so_already)
 		return kk_err_set(err, -r, "address", "cannot %s address %s %s %s: %s",
 				  type == RTM_NEWADDR ? "add" : "remove",
-				  kk_prefix_text(prefix, text),
-				  type == RTM_NEWADDR ? "to" : "from", ifname, strerror(-r));
+				  kk_prefix_text(prefix, text), type == RTM_NEWADDR ? "to" : "from",
+				  ifname, strerror(-r));
 	return 0;
 }
 

@@ -29,7 +29,8 @@ static int change(int type, int flags, const char *ifname, const struct kk_prefi
 	if (index < 0)
 		return kk_err_set(err, ENODEV, "interface", "there is no interface %s", ifname);
 	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0 ||
-	    nla_put(msg, RTA_DST, prefix->addr.family == AF_INET6 ? 16 : 4, prefix->addr.bytes) < 0 ||
+	    nla_put(msg, RTA_DST, prefix->addr.family == AF_INET6 ? 16 : 4, prefix->addr.bytes) <
+		    0 ||
 	    nla_put_u32(msg, RTA_OIF, (uint32_t)index) < 0 ||
 	    nla_put_u32(msg, RTA_PRIORITY, metric) < 0)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");

@@ -64,7 +64,7 @@ struct in6_addr kk_pool6_address(const struct kk_prefix *pool6, struct in_addr a
 
 struct kk_prefix kk_pool6_prefix(const struct kk_prefix *pool6, const struct kk_prefix4 *subnet)
 {
-	return (struct kk_prefix){.addr = {.family = AF_INET6,
-					   .v6 = kk_pool6_address(pool6, subnet->addr)},
-				  .len = (uint8_t)(pool6->len + subnet->len)};
+	return (struct kk_prefix){
+		.addr = {.family = AF_INET6, .v6 = kk_pool6_address(pool6, subnet->addr)},
+		.len = (uint8_t)(pool6->len + subnet->len)};
 }

@@ -19,12 +19,12 @@
 #include "util/err.h"
 #include "util/parse.h"
 
-#define KK_TARGET_MAX 264
-#define KK_AGENT_HOST 100 /* the Agent is .100 of its /24 */
-#define KK_MEMBERS_MAX	 16   /* Agents behind one service */
-#define KK_RANGE_MAX	 4096 /* ports of one: each is a socket or two at its Agents */
-#define KK_GATEWAY_ADDRESSES_MAX 16 /* of a gateway, of both families together; 8 of one */
-#define KK_FLOW_KEY_LEN	 16
+#define KK_TARGET_MAX		 264
+#define KK_AGENT_HOST		 100  /* the Agent is .100 of its /24 */
+#define KK_MEMBERS_MAX		 16   /* Agents behind one service */
+#define KK_RANGE_MAX		 4096 /* ports of one: each is a socket or two at its Agents */
+#define KK_GATEWAY_ADDRESSES_MAX 16   /* of a gateway, of both families together; 8 of one */
+#define KK_FLOW_KEY_LEN		 16
 /*
  * What a node says in its hello that it understands: 1 are single ports of one Agent on a gateway's first IPv4
  * address; 2 port ranges, addresses of both families, several Agents, rules, limits, bans and draining.

@@ -96,7 +96,8 @@ static int read_addresses(const json_t *list, const char *only, struct kk_self *
 	}
 	if (!json_array_size(list) || json_array_size(list) > KK_GATEWAY_ADDRESSES_MAX)
 		return kk_err_set(err, EINVAL, "addresses",
-				  "addresses: a list of 1 to %d is wanted", KK_GATEWAY_ADDRESSES_MAX);
+				  "addresses: a list of 1 to %d is wanted",
+				  KK_GATEWAY_ADDRESSES_MAX);
 	json_array_foreach((json_t *)list, i, item) {
 		const char *text = json_string_value(item);
 		int r = kk_parse_address("addresses", text ? text : "", &self->addresses[i], err);
@@ -105,9 +106,11 @@ static int read_addresses(const json_t *list, const char *only, struct kk_self *
 			return r;
 		of_family[self->addresses[i].family == AF_INET6]++;
 	}
-	if (of_family[0] > KK_GATEWAY_ADDRESSES_MAX / 2 || of_family[1] > KK_GATEWAY_ADDRESSES_MAX / 2)
+	if (of_family[0] > KK_GATEWAY_ADDRESSES_MAX / 2 ||
+	    of_family[1] > KK_GATEWAY_ADDRESSES_MAX / 2)
 		return kk_err_set(err, EINVAL, "addresses",
-				  "addresses: %d of one family are the most", KK_GATEWAY_ADDRESSES_MAX / 2);
+				  "addresses: %d of one family are the most",
+				  KK_GATEWAY_ADDRESSES_MAX / 2);
 	self->n_addresses = json_array_size(list);
 	return 0;
 }

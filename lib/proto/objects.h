@@ -10,10 +10,10 @@
 #include "proto/model.h"
 
 /* The most that a message may hold of each; an Agent has a /24 of a /8, a gateway a host of every /24. */
-#define KK_GATEWAYS_MAX 253
-#define KK_AGENTS_MAX	65024
-#define KK_SERVICES_MAX (2 * 65535)
-#define KK_RULES_MAX	(1 << 20)
+#define KK_GATEWAYS_MAX	 253
+#define KK_AGENTS_MAX	 65024
+#define KK_SERVICES_MAX	 (2 * 65535)
+#define KK_RULES_MAX	 (1 << 20)
 #define KK_BANS_READ_MAX (1 << 16)
 
 /* A gateway's or an Agent's, told apart by "pool" and "subnet". */

@@ -14,7 +14,7 @@ enum kk_option_type {
 	KK_OPTION_FLAG,	  /* bool, takes no value */
 	KK_OPTION_STRING, /* const char *, points into argv */
 	KK_OPTION_INT,	  /* int64_t, @min to @max */
-	KK_OPTION_LIST,	  /* struct kk_option_list: the only kind that may be given more than once */
+	KK_OPTION_LIST, /* struct kk_option_list: the only kind that may be given more than once */
 };
 
 #define KK_OPTION_LIST_MAX 64

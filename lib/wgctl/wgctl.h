@@ -37,7 +37,7 @@ struct wgctl_peer {
 	struct kk_prefix allowed6[WGCTL_ALLOWED6_MAX]; /* of IPv6; replaces what it had, too */
 	size_t n_allowed6;
 	/* filled by wgctl_get only */
-	bool allowed_other; /* it has more allowed IPs than fit above */
+	bool allowed_other;	/* it has more allowed IPs than fit above */
 	int64_t last_handshake; /* Unix seconds, 0: never */
 	uint64_t rx_bytes, tx_bytes;
 };

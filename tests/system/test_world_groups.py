@@ -61,6 +61,10 @@ def test_one_agent_dies(world, product, both):
         assert time.monotonic() - died < 20
         for stream in kept:
             assert stream.stop() < 4
+        product.daemons["control"].send(signal.SIGCONT)
+        wait_until("the gateways tell of it", lambda: all(
+            (node.get("report") or {}).get("silent_agents") == ["agent2"] for node in product.kkctl("status")["gateways"]))
+        assert "gw1: agent agent2: does not answer" in product.run_kkctl("status").stdout
     finally:
         os.kill(engine, signal.SIGCONT)
         product.daemons["control"].send(signal.SIGCONT)

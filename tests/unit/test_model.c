@@ -273,7 +273,8 @@ static void test_bad_self(void **state)
 	REFUSE_SELF("{\"id\":1,\"name\":\"a/b\",\"subnet\":\"10.1.0.0/24\"}", "name", "not a name");
 	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"subnet\":\"10.1.0.0/16\"}", "subnet", "not a /24");
 	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"subnet\":\"10.1.0.1/24\"}", "subnet", "host bits");
-	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"subnet\":\"10.1.0/24\"}", "subnet", "not an IPv4 address");
+	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"subnet\":\"10.1.0/24\"}", "subnet",
+		    "not an IPv4 address");
 	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"pool\":\"10.0.0.0/8\"}", "self", "needs index");
 	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"pool\":\"10.0.0.0/8\",\"index\":100,"
 		    "\"address\":\"192.0.2.1\",\"wg_port\":1}",

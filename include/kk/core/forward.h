@@ -2,8 +2,9 @@
 /*
  * The forwarding core: parse, match, decide, rewrite; the same in every host. Stateless: what
  * happens to a packet depends on it, the settings and the tables alone, but for later fragments,
- * which go where their first one went, and for flows of listeners with KK_LISTENER_SNAT. IPv4 and IPv6 with TCP, UDP and the ICMP errors about them. A
- * checksum that was wrong stays wrong: whoever receives the packet notices.
+ * which go where their first one went, and for flows of listeners with KK_LISTENER_SNAT. IPv4 and IPv6
+ * with TCP, UDP and the ICMP errors about them. A checksum that was wrong stays wrong: whoever receives
+ * the packet notices.
  *
  * The family is a constant wherever kk_forward() is used: what follows is compiled for each.
  */

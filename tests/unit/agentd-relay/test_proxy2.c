@@ -39,13 +39,13 @@ static void test_tcp(void **state)
 static void test_ipv6(void **state)
 {
 	static const uint8_t wanted[] = {
-		0x21,				/* version 2, PROXY */
-		0x22,				/* AF_INET6, DGRAM */
-		0x00, 0x24,			/* 36 bytes follow */
-		0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, /* source address */
-		0xfd, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 1, 0, 100,    /* destination */
-		0x9c, 0x40,			/* source port 40000 */
-		0x08, 0xae,			/* destination port 2222 */
+		0x21,							     /* version 2, PROXY */
+		0x22,							     /* AF_INET6, DGRAM */
+		0x00, 0x24,						     /* 36 bytes follow */
+		0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0, 0, 9, /* source address */
+		0xfd, 0x12, 0,	  0,	0, 0, 0, 0, 0, 0, 0, 0, 10, 1, 0, 100, /* destination */
+		0x9c, 0x40, /* source port 40000 */
+		0x08, 0xae, /* destination port 2222 */
 	};
 	const union kk_sockaddr client = address("2001:db8::9", 40000);
 	const union kk_sockaddr local = address("fd12::10.1.0.100", 2222);

@@ -62,7 +62,7 @@ static int tear_down(void **state)
 static void test_find(void **state)
 {
 	const union kk_sockaddr one = client(0xcb007109, 4000), two = client(0xcb007109, 4001),
-				 three = client(0xcb00710a, 4000);
+				three = client(0xcb00710a, 4000);
 	struct udp_table *table = *state;
 	struct udp_entry *a = add(table, &listener_a, &one, 1);
 	struct udp_entry *b = add(table, &listener_b, &one, 1);

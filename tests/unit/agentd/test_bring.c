@@ -428,7 +428,8 @@ static void test_namespace_passes_nothing_on(void **state)
 	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv4/conf/all/route_localnet"),
 			 0);
 	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/all/forwarding"), 0);
-	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/default/accept_ra"), 0);
+	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/default/accept_ra"),
+			 0);
 	agent_finish(&a);
 }
 

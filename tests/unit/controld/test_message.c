@@ -29,8 +29,8 @@ static int add_gateway(struct world *w, const char *name, int n)
 	struct kk_gateway_row row = {.wg_port = 51820};
 
 	snprintf(row.name, sizeof(row.name), "%s", name);
-	row.addresses[0] = (struct kk_address){
-		.family = AF_INET, .v4.s_addr = htonl(0xc6336400u + (uint32_t)n)};
+	row.addresses[0] = (struct kk_address){.family = AF_INET,
+					       .v4.s_addr = htonl(0xc6336400u + (uint32_t)n)};
 	row.n_addresses = 1;
 	return kk_store_gateway_add(w->store, &row, NULL);
 }
@@ -203,8 +203,10 @@ static void test_too_far_back(void **state)
 	struct world *w = *state;
 	json_t *msg;
 
-	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, KK_MODEL, 0, &msg, NULL), -ESTALE);
-	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, KK_MODEL, 10000, &msg, NULL), -ESTALE);
+	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, KK_MODEL, 0, &msg, NULL),
+			 -ESTALE);
+	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, KK_MODEL, 10000, &msg, NULL),
+			 -ESTALE);
 }
 
 static int random_below(struct world *w, int n)

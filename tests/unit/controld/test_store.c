@@ -400,7 +400,8 @@ static void test_rules(void **state)
 	changes = w->changes;
 	got.n_rules = 1;
 	assert_int_equal(kk_store_service_set(w->store, &got, NULL), 0);
-	assert_int_equal(w->changes - changes, 3); /* the service for gateways, its Agent, one rule */
+	assert_int_equal(w->changes - changes,
+			 3); /* the service for gateways, its Agent, one rule */
 	denial.prefix = row.rules[1].prefix;
 	same = denial;
 	assert_int_equal(kk_store_denial_add(w->store, &denial, NULL), 0);

@@ -196,8 +196,10 @@ static void test_found(void **state)
 
 	(void)state;
 	assert_non_null(addresses);
-	addresses[0] = (struct kk_prefix){{.family = AF_INET, .v4.s_addr = inet_addr("10.2.0.7")}, 24};
-	addresses[1] = (struct kk_prefix){{.family = AF_INET, .v4.s_addr = inet_addr("10.1.0.7")}, 24};
+	addresses[0] =
+		(struct kk_prefix){{.family = AF_INET, .v4.s_addr = inet_addr("10.2.0.7")}, 24};
+	addresses[1] =
+		(struct kk_prefix){{.family = AF_INET, .v4.s_addr = inet_addr("10.1.0.7")}, 24};
 	assert_int_equal(peers_found(&device, addresses, 2, &p, &err), 0);
 	assert_int_equal(p.port, 5);
 	assert_int_equal(p.peers[0].public_key[0], 3);

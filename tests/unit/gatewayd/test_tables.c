@@ -19,9 +19,13 @@ static struct kk_agent agents[] = {
 
 static struct kk_service service(int64_t id, uint8_t protocol, uint16_t port, int64_t at)
 {
-	struct kk_service s = {
-		.id = id, .protocol = protocol, .port = port, .last_port = port,
-		.agent_port = port + 1, .agents = {at}, .n_agents = 1};
+	struct kk_service s = {.id = id,
+			       .protocol = protocol,
+			       .port = port,
+			       .last_port = port,
+			       .agent_port = port + 1,
+			       .agents = {at},
+			       .n_agents = 1};
 
 	snprintf(s.name, sizeof(s.name), "s%d", (int)id);
 	return s;
@@ -252,9 +256,9 @@ static void test_wireguard_port(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_listeners),    cmocka_unit_test(test_ranges_and_addresses),
-		cmocka_unit_test(test_groups),	     cmocka_unit_test(test_guards),
-		cmocka_unit_test(test_refused),	     cmocka_unit_test(test_port_in_use),
+		cmocka_unit_test(test_listeners),      cmocka_unit_test(test_ranges_and_addresses),
+		cmocka_unit_test(test_groups),	       cmocka_unit_test(test_guards),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_port_in_use),
 		cmocka_unit_test(test_wireguard_port),
 	};
 
