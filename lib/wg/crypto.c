@@ -171,6 +171,14 @@ void wg_hmac(uint8_t out[WG_HASH_LEN], const uint8_t key[WG_HASH_LEN], const voi
 	wg_zero(inner, sizeof(inner));
 }
 
+/* The library leaves what it hashes on the stack. Here, where its frames were, that is written over. */
+__attribute__((noinline)) static void wipe_stack(void)
+{
+	uint8_t frames[2048];
+
+	wg_zero(frames, sizeof(frames));
+}
+
 void wg_kdf(uint8_t *t1, uint8_t *t2, uint8_t *t3, const uint8_t key[WG_HASH_LEN],
 	    const void *input, size_t len)
 {
@@ -189,6 +197,7 @@ void wg_kdf(uint8_t *t1, uint8_t *t2, uint8_t *t3, const uint8_t key[WG_HASH_LEN
 	}
 	wg_zero(secret, sizeof(secret));
 	wg_zero(t, sizeof(t));
+	wipe_stack();
 }
 
 static void aead_seal(const uint8_t *key, const uint8_t nonce[12], const void *ad, size_t ad_len,
