@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The forwarding core's environment in the kernel proper: an skb at its network header, and tables under RCU.
+ * The transport checksum is treated as bpf_l4_csum_replace() treats it, so that hosts agree.
+ */
+#ifndef KK_KMOD_ENV_H
+#define KK_KMOD_ENV_H
+
+#include <linux/skbuff.h>
+#include <net/checksum.h>
+
+#include <kk/core/env.h>
+
+#include "kmod/net.h"
+#include "kmod/tables.h"
+
+struct kk_packet {
+	struct sk_buff *skb;
+	const struct kk_tables *tables;
+	struct kk_net *net; /* NULL: a trial, nothing is counted */
+};
+
+KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
+{
+	return pkt->skb->len;
+}
+
+KK_INLINE __u32 kk_env_gso(const struct kk_packet *pkt)
+{
+	return skb_shinfo(pkt->skb)->gso_size;
+}
+
+KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)
+{
+	if (likely(offset + len <= skb_headlen(pkt->skb))) {
+		memcpy(to, pkt->skb->data + offset, len);
+		return 0;
+	}
+	return skb_copy_bits(pkt->skb, offset, to, len);
+}
+
+KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len)
+{
+	if (unlikely(offset + len > pkt->skb->len ||
+		     skb_ensure_writable(pkt->skb, offset + len)))
+		return -1;
+	memcpy(pkt->skb->data + offset, from, len);
+	return 0;
+}
+
+KK_INLINE int kk_env_trim(struct kk_packet *pkt, __u32 len)
+{
+	struct sk_buff *skb = pkt->skb;
+
+	if (skb->ip_summed == CHECKSUM_COMPLETE)
+		skb->ip_summed = CHECKSUM_NONE;
+	if (skb_is_gso(skb))
+		skb_gso_reset(skb);
+	return pskb_trim(skb, len);
+}
+
+KK_INLINE int kk_env_push(struct kk_packet *pkt, __u32 len)
+{
+	struct sk_buff *skb = pkt->skb;
+
+	if (skb_cow_head(skb, LL_MAX_HEADER + len))
+		return -1;
+	skb_push(skb, len);
+	skb_reset_network_header(skb);
+	return 0;
+}
+
+KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32 to, __u32 size,
+			  __u32 flags)
+{
+	struct sk_buff *skb = pkt->skb;
+	bool pseudo = flags & KK_CSUM_PSEUDO, zero_is_none = flags & KK_CSUM_ZERO_IS_NONE;
+	__sum16 *check;
+
+	if (unlikely(offset + sizeof(*check) > skb->len ||
+		     skb_ensure_writable(skb, offset + sizeof(*check))))
+		return -1;
+	check = (__sum16 *)(skb->data + offset);
+	if (zero_is_none && !*check)
+		return 0;
+	if (size == sizeof(__be16))
+		inet_proto_csum_replace2(check, skb, (__be16)from, (__be16)to, pseudo);
+	else
+		inet_proto_csum_replace4(check, skb, (__be32)from, (__be32)to, pseudo);
+	if (zero_is_none && !*check)
+		*check = CSUM_MANGLED_0;
+	return 0;
+}
+
+/* Room for the next link's header is made where that is known. */
+KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
+{
+	return 0;
+}
+
+KK_INLINE const volatile struct kk_settings *kk_env_settings(const struct kk_packet *pkt)
+{
+	return &pkt->tables->set;
+}
+
+KK_INLINE __u64 kk_env_listener(const struct kk_packet *pkt, __u32 index)
+{
+	return kk_tables_word(pkt->tables, index);
+}
+
+KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
+					 const struct kk_origin_key *key)
+{
+	return kk_tables_origin(pkt->tables, key);
+}
+
+/* Packets are whole when they come here. */
+KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
+					     const struct kk_fragment_key *key)
+{
+	return (struct kk_fragment){0};
+}
+
+KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
+				  const struct kk_fragment *fragment)
+{
+	return 0;
+}
+
+KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes)
+{
+	if (!pkt->net)
+		return;
+	this_cpu_inc(pkt->net->counters[reason].packets);
+	this_cpu_add(pkt->net->counters[reason].bytes, bytes);
+}
+
+KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
+				    enum kk_direction direction, __u32 bytes)
+{
+	if (pkt->net)
+		kk_services_count(&pkt->net->services, service, direction, bytes);
+}
+
+#endif
