@@ -133,22 +133,16 @@ KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
 				   sizeof(protocol), 0);
 }
 
-KK_INLINE struct kk_settings kk_env_settings(const struct kk_packet *pkt)
+KK_INLINE const volatile struct kk_settings *kk_env_settings(const struct kk_packet *pkt)
 {
-	return (struct kk_settings){
-		.address = kk_settings.address,
-		.pool = kk_settings.pool,
-		.pool_mask = kk_settings.pool_mask,
-		.host = kk_settings.host,
-		.mtu = kk_settings.mtu,
-	};
+	return &kk_settings;
 }
 
-KK_INLINE union kk_destination kk_env_listener(const struct kk_packet *pkt, __u32 index)
+KK_INLINE __u64 kk_env_listener(const struct kk_packet *pkt, __u32 index)
 {
 	const volatile __u64 *word = bpf_map_lookup_elem(&kk_listeners, &index);
 
-	return (union kk_destination){.word = word ? *word : 0};
+	return word ? *word : 0;
 }
 
 KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
@@ -188,7 +182,7 @@ KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 
 		kk_counter_add(counter, bytes);
 }
 
-KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u16 service,
+KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 				    enum kk_direction direction, __u32 bytes)
 {
 	__u32 index = service;

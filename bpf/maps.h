@@ -20,10 +20,18 @@ const volatile __u32 kk_tunnel_ifindex;
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, KK_LISTENERS_PER_ADDRESS);
+	__uint(max_entries, KK_LISTENERS_PER_ADDRESS); /* times as many slots as there are */
 	__type(key, __u32);
-	__type(value, union kk_destination);
+	__type(value, __u64);
 } kk_listeners SEC(".maps");
+
+/* What the programs have as constants, for user space to read. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kk_settings);
+} kk_gateway SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

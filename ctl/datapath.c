@@ -44,6 +44,7 @@ static void format_agent(const json_t *obj, char *text, size_t size)
 }
 
 static const struct ctl_column listener_columns[] = {
+	{"ADDRESS", "address", NULL},
 	{"PORT", NULL, format_port},
 	{"TO", NULL, format_agent},
 	{"SERVICE ID", "service", NULL},
@@ -54,15 +55,16 @@ static json_t *listeners_json(const struct kk_listener *list, int n)
 	json_t *items = json_array();
 
 	for (int i = 0; i < n; i++) {
-		char address[INET_ADDRSTRLEN];
+		char public[KK_ADDRESS_TEXT], agent[INET_ADDRSTRLEN];
 
-		inet_ntop(AF_INET, &list[i].agent_address, address, sizeof(address));
-		json_array_append_new(items,
-				      json_pack("{s:s, s:i, s:s, s:i, s:I}", "protocol",
-						list[i].protocol == IPPROTO_TCP ? "tcp" : "udp",
-						"port", list[i].port, "agent_address", address,
-						"agent_port", list[i].agent_port, "service",
-						(json_int_t)list[i].service));
+		kk_address_text(&list[i].address, public);
+		inet_ntop(AF_INET, &list[i].agent_address, agent, sizeof(agent));
+		json_array_append_new(
+			items,
+			json_pack("{s:s, s:s, s:i, s:s, s:i, s:I}", "address", public, "protocol",
+				  list[i].protocol == IPPROTO_TCP ? "tcp" : "udp", "port",
+				  list[i].port, "agent_address", agent, "agent_port",
+				  list[i].agent_port, "service", (json_int_t)list[i].service));
 	}
 	return items;
 }

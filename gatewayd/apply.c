@@ -43,11 +43,13 @@ static int check_ports(const struct gateway *gw, const struct kk_config *next, s
 static int open_datapath(const struct gateway *gw, const struct kk_prefix4 *pool, uint8_t index,
 			 struct kk_datapath **ret, struct kk_err *err)
 {
+	const struct kk_address address = {.family = AF_INET, .v4 = gw->place.address};
 	const struct kk_datapath_config config = {
 		.pin_dir = gw->options->pin_dir,
 		.public_ifname = gw->place.public_ifname,
 		.tunnel_ifname = gw->tunnel.ifname,
-		.address = gw->place.address,
+		.addresses = &address,
+		.n_addresses = 1,
 		.pool = *pool,
 		.host = index,
 	};

@@ -20,7 +20,7 @@ static int make_listener(const struct kk_config *config, const struct kk_service
 				  service->name, service->id);
 	*ret = (struct kk_listener){
 		.protocol = service->protocol,
-		.address = address,
+		.address = {.family = AF_INET, .v4 = address},
 		.port = service->port,
 		.agent_address = kk_subnet_host(&agent->subnet, KK_AGENT_HOST),
 		.agent_port = service->agent_port,

@@ -36,11 +36,10 @@ struct link {
 
 struct kk_datapath {
 	char pin_dir[PATH_MAX - 32];
-	struct in_addr address;
-	struct kk_prefix4 pool;
 	struct link link[N_LINKS]; /* in the order of attaching: Agents are shut in first */
 	struct kk_tc *skel;
 	struct kk_tables tables;
+	bool resized;  /* the table of listeners has another size than the pinned one */
 	bool readonly; /* from kk_datapath_open_readonly() */
 	bool pending; /* programs of another version are in force until the new tables are filled */
 };
@@ -100,17 +99,94 @@ static __be32 prefix_mask(uint8_t len)
 	return len ? KK_BE32(0xffffffffu << (32 - len)) : 0;
 }
 
-static int check_config(const struct kk_datapath_config *config, struct kk_err *err)
+static int check_pools(const struct kk_datapath_config *config, struct kk_err *err)
 {
-	if (config->pool.len == 0 || config->pool.len > 24)
+	static const uint8_t zero[4];
+	char text[INET6_ADDRSTRLEN];
+
+	if (config->pool.len < 32 - KK_AGENT_BITS || config->pool.len > 24)
 		return kk_err_set(err, EINVAL, "pool",
-				  "pool of prefix length %u cannot hold Agents", config->pool.len);
+				  "pool of prefix length %u cannot hold Agents (8 to 24)",
+				  config->pool.len);
 	if (config->pool.addr.s_addr & ~prefix_mask(config->pool.len))
 		return kk_err_set(err, EINVAL, "pool", "pool %s has host bits",
 				  inet_ntoa(config->pool.addr));
-	if (config->address.s_addr == 0)
-		return kk_err_set(err, EINVAL, "address", "there is no public address");
+	if (memcmp(&config->pool6.s6_addr[12], zero, sizeof(zero)) != 0)
+		return kk_err_set(err, EINVAL, "pool6", "pool6 %s has bits behind its first 96",
+				  inet_ntop(AF_INET6, &config->pool6, text, sizeof(text)));
 	return 0;
+}
+
+static int check_address(const struct kk_datapath_config *config, size_t i, struct kk_err *err)
+{
+	const struct kk_address *address = &config->addresses[i];
+	char text[KK_ADDRESS_TEXT];
+	size_t before = 0;
+
+	kk_address_text(address, text);
+	if (!kk_address_is_host(address))
+		return kk_err_set(err, EINVAL, "address", "address \"%s\" is no host's", text);
+	if (address->family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&config->pool6))
+		return kk_err_set(err, EINVAL, "address",
+				  "address %s cannot be managed: there is no pool6", text);
+	for (size_t j = 0; j < i; j++) {
+		if (kk_address_equal(&config->addresses[j], address))
+			return kk_err_set(err, EINVAL, "address", "address %s is there twice",
+					  text);
+		before += config->addresses[j].family == address->family;
+	}
+	if (before >= KK_ADDRESSES_MAX)
+		return kk_err_set(err, ENOSPC, "address",
+				  "address %s: more than %d addresses of one family", text,
+				  KK_ADDRESSES_MAX);
+	return 0;
+}
+
+static int check_config(const struct kk_datapath_config *config, struct kk_err *err)
+{
+	int r = check_pools(config, err);
+
+	if (r == 0 && config->n_addresses == 0)
+		r = kk_err_set(err, EINVAL, "address", "there is no public address");
+	for (size_t i = 0; i < config->n_addresses && r == 0; i++)
+		r = check_address(config, i, err);
+	return r;
+}
+
+static struct kk_settings settings_of(const struct kk_datapath_config *config, uint32_t mtu)
+{
+	struct kk_settings set = {
+		.pool = config->pool.addr.s_addr,
+		.pool_mask = prefix_mask(config->pool.len),
+		.host = KK_BE32(config->host),
+		.mtu = mtu,
+	};
+	size_t n4 = 0, n6 = 0;
+
+	memcpy(&set.pool6, &config->pool6, sizeof(set.pool6));
+	for (size_t i = 0; i < config->n_addresses; i++) {
+		const struct kk_address *address = &config->addresses[i];
+
+		if (address->family == AF_INET)
+			set.address4[n4++] = address->v4.s_addr;
+		else
+			memcpy(&set.address6[n6++], address->bytes, sizeof(set.address6[0]));
+	}
+	return set;
+}
+
+/* Slots up to the last address. */
+static uint32_t count_slots(const struct kk_datapath_config *config)
+{
+	uint32_t slots = 0, n[2] = {0};
+
+	for (size_t i = 0; i < config->n_addresses; i++) {
+		bool v6 = config->addresses[i].family == AF_INET6;
+		uint32_t slot = kk_slot(v6 ? KK_IP6 : KK_IP4, n[v6]++);
+
+		slots = slot + 1 > slots ? slot + 1 : slots;
+	}
+	return slots;
 }
 
 #define LAYOUT_PREFIX "layout-"
@@ -125,6 +201,7 @@ static const char *layout_dir(const struct kk_datapath *dp, char path[PATH_MAX])
 static int load(struct kk_datapath *dp, const struct kk_datapath_config *config, bool *ret_adopted,
 		struct kk_err *err)
 {
+	const struct kk_settings settings = settings_of(config, dp->link[TUNNEL].mtu);
 	char dir[PATH_MAX];
 	int r;
 
@@ -132,16 +209,11 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 	if (!dp->skel)
 		return kk_err_set(err, errno, NULL, "cannot open the BPF programs: %s",
 				  strerror(errno));
-	dp->skel->rodata->kk_settings = (struct kk_settings){
-		.address = config->address.s_addr,
-		.pool = config->pool.addr.s_addr,
-		.pool_mask = prefix_mask(config->pool.len),
-		.host = KK_BE32(config->host),
-		.mtu = dp->link[TUNNEL].mtu,
-	};
+	dp->skel->rodata->kk_settings = settings;
 	dp->skel->rodata->kk_public_ifindex = (__u32)dp->link[PUBLIC].ifindex;
 	dp->skel->rodata->kk_tunnel_ifindex = (__u32)dp->link[TUNNEL].ifindex;
-	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), err);
+	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), count_slots(config), &dp->resized,
+			    err);
 	if (r < 0)
 		return r;
 	*ret_adopted = r;
@@ -150,7 +222,11 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 		return kk_err_set(err, -r, NULL,
 				  "the kernel refused the BPF programs (--verbose says why): %s",
 				  strerror(-r));
-	return kk_tables_init(&dp->tables, dp->skel->obj, err);
+	r = kk_tables_init(&dp->tables, dp->skel->obj, err);
+	if (r < 0)
+		return r;
+	dp->tables.settings = settings;
+	return dp->resized ? kk_tables_carry_over(&dp->tables, dir, err) : 0;
 }
 
 /* Tables first: a process that dies between the two leaves what the next one adopts. */
@@ -169,13 +245,17 @@ static int put_in_force(struct kk_datapath *dp, bool adopted, struct kk_err *err
 	if (!adopted) {
 		r = kk_bpffs_mkdir(dir, err);
 		if (r == 0)
-			r = kk_tables_pin(dp->skel->obj, dir, err);
+			r = kk_tables_pin(dp->skel->obj, dir, false, err);
 	}
 	while (r == 0 && n < N_LINKS) {
 		r = kk_attach(dp->link[n].name, dp->link[n].ifindex, prog_fd[n], &done[n], err);
 		if (r == 0)
 			n++;
 	}
+	if (r == 0 && dp->resized)
+		r = kk_tables_pin(dp->skel->obj, dir, true, err);
+	if (r == 0)
+		r = kk_tables_put_settings(&dp->tables, err);
 	while (n-- > 0) {
 		if (r < 0)
 			kk_attach_undo(&done[n]);
@@ -212,8 +292,6 @@ int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath
 		return kk_err_set(err, ENAMETOOLONG, "pin-dir", "path %s is too long",
 				  config->pin_dir);
 	strcpy(dp->pin_dir, config->pin_dir);
-	dp->address = config->address;
-	dp->pool = config->pool;
 	r = link_init(dp->link, TUNNEL, config->tunnel_ifname, err);
 	if (r == 0)
 		r = link_init(dp->link, PUBLIC, config->public_ifname, err);
@@ -251,7 +329,7 @@ int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, str
 	if (!dp->skel)
 		return kk_err_set(err, errno, NULL, "cannot open the BPF programs: %s",
 				  strerror(errno));
-	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), err);
+	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), 0, &dp->resized, err);
 	if (r < 0)
 		return r;
 	if (r == 0)
@@ -299,18 +377,16 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
 static int check_listener(const struct kk_datapath *dp, const struct kk_listener *l,
 			  struct kk_err *err)
 {
-	char text[INET_ADDRSTRLEN];
+	const struct kk_settings *set = &dp->tables.settings;
+	char text[KK_ADDRESS_TEXT];
 
 	if (l->protocol != IPPROTO_TCP && l->protocol != IPPROTO_UDP)
 		return kk_err_set(err, EINVAL, "protocol", "protocol %u cannot be published",
 				  l->protocol);
-	if (l->address.s_addr != dp->address.s_addr)
-		return kk_err_set(err, EINVAL, "address", "address %s is not managed here",
-				  inet_ntop(AF_INET, &l->address, text, sizeof(text)));
 	if (l->port == 0 || l->agent_port == 0)
 		return kk_err_set(err, EINVAL, l->port ? "agent_port" : "port",
 				  "port 0 cannot be published");
-	if ((l->agent_address.s_addr & prefix_mask(dp->pool.len)) != dp->pool.addr.s_addr)
+	if ((l->agent_address.s_addr & set->pool_mask) != set->pool)
 		return kk_err_set(err, EINVAL, "agent", "Agent address %s is not in the pool",
 				  inet_ntop(AF_INET, &l->agent_address, text, sizeof(text)));
 	return 0;
@@ -339,7 +415,7 @@ int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners
 
 int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err)
 {
-	return kk_tables_list(&dp->tables, dp->address, ret, err);
+	return kk_tables_list(&dp->tables, ret, err);
 }
 
 int kk_datapath_counters(struct kk_datapath *dp, struct kk_datapath_counter **ret,

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <netinet/in.h>
 
+#include "util/address.h"
 #include "util/err.h"
 #include "util/parse.h"
 
@@ -20,9 +21,10 @@ struct kk_datapath;
 /* One published port (design: section 3): public address and port <-> Agent address and port. */
 struct kk_listener {
 	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
-	struct in_addr address;
+	struct kk_address address;
 	uint16_t port;
-	struct in_addr agent_address;
+	struct in_addr
+		agent_address; /* of IPv6 too: the prefix before it is kk_datapath_config.pool6 */
 	uint16_t agent_port;
 	uint32_t service; /* id, for counters */
 };
@@ -31,8 +33,19 @@ struct kk_datapath_config {
 	const char *pin_dir;	   /* below a bpffs; the one at /sys/fs/bpf is mounted if need be */
 	const char *public_ifname; /* programs are attached to its tc ingress ... */
 	const char *tunnel_ifname; /* ... and to this one's, whose MTU is taken as it is now */
-	struct in_addr address;	   /* the public address that is managed */
-	struct kk_prefix4 pool;	   /* Agents': never reachable from outside, nor from each other */
+	/*
+	 * The public addresses that are managed, each once, up to 8 of each family, in an order that
+	 * stays: tables go by the place that an address has among those of its family, so that where one
+	 * takes another's place, what is published there goes over to it.
+	 */
+	const struct kk_address *addresses;
+	size_t n_addresses;
+	struct kk_prefix4 pool; /* Agents': never reachable from outside, nor from each other */
+	/*
+	 * A /96 (its last 4 bytes zero): Agents' IPv6 addresses are this and their IPv4 address. All zero:
+	 * none, and then no IPv6 address is managed.
+	 */
+	struct in6_addr pool6;
 	/* The gateway is .host of every Agent's /24; 0: Agents reach no address of it at all. */
 	uint8_t host;
 };
@@ -48,8 +61,7 @@ int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath
 		     struct kk_err *err);
 /*
  * Opens the tables that are pinned in @pin_dir, to be read only: nothing is loaded, attached or
- * changed, and kk_datapath_sync() answers -EROFS. The public address is known to the programs
- * alone: listeners are listed with 0.0.0.0. -ENOENT: no tables of this version are there.
+ * changed, and kk_datapath_sync() answers -EROFS. -ENOENT: no tables of this version are there.
  */
 int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, struct kk_err *err);
 /* Lets go; maps stay pinned and programs attached. */
@@ -62,7 +74,8 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
  * Brings the tables from what they hold to exactly @listeners, touching only entries that differ;
  * on failure everything is put back. -EEXIST: two listeners claim the same public or Agent port
  * (@err names the port). -EINVAL: an address that is not managed or not in the pool, a port 0.
- * -ENOSPC: more than the tables hold.
+ * -ENOSPC: more than the tables hold. A service on several addresses is a listener on each, with
+ * the same Agent port on one address of each family at most.
  */
 int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
 		     struct kk_err *err);

@@ -16,12 +16,12 @@
 #include "util/log.h"
 
 struct plan {
-	union kk_destination *listeners; /* the whole table as it shall be */
+	__u64 *listeners; /* the whole table as it shall be */
 	/* all listeners by Agent port, then those that need an origin */
 	struct kk_origin_entry *origins;
 	size_t n_origins;
 	uint32_t *ids;	 /* services, sorted, each once */
-	uint16_t *slots; /* of them */
+	uint32_t *slots; /* of them */
 	size_t n_ids;
 	uint8_t *taken; /* by slot: wanted after the change */
 };
@@ -35,9 +35,10 @@ static void plan_clean(struct plan *plan)
 	free(plan->taken);
 }
 
-static int plan_init(struct plan *plan, size_t n)
+static int plan_init(struct plan *plan, uint32_t n_slots, size_t n)
 {
-	plan->listeners = calloc(KK_LISTENERS_PER_ADDRESS, sizeof(*plan->listeners));
+	plan->listeners =
+		calloc((size_t)n_slots * KK_LISTENERS_PER_ADDRESS, sizeof(*plan->listeners));
 	plan->origins = calloc(n ? n : 1, sizeof(*plan->origins));
 	plan->ids = calloc(n ? n : 1, sizeof(*plan->ids));
 	plan->slots = calloc(n ? n : 1, sizeof(*plan->slots));
@@ -54,7 +55,7 @@ static int compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static uint16_t *plan_slot(const struct plan *plan, uint32_t id)
+static uint32_t *plan_slot(const struct plan *plan, uint32_t id)
 {
 	const uint32_t *found = bsearch(&id, plan->ids, plan->n_ids, sizeof(id), compare_ids);
 
@@ -85,7 +86,7 @@ static void plan_take(struct plan *plan, const union kk_service_slot *services,
 			next++;
 		if (next == KK_SERVICES_MAX)
 			return;
-		plan->slots[i] = (uint16_t)next;
+		plan->slots[i] = (uint32_t)next;
 		plan->taken[next] = 1;
 	}
 }
@@ -97,13 +98,13 @@ static int plan_services(struct plan *plan, const union kk_service_slot *service
 			 struct kk_err *err)
 {
 	for (size_t slot = 1; slot < KK_SERVICES_MAX; slot++) {
-		uint16_t *wanted = services[slot].state == KK_SLOT_USED
+		uint32_t *wanted = services[slot].state == KK_SLOT_USED
 					   ? plan_slot(plan, services[slot].id)
 					   : NULL;
 
 		if (!wanted || *wanted)
 			continue;
-		*wanted = (uint16_t)slot;
+		*wanted = (uint32_t)slot;
 		plan->taken[slot] = 1;
 	}
 	plan_take(plan, services, KK_SLOT_FRESH);
@@ -118,21 +119,39 @@ static int plan_services(struct plan *plan, const union kk_service_slot *service
 	return 0;
 }
 
-static int plan_listener(struct plan *plan, const struct kk_listener *l, struct kk_err *err)
+static int plan_listener(struct plan *plan, const struct kk_tables *tables,
+			 const struct kk_listener *l, struct kk_err *err)
 {
-	union kk_destination *to = &plan->listeners[kk_listener_index(l->protocol, l->port)];
+	int slot = kk_tables_slot(tables, &l->address);
+	uint32_t service = *plan_slot(plan, l->service);
+	__be32 agent = l->agent_address.s_addr;
+	char text[KK_ADDRESS_TEXT];
+	__u64 *word;
 
-	if (to->service)
+	if (slot < 0)
+		return kk_err_set(err, EINVAL, "address", "address %s is not managed here",
+				  kk_address_text(&l->address, text));
+	word = &plan->listeners[kk_listener_index((uint32_t)slot, l->protocol, l->port)];
+	if (*word)
 		return kk_err_set(err, EEXIST, "port", "port %u/%s is published twice", l->port,
 				  l->protocol == IPPROTO_TCP ? "tcp" : "udp");
-	to->address = l->agent_address.s_addr;
-	to->port = KK_BE16(l->agent_port);
-	to->service = *plan_slot(plan, l->service);
+	*word = kk_listener_word(kk_pool_offset(agent, tables->settings.pool_mask), l->agent_port,
+				 service, 0);
 	plan->origins[plan->n_origins++] = (struct kk_origin_entry){
-		.key = {.address = to->address, .port = to->port, .protocol = l->protocol},
-		.value = {.port = KK_BE16(l->port), .service = to->service},
+		.key = {.address = agent,
+			.port = KK_BE16(l->agent_port),
+			.protocol = l->protocol,
+			.family = kk_slot_family((uint32_t)slot)},
+		.value = {.port = KK_BE16(l->port), .slot = (__u16)slot, .service = service},
 	};
 	return 0;
+}
+
+/* Whether the array of listeners answers for it, at the Agent's port of the first address. */
+static bool is_plain(const struct kk_origin_entry *origin)
+{
+	return origin->key.port == origin->value.port &&
+	       origin->value.slot == kk_slot(origin->key.family, 0);
 }
 
 /* Sorts them, refuses twins, and keeps those that the array of listeners does not answer for. */
@@ -153,7 +172,7 @@ static int plan_origins(struct plan *plan, struct kk_err *err)
 				  inet_ntop(AF_INET, &key->address, text, sizeof(text)));
 	}
 	for (size_t i = 0; i < plan->n_origins; i++)
-		if (plan->origins[i].key.port != plan->origins[i].value.port)
+		if (!is_plain(&plan->origins[i]))
 			plan->origins[kept++] = plan->origins[i];
 	plan->n_origins = kept;
 	return 0;
@@ -164,12 +183,12 @@ static int plan_make(struct plan *plan, const struct kk_tables *tables,
 {
 	int r;
 
-	if (plan_init(plan, n) < 0)
+	if (plan_init(plan, tables->n_slots, n) < 0)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	plan_ids(plan, listeners, n);
 	r = plan_services(plan, tables->services, err);
 	for (size_t i = 0; i < n && r == 0; i++)
-		r = plan_listener(plan, &listeners[i], err);
+		r = plan_listener(plan, tables, &listeners[i], err);
 	return r < 0 ? r : plan_origins(plan, err);
 }
 
@@ -248,8 +267,8 @@ int kk_tables_sync(struct kk_tables *tables, const struct kk_listener *listeners
 		return r;
 	reset_services(tables, &plan);
 	apply_services(tables, &plan);
-	for (size_t i = 0; i < KK_LISTENERS_PER_ADDRESS; i++)
-		store(&tables->listeners[i].word, plan.listeners[i].word);
+	for (size_t i = 0; i < (size_t)tables->n_slots * KK_LISTENERS_PER_ADDRESS; i++)
+		store(&tables->listeners[i], plan.listeners[i]);
 	retire_services(tables, &plan);
 	return 0;
 }

@@ -25,8 +25,25 @@ static int pin_path(char path[PATH_MAX], const char *dir, const struct bpf_map *
 		       : -ENAMETOOLONG;
 }
 
+/* The one whose size depends on the settings. */
+static bool is_listeners(const struct bpf_map *map)
+{
+	return strcmp(bpf_map__name(map), "kk_listeners") == 0;
+}
+
+static bool same_shape(const struct bpf_map *map, const struct bpf_map_info *info)
+{
+	if (info->type != bpf_map__type(map) || info->key_size != bpf_map__key_size(map) ||
+	    info->value_size != bpf_map__value_size(map) ||
+	    info->map_flags != bpf_map__map_flags(map))
+		return false;
+	if (is_listeners(map))
+		return info->max_entries % KK_LISTENERS_PER_ADDRESS == 0;
+	return info->max_entries == bpf_map__max_entries(map);
+}
+
 /* The pinned map of @map's name and shape, or a negative errno. */
-static int open_pinned(const struct bpf_map *map, const char *dir)
+static int open_pinned(const struct bpf_map *map, const char *dir, uint32_t *ret_entries)
 {
 	KK_CLEANUP_CLOSE int fd = -1;
 	struct bpf_map_info info = {0};
@@ -40,11 +57,9 @@ static int open_pinned(const struct bpf_map *map, const char *dir)
 		return -errno;
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
 		return -errno;
-	if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
-	    info.value_size != bpf_map__value_size(map) ||
-	    info.max_entries != bpf_map__max_entries(map) ||
-	    info.map_flags != bpf_map__map_flags(map))
+	if (!same_shape(map, &info))
 		return -ESTALE;
+	*ret_entries = info.max_entries;
 	return kk_steal_fd(&fd);
 }
 
@@ -54,43 +69,59 @@ static bool all_pinned(struct bpf_object *obj, const char *dir)
 
 	bpf_object__for_each_map(map, obj) {
 		KK_CLEANUP_CLOSE int fd = -1;
+		uint32_t entries;
 
 		if (!is_table(map))
 			continue;
-		fd = open_pinned(map, dir);
+		fd = open_pinned(map, dir, &entries);
 		if (fd < 0)
 			return false;
 	}
 	return true;
 }
 
-int kk_tables_adopt(struct bpf_object *obj, const char *dir, struct kk_err *err)
+static int adopt_map(struct bpf_map *map, const char *dir, uint32_t n_slots, bool *ret_resized)
 {
-	struct bpf_map *map;
+	uint32_t entries, wanted = n_slots * KK_LISTENERS_PER_ADDRESS;
+	KK_CLEANUP_CLOSE int fd = open_pinned(map, dir, &entries);
 
+	if (fd < 0)
+		return fd;
+	if (is_listeners(map) && n_slots && entries != wanted) {
+		*ret_resized = true;
+		return 0; /* of the new size already */
+	}
+	return bpf_map__reuse_fd(map, fd) < 0 ? -errno : 0;
+}
+
+int kk_tables_adopt(struct bpf_object *obj, const char *dir, uint32_t n_slots, bool *ret_resized,
+		    struct kk_err *err)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(obj, "kk_listeners");
+
+	*ret_resized = false;
+	if (n_slots && (!map || bpf_map__set_max_entries(map, n_slots * KK_LISTENERS_PER_ADDRESS)))
+		return kk_err_set(err, EINVAL, NULL, "the BPF object has no map kk_listeners");
 	if (!all_pinned(obj, dir))
 		return 0;
 	bpf_object__for_each_map(map, obj) {
-		KK_CLEANUP_CLOSE int fd = -1;
+		int r = is_table(map) ? adopt_map(map, dir, n_slots, ret_resized) : 0;
 
-		if (!is_table(map))
-			continue;
-		fd = open_pinned(map, dir);
-		if (fd < 0 || bpf_map__reuse_fd(map, fd) < 0)
-			return kk_err_set(err, errno, NULL, "cannot take over table %s: %s",
-					  bpf_map__name(map), strerror(errno));
+		if (r < 0)
+			return kk_err_set(err, -r, NULL, "cannot take over table %s: %s",
+					  bpf_map__name(map), strerror(-r));
 	}
 	return 1;
 }
 
-int kk_tables_pin(struct bpf_object *obj, const char *dir, struct kk_err *err)
+int kk_tables_pin(struct bpf_object *obj, const char *dir, bool resized, struct kk_err *err)
 {
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, obj) {
 		char path[PATH_MAX];
 
-		if (!is_table(map))
+		if (!is_table(map) || (resized && !is_listeners(map)))
 			continue;
 		if (pin_path(path, dir, map) < 0)
 			return kk_err_set(err, ENAMETOOLONG, "pin-dir", "path %s is too long", dir);
@@ -111,14 +142,10 @@ static int map_fd(struct bpf_object *obj, const char *name, struct kk_err *err)
 	return fd < 0 ? kk_err_set(err, -fd, NULL, "the BPF object has no map %s", name) : fd;
 }
 
-static void *map_memory(struct bpf_object *obj, const char *name, size_t size, struct kk_err *err)
+static void *map_memory(int fd, const char *name, size_t size, struct kk_err *err)
 {
-	int fd = map_fd(obj, name, err);
-	void *memory;
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-	if (fd < 0)
-		return NULL;
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED) {
 		kk_err_set(err, errno, NULL, "cannot map table %s: %s", name, strerror(errno));
 		return NULL;
@@ -126,8 +153,78 @@ static void *map_memory(struct bpf_object *obj, const char *name, size_t size, s
 	return memory;
 }
 
-#define LISTENERS_SIZE (KK_LISTENERS_PER_ADDRESS * sizeof(union kk_destination))
-#define SERVICES_SIZE  (KK_SERVICES_MAX * sizeof(union kk_service_slot))
+#define SLOT_SIZE     (KK_LISTENERS_PER_ADDRESS * sizeof(__u64))
+#define SERVICES_SIZE (KK_SERVICES_MAX * sizeof(union kk_service_slot))
+
+/* Slots that the table of listeners @fd has room for, or a negative errno. */
+static int count_slots(int fd)
+{
+	struct bpf_map_info info = {0};
+	__u32 len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return -errno;
+	if (info.max_entries / KK_LISTENERS_PER_ADDRESS > KK_SLOTS_MAX)
+		return -ESTALE;
+	return (int)(info.max_entries / KK_LISTENERS_PER_ADDRESS);
+}
+
+/* Family 0: there is none. */
+static struct kk_address address_of(const struct kk_settings *set, uint32_t slot)
+{
+	struct kk_address address = {0};
+	static const struct kk_in6 none;
+
+	if (kk_slot_family(slot) == KK_IP4) {
+		address.v4.s_addr = set->address4[slot / 2];
+		address.family = address.v4.s_addr ? AF_INET : 0;
+	} else {
+		memcpy(address.bytes, &set->address6[slot / 2], sizeof(address.bytes));
+		address.family = memcmp(address.bytes, &none, sizeof(none)) ? AF_INET6 : 0;
+	}
+	return address;
+}
+
+int kk_tables_slot(const struct kk_tables *tables, const struct kk_address *address)
+{
+	for (uint32_t slot = 0; slot < tables->n_slots && address->family; slot++) {
+		struct kk_address managed = address_of(&tables->settings, slot);
+
+		if (kk_address_equal(&managed, address))
+			return (int)slot;
+	}
+	return -1;
+}
+
+int kk_tables_put_settings(const struct kk_tables *tables, struct kk_err *err)
+{
+	__u32 zero = 0;
+
+	if (bpf_map_update_elem(tables->gateway_fd, &zero, &tables->settings, BPF_ANY) < 0)
+		return kk_err_set(err, errno, NULL, "cannot write the table of settings: %s",
+				  strerror(errno));
+	return 0;
+}
+
+static int map_tables(struct kk_tables *tables, struct bpf_object *obj, struct kk_err *err)
+{
+	int listeners_fd = map_fd(obj, "kk_listeners", err);
+	int services_fd = map_fd(obj, "kk_services", err), r;
+	__u32 zero = 0;
+
+	if (listeners_fd < 0 || services_fd < 0)
+		return -ENOENT;
+	r = count_slots(listeners_fd);
+	if (r > 0 && bpf_map_lookup_elem(tables->gateway_fd, &zero, &tables->settings) < 0)
+		r = -errno;
+	if (r < 0)
+		return kk_err_set(err, -r, NULL, "cannot read the tables: %s", strerror(-r));
+	tables->n_slots = (uint32_t)r;
+	tables->listeners =
+		map_memory(listeners_fd, "kk_listeners", tables->n_slots * SLOT_SIZE, err);
+	tables->services = map_memory(services_fd, "kk_services", SERVICES_SIZE, err);
+	return tables->listeners && tables->services ? 0 : -ENOMEM;
+}
 
 int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err *err)
 {
@@ -135,19 +232,21 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 		.origins_fd = map_fd(obj, "kk_origins", err),
 		.traffic_fd = map_fd(obj, "kk_traffic", err),
 		.counters_fd = map_fd(obj, "kk_counters", err),
+		.gateway_fd = map_fd(obj, "kk_gateway", err),
 		.n_cpus = libbpf_num_possible_cpus(),
 	};
+	int r;
 
-	if (tables.origins_fd < 0 || tables.traffic_fd < 0 || tables.counters_fd < 0)
+	if (tables.origins_fd < 0 || tables.traffic_fd < 0 || tables.counters_fd < 0 ||
+	    tables.gateway_fd < 0)
 		return -ENOENT;
 	if (tables.n_cpus < 0)
 		return kk_err_set(err, -tables.n_cpus, NULL, "cannot count the CPUs: %s",
 				  strerror(-tables.n_cpus));
-	tables.listeners = map_memory(obj, "kk_listeners", LISTENERS_SIZE, err);
-	tables.services = map_memory(obj, "kk_services", SERVICES_SIZE, err);
-	if (!tables.listeners || !tables.services) {
+	r = map_tables(&tables, obj, err);
+	if (r < 0) {
 		kk_tables_clean(&tables);
-		return -ENOMEM;
+		return r;
 	}
 	*ret = tables;
 	return 0;
@@ -156,39 +255,66 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 void kk_tables_clean(struct kk_tables *tables)
 {
 	if (tables->listeners)
-		munmap(tables->listeners, LISTENERS_SIZE);
+		munmap(tables->listeners, tables->n_slots * SLOT_SIZE);
 	if (tables->services)
 		munmap(tables->services, SERVICES_SIZE);
 	tables->listeners = NULL;
 	tables->services = NULL;
 }
 
-int kk_tables_list(const struct kk_tables *tables, struct in_addr address, struct kk_listener **ret,
-		   struct kk_err *err)
+int kk_tables_carry_over(struct kk_tables *tables, const char *dir, struct kk_err *err)
 {
-	struct kk_listener *list = NULL;
-	size_t n = 0;
+	KK_CLEANUP_CLOSE int fd = -1;
+	char path[PATH_MAX];
+	uint32_t n_slots;
+	void *old;
+	int r;
 
-	for (size_t i = 0; i < KK_LISTENERS_PER_ADDRESS; i++)
-		n += tables->listeners[i].word != 0;
+	if (snprintf(path, sizeof(path), "%s/kk_listeners", dir) >= (int)sizeof(path))
+		return kk_err_set(err, ENAMETOOLONG, "pin-dir", "path %s is too long", dir);
+	fd = bpf_obj_get(path);
+	r = fd < 0 ? -errno : count_slots(fd);
+	if (r < 0)
+		return kk_err_set(err, -r, NULL, "cannot read %s: %s", path, strerror(-r));
+	n_slots = (uint32_t)r;
+	old = map_memory(fd, "kk_listeners", n_slots * SLOT_SIZE, err);
+	if (!old)
+		return -ENOMEM;
+	memcpy(tables->listeners, old,
+	       (n_slots < tables->n_slots ? n_slots : tables->n_slots) * SLOT_SIZE);
+	munmap(old, n_slots * SLOT_SIZE);
+	return 0;
+}
+
+static struct kk_listener listener_at(const struct kk_tables *tables, size_t index)
+{
+	uint32_t slot = (uint32_t)(index / KK_LISTENERS_PER_ADDRESS);
+	__u64 word = tables->listeners[index];
+
+	return (struct kk_listener){
+		.protocol = index % KK_LISTENERS_PER_ADDRESS < 65536 ? IPPROTO_TCP : IPPROTO_UDP,
+		.address = address_of(&tables->settings, slot),
+		.port = (uint16_t)index,
+		.agent_address.s_addr = tables->settings.pool | KK_BE32(kk_listener_agent(word)),
+		.agent_port = kk_listener_port(word),
+		.service = tables->services[kk_listener_service(word) % KK_SERVICES_MAX].id,
+	};
+}
+
+int kk_tables_list(const struct kk_tables *tables, struct kk_listener **ret, struct kk_err *err)
+{
+	size_t size = tables->n_slots * KK_LISTENERS_PER_ADDRESS, n = 0;
+	struct kk_listener *list;
+
+	for (size_t i = 0; i < size; i++)
+		n += tables->listeners[i] != 0;
 	list = calloc(n ? n : 1, sizeof(*list));
 	if (!list)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	n = 0;
-	for (size_t i = 0; i < KK_LISTENERS_PER_ADDRESS; i++) {
-		union kk_destination to = tables->listeners[i];
-
-		if (!to.word)
-			continue;
-		list[n++] = (struct kk_listener){
-			.protocol = i < 65536 ? IPPROTO_TCP : IPPROTO_UDP,
-			.address = address,
-			.port = (uint16_t)i,
-			.agent_address.s_addr = to.address,
-			.agent_port = KK_HOST16(to.port),
-			.service = tables->services[to.service % KK_SERVICES_MAX].id,
-		};
-	}
+	for (size_t i = 0; i < size; i++)
+		if (tables->listeners[i])
+			list[n++] = listener_at(tables, i);
 	*ret = list;
 	return (int)n;
 }

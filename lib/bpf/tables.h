@@ -7,7 +7,9 @@
 #ifndef KK_BPF_TABLES_H
 #define KK_BPF_TABLES_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <bpf/libbpf.h>
 #include <kk/core/types.h>
@@ -16,31 +18,47 @@
 #include "util/err.h"
 
 struct kk_tables {
-	int origins_fd, traffic_fd, counters_fd; /* borrowed from the BPF object */
+	int origins_fd, traffic_fd, counters_fd, gateway_fd; /* borrowed from the BPF object */
 	int n_cpus;
-	union kk_destination *listeners;
+	uint32_t n_slots;	     /* that the table of listeners has room for */
+	struct kk_settings settings; /* whose addresses and pool the tables are about */
+	__u64 *listeners;
 	union kk_service_slot *services;
 };
 
 /*
  * Before the object is loaded: if every map of @obj is pinned in @dir with the shape that @obj
  * wants, makes it use those and returns 1. Returns 0 if not; maps of another shape are left where
- * they are. On a negative errno @obj is not to be loaded.
+ * they are. On a negative errno @obj is not to be loaded. The table of listeners has room for
+ * @n_slots slots; if the pinned one has another number of them, the object gets a new one, to be filled
+ * by kk_tables_carry_over(), and *@ret_resized is set. With @n_slots 0 the table is taken as it is.
  */
-int kk_tables_adopt(struct bpf_object *obj, const char *dir, struct kk_err *err);
-/* Pins the maps of a loaded @obj in @dir, in place of what is pinned there under their names. */
-int kk_tables_pin(struct bpf_object *obj, const char *dir, struct kk_err *err);
+int kk_tables_adopt(struct bpf_object *obj, const char *dir, uint32_t n_slots, bool *ret_resized,
+		    struct kk_err *err);
+/*
+ * Pins the maps of a loaded @obj in @dir, in place of what is pinned there under their names; of
+ * adopted and resized ones the table of listeners alone.
+ */
+int kk_tables_pin(struct bpf_object *obj, const char *dir, bool resized, struct kk_err *err);
 
-/* Maps the tables of a loaded @obj, which must outlive @ret. */
+/* Maps the tables of a loaded @obj, which must outlive @ret, with the settings that stand in them. */
 int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err *err);
+/* Writes the settings into the tables, for whoever reads them. */
+int kk_tables_put_settings(const struct kk_tables *tables, struct kk_err *err);
+/* The slot of a managed address, or -1. */
+int kk_tables_slot(const struct kk_tables *tables, const struct kk_address *address);
 void kk_tables_clean(struct kk_tables *tables);
+/* Copies from the table of listeners that is pinned in @dir the slots that both have. */
+int kk_tables_carry_over(struct kk_tables *tables, const char *dir, struct kk_err *err);
 
 /* kk_datapath_sync() on tables: all of it or nothing. Listeners were checked one by one before. */
 int kk_tables_sync(struct kk_tables *tables, const struct kk_listener *listeners, size_t n,
 		   struct kk_err *err);
-/* What is published at @address; *@ret is freed by the caller. Returns how many or -ENOMEM. */
-int kk_tables_list(const struct kk_tables *tables, struct in_addr address, struct kk_listener **ret,
-		   struct kk_err *err);
+/*
+ * What is published, in order of slot, protocol and port; *@ret is freed by the caller. Returns how many
+ * or -ENOMEM.
+ */
+int kk_tables_list(const struct kk_tables *tables, struct kk_listener **ret, struct kk_err *err);
 
 /* kk_datapath_counters() and kk_datapath_services() on tables (counters.c). */
 int kk_tables_counters(const struct kk_tables *tables, struct kk_datapath_counter **ret,

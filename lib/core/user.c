@@ -80,12 +80,12 @@ KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
 	return 0;
 }
 
-KK_INLINE struct kk_settings kk_env_settings(const struct kk_packet *pkt)
+KK_INLINE const volatile struct kk_settings *kk_env_settings(const struct kk_packet *pkt)
 {
-	return pkt->user->settings;
+	return &pkt->user->settings;
 }
 
-KK_INLINE union kk_destination kk_env_listener(const struct kk_packet *pkt, __u32 index)
+KK_INLINE __u64 kk_env_listener(const struct kk_packet *pkt, __u32 index)
 {
 	return pkt->user->listeners[index];
 }
@@ -101,9 +101,13 @@ KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
 
 static size_t fragment_slot(const struct kk_user *user, const struct kk_fragment_key *key)
 {
-	uint32_t hash =
-		(key->source ^ key->dest * 31 ^ key->id * 0x10001u ^ key->protocol) * 2654435761u;
-	size_t i = hash % KK_USER_FRAGMENTS;
+	const uint8_t *byte = (const uint8_t *)key;
+	uint32_t hash = 2166136261u; /* FNV-1a */
+	size_t i;
+
+	for (size_t n = 0; n < sizeof(*key); n++)
+		hash = (hash ^ byte[n]) * 16777619u;
+	i = (hash ^ hash >> 16) % KK_USER_FRAGMENTS;
 
 	while (user->fragments[i].value.port &&
 	       memcmp(&user->fragments[i].key, key, sizeof(*key)) != 0)
@@ -144,7 +148,7 @@ KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 
 	add(&pkt->user->counters[reason], bytes);
 }
 
-KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u16 service,
+KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 				    enum kk_direction direction, __u32 bytes)
 {
 	add(&pkt->user->traffic[service].direction[direction], bytes);
@@ -152,26 +156,26 @@ KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u16 service,
 
 #include <kk/core/forward.h>
 
-void kk_user_publish(struct kk_user *user, uint8_t protocol, uint16_t port, __be32 agent,
-		     uint16_t agent_port, uint16_t service)
+void kk_user_publish(struct kk_user *user, const struct kk_user_listener *l)
 {
-	user->listeners[kk_listener_index(protocol, port)] = (union kk_destination){
-		.address = agent,
-		.port = KK_BE16(agent_port),
-		.service = service,
-	};
-	assert(service > 0 && service < KK_USER_SERVICES);
-	if (port == agent_port)
+	uint32_t offset = kk_pool_offset(l->agent, user->settings.pool_mask);
+
+	assert(l->service > 0 && l->service < KK_USER_SERVICES);
+	user->listeners[kk_listener_index(l->slot, l->protocol, l->port)] =
+		kk_listener_word(offset, l->agent_port, l->service, 0);
+	if (l->port == l->agent_port && l->slot < 2)
 		return;
 	assert(user->n_origins < KK_USER_ORIGINS);
 	user->origins[user->n_origins].key = (struct kk_origin_key){
-		.address = agent,
-		.port = KK_BE16(agent_port),
-		.protocol = protocol,
+		.address = l->agent,
+		.port = KK_BE16(l->agent_port),
+		.protocol = l->protocol,
+		.family = kk_slot_family(l->slot),
 	};
 	user->origins[user->n_origins++].value = (struct kk_origin){
-		.port = KK_BE16(port),
-		.service = service,
+		.port = KK_BE16(l->port),
+		.slot = (__u16)l->slot,
+		.service = l->service,
 	};
 }
 

@@ -18,7 +18,7 @@
 /* Settings, tables and counters in plain memory; zero-initialise it and fill in. */
 struct kk_user {
 	struct kk_settings settings;
-	union kk_destination listeners[KK_LISTENERS_PER_ADDRESS];
+	__u64 listeners[KK_SLOTS_MAX * KK_LISTENERS_PER_ADDRESS];
 	struct {
 		struct kk_origin_key key;
 		struct kk_origin value;
@@ -40,12 +40,17 @@ struct kk_user_packet {
 	bool partial; /* its transport checksum covers the pseudo header only (CHECKSUM_PARTIAL) */
 };
 
-/*
- * Publishes a port: as kk_datapath_sync() would enter it. Ports in host byte order; @service below
- * KK_USER_SERVICES.
- */
-void kk_user_publish(struct kk_user *user, uint8_t protocol, uint16_t port, __be32 agent,
-		     uint16_t agent_port, uint16_t service);
+struct kk_user_listener {
+	uint32_t slot; /* kk_slot() of its public address */
+	uint8_t protocol;
+	uint16_t port; /* host byte order, as below */
+	__be32 agent;
+	uint16_t agent_port;
+	uint32_t service; /* below KK_USER_SERVICES */
+};
+
+/* Publishes a port, as kk_datapath_sync() would enter it; the pool is set. */
+void kk_user_publish(struct kk_user *user, const struct kk_user_listener *listener);
 /*
  * kk_forward(); the packet is changed in place. It may become shorter, or longer at its front, with
  * @packet->data moved.

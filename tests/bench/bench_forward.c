@@ -6,7 +6,7 @@
  * trust it.
  *
  * A run repeats the program on one packet, so each repetition has to find what the first one found: the
- * Agent has the public address here, and only the time to live tells one round from the next. `hot' repeats
+ * Agent has the public address here (of which the pool is), and only the time to live tells one round from the next. `hot' repeats
  * one packet, `random' sends each packet once, to a random one of the published ports.
  */
 #include <errno.h>
@@ -130,7 +130,7 @@ static void publish(struct kk_tables *tables, uint32_t n)
 	for (uint32_t i = 0; i < n; i++)
 		list[i] = (struct kk_listener){
 			.protocol = IPPROTO_TCP,
-			.address.s_addr = htonl(ADDRESS),
+			.address = {.family = AF_INET, .v4.s_addr = htonl(ADDRESS)},
 			.port = (uint16_t)(i + 1),
 			.agent_address.s_addr = htonl(ADDRESS),
 			.agent_port = (uint16_t)(i + 1),
@@ -155,14 +155,15 @@ int main(void)
 	packet.ip.source = htonl(0xcb007107);
 	packet.ip.dest = htonl(ADDRESS);
 	packet.ip.total = htons(sizeof(packet) - ETH_HLEN);
-	skel->rodata->kk_settings = (struct kk_settings){.address = htonl(ADDRESS),
-							 .pool = htonl(0x0a000000),
+	skel->rodata->kk_settings = (struct kk_settings){.address4 = {htonl(ADDRESS)},
+							 .pool = htonl(ADDRESS & 0xff000000),
 							 .pool_mask = htonl(0xff000000),
 							 .mtu = 1420};
 	if (kk_tc__load(skel) < 0)
 		die("loading the programs", errno);
 	if (kk_tables_init(&tables, skel->obj, &err) < 0)
 		die(err.msg, err.code);
+	tables.settings = skel->rodata->kk_settings;
 	prog = bpf_program__fd(skel->progs.kk_tc_public);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		uint32_t n = sizes[i];

@@ -34,15 +34,19 @@ static void set_up(void)
 		{KK_UDP, 1, 0x0a020064, 65535},	    {KK_TCP, 3000, 0x0a020064, 2222},
 	};
 
-	user.settings = (struct kk_settings){.address = htonl(PUBLIC),
+	user.settings = (struct kk_settings){.address4 = {htonl(PUBLIC)},
 					     .pool = htonl(POOL),
 					     .pool_mask = htonl(0xff000000),
 					     .host = htonl(1),
 					     .mtu = MTU};
 	for (uint16_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++)
-		kk_user_publish(&user, listeners[i].protocol, listeners[i].port,
-				htonl(listeners[i].agent), listeners[i].agent_port,
-				(uint16_t)(i + 1));
+		kk_user_publish(&user,
+				&(struct kk_user_listener){.slot = kk_slot(KK_IP4, 0),
+							   .protocol = listeners[i].protocol,
+							   .port = listeners[i].port,
+							   .agent = htonl(listeners[i].agent),
+							   .agent_port = listeners[i].agent_port,
+							   .service = i + 1u});
 }
 
 static uint32_t sum(const uint8_t *data, uint32_t len)
@@ -143,7 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (!user.settings.address)
+	if (!user.settings.pool)
 		set_up();
 	while (size >= 5) {
 		uint32_t gso_size = (uint32_t)data[1] | (uint32_t)data[2] << 8;

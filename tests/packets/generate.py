@@ -37,7 +37,7 @@ LISTENERS = [
 class World:
     def __init__(self, name, listeners, **settings):
         self.name, self.listeners, self.cases = name, listeners, []
-        self.settings = {"address": PUBLIC, "pool": "10.0.0.0/8", "host": 1, "mtu": 1420, **settings}
+        self.settings = {"addresses": [PUBLIC], "pool": "10.0.0.0/8", "host": 1, "mtu": 1420, **settings}
 
     def add(self, name, direction, packet, verdict, reason, out=None, **more):
         case = {"name": name, "direction": direction, "in": as_bytes(packet).hex(), "verdict": verdict,
@@ -548,7 +548,7 @@ def worlds():
     yield empty
 
     other = World("public address within another pool's neighbourhood", [("tcp", 443, "172.20.7.100", 8443, 1), ("udp", 443, "172.20.7.100", 8443, 2)],
-                  address="172.31.0.9", pool="172.16.0.0/12", host=0,
+                  addresses=["172.31.0.9"], pool="172.16.0.0/12", host=0,
                   mtu=0)
     packet = from_client(syn(443), dst="172.31.0.9")
     other.to_agent("no bound to size", from_client(UDP(sport=4, dport=443), b"x" * 3000, dst="172.31.0.9"), "172.20.7.100", 8443)

@@ -27,6 +27,7 @@
 struct world {
 	int tun_fd;
 	char pin_dir[64];
+	struct kk_address address;
 	struct kk_datapath_config config;
 };
 
@@ -43,6 +44,15 @@ static inline struct in_addr ip4(const char *text)
 	struct in_addr a;
 
 	assert_int_equal(inet_pton(AF_INET, text, &a), 1);
+	return a;
+}
+
+static inline struct kk_address public_address(const char *text)
+{
+	struct kk_err err = {0};
+	struct kk_address a;
+
+	assert_ok(kk_parse_address("address", text, &a, &err), &err);
 	return a;
 }
 
@@ -67,11 +77,13 @@ static inline void world_init(struct world *world)
 	world->tun_fd = world_tun(WORLD_TUNNEL);
 	assert_ok(kk_net_link_set(WORLD_TUNNEL, true, 0, &err), &err);
 	snprintf(world->pin_dir, sizeof(world->pin_dir), "/sys/fs/bpf/kk-test-%d", (int)getpid());
+	world->address = public_address("198.51.100.1");
 	world->config = (struct kk_datapath_config){
 		.pin_dir = world->pin_dir,
 		.public_ifname = WORLD_PUBLIC,
 		.tunnel_ifname = WORLD_TUNNEL,
-		.address = ip4("198.51.100.1"),
+		.addresses = &world->address,
+		.n_addresses = 1,
 		.pool = {.addr = ip4("10.0.0.0"), .len = 8},
 		.host = 1,
 	};

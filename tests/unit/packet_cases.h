@@ -114,18 +114,21 @@ static inline struct packet_world world_of(const json_t *obj)
 
 	assert_int_equal(kk_parse_prefix4("pool", text_of(set, "pool"), &pool, NULL), 0);
 	world.settings = (struct kk_settings){
-		.address = address_of(text_of(set, "address")).s_addr,
 		.pool = pool.addr.s_addr,
 		.pool_mask = htonl(~0u << (32 - pool.len)),
 		.host = htonl(number_of(set, "host")),
 		.mtu = number_of(set, "mtu"),
 	};
+	json_array_foreach(json_object_get(set, "addresses"), i, entry) {
+		assert_true(i < KK_ADDRESSES_MAX);
+		world.settings.address4[i] = address_of(json_string_value(entry)).s_addr;
+	}
 	json_array_foreach(json_object_get(obj, "listeners"), i, entry) {
 		assert_true(i < LISTENERS_MAX);
 		world.listeners[world.n_listeners++] = (struct kk_listener){
 			.protocol =
 				strcmp(text_of(entry, "protocol"), "tcp") == 0 ? KK_TCP : KK_UDP,
-			.address.s_addr = world.settings.address,
+			.address = {.family = AF_INET, .v4.s_addr = world.settings.address4[0]},
 			.port = (uint16_t)number_of(entry, "port"),
 			.agent_address = address_of(text_of(entry, "agent")),
 			.agent_port = (uint16_t)number_of(entry, "agent_port"),
@@ -166,8 +169,16 @@ static inline struct kk_user *user_new(const struct packet_world *world)
 	for (size_t i = 0; i < world->n_listeners; i++) {
 		const struct kk_listener *l = &world->listeners[i];
 
-		kk_user_publish(user, l->protocol, l->port, l->agent_address.s_addr, l->agent_port,
-				(uint16_t)l->service);
+		const struct kk_user_listener published = {
+			.slot = kk_slot(KK_IP4, 0),
+			.protocol = l->protocol,
+			.port = l->port,
+			.agent = l->agent_address.s_addr,
+			.agent_port = l->agent_port,
+			.service = l->service,
+		};
+
+		kk_user_publish(user, &published);
 	}
 	return user;
 }

@@ -21,7 +21,7 @@ static struct kk_listener listener(uint8_t protocol, uint16_t port, const char *
 {
 	return (struct kk_listener){
 		.protocol = protocol,
-		.address = world.config.address,
+		.address = world.address,
 		.port = port,
 		.agent_address = ip4(agent),
 		.agent_port = agent_port,
@@ -54,7 +54,7 @@ static void assert_tables(struct kk_datapath *dp, const struct kk_listener *want
 	assert_int_equal(kk_datapath_list(dp, &list, &err), n);
 	for (size_t i = 0; i < n; i++) {
 		assert_int_equal(list[i].protocol, wanted[i].protocol);
-		assert_int_equal(list[i].address.s_addr, wanted[i].address.s_addr);
+		assert_true(kk_address_equal(&list[i].address, &wanted[i].address));
 		assert_int_equal(list[i].port, wanted[i].port);
 		assert_int_equal(list[i].agent_address.s_addr, wanted[i].agent_address.s_addr);
 		assert_int_equal(list[i].agent_port, wanted[i].agent_port);
@@ -94,8 +94,10 @@ static size_t count_origins(void)
 static uint16_t origin_of(const char *agent, uint8_t protocol, uint16_t port)
 {
 	KK_CLEANUP_CLOSE int fd = open_pin("kk_origins");
-	struct kk_origin_key key = {
-		.address = ip4(agent).s_addr, .port = htons(port), .protocol = protocol};
+	struct kk_origin_key key = {.address = ip4(agent).s_addr,
+				    .port = htons(port),
+				    .protocol = protocol,
+				    .family = KK_IP4};
 	struct kk_origin value;
 
 	return bpf_map_lookup_elem(fd, &key, &value) < 0 ? 0 : ntohs(value.port);
@@ -187,7 +189,7 @@ static void test_bad_listeners(void **state)
 		{listener(IPPROTO_TCP, 2223, "10.1.0.100", 0, 2), -EINVAL, "agent_port", "port 0"},
 		{listener(IPPROTO_TCP, 2223, "11.1.0.100", 23, 2), -EINVAL, "agent", "11.1.0.100"},
 		{{.protocol = IPPROTO_TCP,
-		  .address = ip4("198.51.100.9"),
+		  .address = public_address("198.51.100.9"),
 		  .port = 1,
 		  .agent_port = 1,
 		  .agent_address = ip4("10.1.0.100")},
@@ -210,21 +212,39 @@ static void test_bad_listeners(void **state)
 	kk_datapath_close(dp);
 }
 
-/*
- * Fills all ports of both protocols, each with another one inside: more than the table of origins
- * takes.
- */
-static struct kk_listener *too_many_origins(size_t *ret_n)
+/* World with a second public address, of the same family: another table of listeners. */
+static struct kk_datapath *open_two(struct kk_address two[2])
 {
-	struct kk_listener *all = calloc(2 * 65535, sizeof(*all));
-	size_t n = 0;
+	struct kk_datapath_config config = world.config;
+	struct kk_datapath *dp;
+	struct kk_err err = {0};
+
+	two[0] = world.address;
+	two[1] = public_address("198.51.100.2");
+	config.addresses = two;
+	config.n_addresses = 2;
+	assert_ok(kk_datapath_open(&config, &dp, &err), &err);
+	return dp;
+}
+
+/*
+ * @n listeners, each with a service of its own from @first on: all ports of both protocols of one address,
+ * then those of the other one; inside, the port is @shift further.
+ */
+static struct kk_listener *many_listeners(const struct kk_address *two, size_t n, uint32_t first,
+					  unsigned int shift)
+{
+	struct kk_listener *all = calloc(n, sizeof(*all));
 
 	assert_non_null(all);
-	for (unsigned int port = 1; port < 65536; port++)
-		for (int protocol = 0; protocol < 2; protocol++)
-			all[n++] = listener(protocol ? IPPROTO_UDP : IPPROTO_TCP, (uint16_t)port,
-					    "10.3.0.100", (uint16_t)(port % 65535 + 1), 3);
-	*ret_n = n;
+	for (unsigned int i = 0; i < n; i++) {
+		unsigned int port = i / 2 % 65535;
+
+		all[i] = listener(i % 2 ? IPPROTO_UDP : IPPROTO_TCP, (uint16_t)(port + 1),
+				  i < 2 * 65535 ? "10.3.0.100" : "10.4.0.100",
+				  (uint16_t)((port + shift) % 65535 + 1), first + i);
+		all[i].address = two[i / (2 * 65535)];
+	}
 	return all;
 }
 
@@ -239,15 +259,18 @@ static void test_failure_in_the_middle(void **state)
 		listener(IPPROTO_TCP, 2223, "10.3.0.100", 2225, 2),
 	};
 	KK_CLEANUP_FREE struct kk_listener *many = NULL;
-	struct kk_datapath *dp = open_datapath();
+	struct kk_address two[2];
+	struct kk_datapath *dp = open_two(two);
 	struct kk_err err = {0};
-	size_t n;
+	size_t n = KK_ORIGINS_MAX + 100;
 
 	(void)state;
 	sync_ok(dp, good, ARRAY_SIZE(good));
-	many = too_many_origins(&n);
+	many = many_listeners(two, n, 1, 1);
+	for (size_t i = 0; i < n; i++)
+		many[i].service = 3;
 	assert_int_equal(kk_datapath_sync(dp, many, n, &err), -ENOSPC);
-	assert_err(&err, "services", "65536");
+	assert_err(&err, "services", "131072");
 	assert_tables(dp, good, ARRAY_SIZE(good));
 	assert_int_equal(count_origins(), 2);
 	assert_int_equal(origin_of("10.1.0.100", IPPROTO_TCP, 22), 2222);
@@ -266,29 +289,115 @@ static double milliseconds(void)
 /* All services that there is room for, and as many others in their place; one more is refused. */
 static void test_many_services(void **state)
 {
-	KK_CLEANUP_FREE struct kk_listener *many = calloc(KK_SERVICES_MAX, sizeof(*many));
-	struct kk_datapath *dp = open_datapath();
+	KK_CLEANUP_FREE struct kk_listener *many = NULL, *list = NULL;
+	struct kk_address two[2];
+	struct kk_datapath *dp = open_two(two);
 	struct kk_err err = {0};
 
 	(void)state;
-	assert_non_null(many);
-	for (uint32_t i = 0; i < KK_SERVICES_MAX; i++)
-		many[i] = listener(IPPROTO_TCP, (uint16_t)(i + 1), "10.3.0.100",
-				   (uint16_t)(i % 2 ? i + 1 : i + 20000), i + 1);
+	many = many_listeners(two, KK_SERVICES_MAX, 1, 0);
 	sync_ok(dp, NULL, 0);
 	for (uint32_t turn = 1; turn < 3; turn++) {
 		double start = milliseconds();
 
 		for (uint32_t i = 0; i < KK_SERVICES_MAX; i++)
-			many[i].service = turn * 100000 + i;
+			many[i].service = turn * 1000000 + i;
 		sync_ok(dp, many, KK_SERVICES_MAX - 1);
 		print_message("%d services %s in %.1f ms\n", KK_SERVICES_MAX - 1,
 			      turn == 1 ? "loaded" : "replaced", milliseconds() - start);
-		assert_tables(dp, many, KK_SERVICES_MAX - 1);
+		assert_int_equal(kk_datapath_list(dp, &list, &err), KK_SERVICES_MAX - 1);
+		for (uint32_t i = 0; i < KK_SERVICES_MAX - 1; i += 997)
+			assert_true(list[i].service >= turn * 1000000);
+		free(KK_STEAL(list));
 	}
 	assert_int_equal(kk_datapath_sync(dp, many, KK_SERVICES_MAX, &err), -ENOSPC);
-	assert_err(&err, "services", "16384 services");
-	assert_tables(dp, many, KK_SERVICES_MAX - 1);
+	assert_err(&err, "services", "131072 services");
+	assert_int_equal(kk_datapath_list(dp, &list, &err), KK_SERVICES_MAX - 1);
+	sync_ok(dp, NULL, 0);
+	kk_datapath_close(dp);
+}
+
+static void test_ten_thousand_services(void **state)
+{
+	KK_CLEANUP_FREE struct kk_listener *many = many_listeners(&world.address, 10000, 1, 0);
+	struct kk_datapath *dp = open_datapath();
+	double start;
+
+	(void)state;
+	sync_ok(dp, NULL, 0);
+	start = milliseconds();
+	sync_ok(dp, many, 10000);
+	print_message("10000 services loaded in %.1f ms\n", milliseconds() - start);
+	sync_ok(dp, NULL, 0);
+	kk_datapath_close(dp);
+}
+
+/*
+ * A second address comes: another table of listeners, in which is what the first one held. It goes again, and
+ * what was published there with it.
+ */
+static void test_addresses_come_and_go(void **state)
+{
+	struct kk_listener some[] = {
+		listener(IPPROTO_TCP, 2222, "10.1.0.100", 2222, 1),
+		listener(IPPROTO_TCP, 2222, "10.2.0.100", 2222, 2),
+	};
+	struct kk_address two[2];
+	struct kk_datapath *dp = open_datapath();
+	struct kk_err err = {0};
+
+	(void)state;
+	sync_ok(dp, some, 1);
+	kk_datapath_close(dp);
+	dp = open_two(two);
+	assert_tables(dp, some, 1);
+	some[1].address = two[1];
+	sync_ok(dp, some, 2);
+	assert_tables(dp, some, 2);
+	assert_int_equal(count_origins(), 1); /* of the second address */
+	/* Unique per family, not per address: where would an answer come from? */
+	some[1].agent_address = some[0].agent_address;
+	assert_int_equal(kk_datapath_sync(dp, some, 2, &err), -EEXIST);
+	assert_err(&err, "agent_port", "2222/tcp of Agent 10.1.0.100");
+	some[1].agent_address = ip4("10.2.0.100");
+	kk_datapath_close(dp);
+
+	assert_ok(kk_datapath_open_readonly(world.pin_dir, &dp, &err), &err);
+	assert_tables(dp, some, 2);
+	kk_datapath_close(dp);
+	dp = open_datapath();
+	assert_tables(dp, some, 1);
+	kk_err_reset(&err);
+	assert_int_equal(kk_datapath_sync(dp, some, 2, &err), -EINVAL);
+	assert_err(&err, "address", "198.51.100.2 is not managed");
+	sync_ok(dp, some, 1);
+	kk_datapath_close(dp);
+}
+
+/* Both families, the same service on both: no origin, for each has its own first address. */
+static void test_both_families(void **state)
+{
+	struct kk_address both[] = {public_address("2001:db8::1"), world.address};
+	struct kk_datapath_config config = world.config;
+	struct kk_listener some[] = {
+		listener(IPPROTO_TCP, 2222, "10.1.0.100", 2222, 1),
+		listener(IPPROTO_TCP, 2222, "10.1.0.100", 2222, 1),
+	};
+	struct kk_datapath *dp;
+	struct kk_err err = {0};
+
+	(void)state;
+	config.addresses = both;
+	config.n_addresses = 2;
+	assert_int_equal(kk_datapath_open(&config, &dp, &err), -EINVAL);
+	assert_err(&err, "address", "2001:db8::1 cannot be managed: there is no pool6");
+	assert_int_equal(inet_pton(AF_INET6, "fd00:6b6b::", &config.pool6), 1);
+	kk_err_reset(&err);
+	assert_ok(kk_datapath_open(&config, &dp, &err), &err);
+	some[1].address = both[0];
+	sync_ok(dp, some, 2);
+	assert_tables(dp, some, 2);
+	assert_int_equal(count_origins(), 0);
 	sync_ok(dp, NULL, 0);
 	kk_datapath_close(dp);
 }
@@ -368,21 +477,19 @@ static void test_counters(void **state)
 /* Every slot has had a service and been left: the next one in it begins at 0 nevertheless. */
 static void test_counters_of_a_slot_used_again(void **state)
 {
-	KK_CLEANUP_FREE struct kk_listener *many = calloc(KK_SERVICES_MAX, sizeof(*many));
+	KK_CLEANUP_FREE struct kk_listener *many = NULL;
 	KK_CLEANUP_FREE struct kk_datapath_service *list = NULL;
 	struct kk_listener dns = listener(IPPROTO_UDP, 5353, "10.1.0.100", 53, 5);
-	struct kk_datapath *dp = open_datapath();
+	struct kk_address two[2];
+	struct kk_datapath *dp = open_two(two);
 	struct kk_err err = {0};
 	int n;
 
 	(void)state;
-	assert_non_null(many);
 	sync_ok(dp, &dns, 1);
 	send_answer();
 	assert_int_equal(service_of(dp, 5).out_packets, 1);
-	for (uint32_t i = 0; i < KK_SERVICES_MAX - 1; i++)
-		many[i] = listener(IPPROTO_TCP, (uint16_t)(i + 1), "10.3.0.100", (uint16_t)(i + 1),
-				   1000 + i);
+	many = many_listeners(two, KK_SERVICES_MAX - 1, 1000, 0);
 	sync_ok(dp, many, KK_SERVICES_MAX - 1);
 	n = kk_datapath_services(dp, &list, &err);
 	assert_int_equal(n, KK_SERVICES_MAX - 1);
@@ -571,7 +678,8 @@ static void test_bad_config(void **state)
 	} bad[] = {
 #define WITH(...) ((struct kk_datapath_config){__VA_ARGS__})
 #define IFS(p, t) .public_ifname = (p), .tunnel_ifname = (t)
-#define REST	  .address = world.config.address, .pool = world.config.pool
+#define ADDRESSES .addresses = &world.address, .n_addresses = 1
+#define REST	  ADDRESSES, .pool = world.config.pool
 		{WITH(.pin_dir = world.pin_dir, IFS("nothere", WORLD_TUNNEL), REST), -ENODEV,
 		 "public-interface", "nothere"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_TUNNEL, WORLD_TUNNEL), REST), -EINVAL,
@@ -580,8 +688,7 @@ static void test_bad_config(void **state)
 		 "tunnel-interface", "layer 3"},
 		{WITH(.pin_dir = "/tmp/kk-no-bpffs", IFS(WORLD_PUBLIC, WORLD_TUNNEL), REST),
 		 -EINVAL, "pin-dir", "bpffs"},
-		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_PUBLIC, WORLD_TUNNEL),
-		      .address = world.config.address),
+		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_PUBLIC, WORLD_TUNNEL), ADDRESSES),
 		 -EINVAL, "pool", "0"},
 		{WITH(.pin_dir = world.pin_dir, IFS(WORLD_PUBLIC, WORLD_TUNNEL),
 		      .pool = world.config.pool),
@@ -624,6 +731,9 @@ int main(void)
 		cmocka_unit_test(test_bad_listeners),
 		cmocka_unit_test(test_failure_in_the_middle),
 		cmocka_unit_test(test_many_services),
+		cmocka_unit_test(test_ten_thousand_services),
+		cmocka_unit_test(test_addresses_come_and_go),
+		cmocka_unit_test(test_both_families),
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_counters_of_a_slot_used_again),
 		cmocka_unit_test(test_tables_of_another_version),

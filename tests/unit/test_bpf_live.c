@@ -44,6 +44,7 @@ static struct {
 	int tun[2]; /* the gateway's end, the Agent's */
 	int stop[2];
 	pthread_t pump[2];
+	struct kk_address address;
 	struct kk_datapath_config config;
 	char pin_dir[64];
 	struct kk_datapath *dp;
@@ -165,11 +166,13 @@ static int setup(void **state)
 	far_network();
 	enter(GATEWAY);
 	snprintf(lab.pin_dir, sizeof(lab.pin_dir), "/sys/fs/bpf/kk-live-%d", (int)getpid());
+	lab.address = public_address("198.51.100.1");
 	lab.config = (struct kk_datapath_config){
 		.pin_dir = lab.pin_dir,
 		.public_ifname = WORLD_PUBLIC,
 		.tunnel_ifname = WORLD_TUNNEL,
-		.address = ip4("198.51.100.1"),
+		.addresses = &lab.address,
+		.n_addresses = 1,
 		.pool = {.addr = ip4("10.0.0.0"), .len = 8},
 		.host = 1,
 	};
@@ -203,7 +206,7 @@ static void publish(uint8_t protocol, uint16_t port, uint16_t agent_port)
 {
 	struct kk_listener l = {
 		.protocol = protocol,
-		.address = lab.config.address,
+		.address = lab.address,
 		.port = port,
 		.agent_address = ip4("10.1.0.100"),
 		.agent_port = agent_port,
@@ -387,13 +390,13 @@ static void restart_and_change(void)
 	static uint32_t turn;
 	struct kk_listener l[2] = {
 		{.protocol = IPPROTO_TCP,
-		 .address = lab.config.address,
+		 .address = lab.address,
 		 .port = 2222,
 		 .agent_address = ip4("10.1.0.100"),
 		 .agent_port = 22,
 		 .service = 1},
 		{.protocol = IPPROTO_TCP,
-		 .address = lab.config.address,
+		 .address = lab.address,
 		 .port = (uint16_t)(3000 + turn),
 		 .agent_address = ip4("10.2.0.100"),
 		 .agent_port = 80,

@@ -40,6 +40,7 @@ static void host_init(struct bpf_host *host, const struct packet_world *world)
 	host->skel->rodata->kk_tunnel_ifindex = 1;
 	assert_int_equal(kk_tc__load(host->skel), 0);
 	assert_int_equal(kk_tables_init(&host->tables, host->skel->obj, &err), 0);
+	host->tables.settings = world->settings;
 	if (kk_tables_sync(&host->tables, world->listeners, world->n_listeners, &err) < 0)
 		fail_msg("%s", err.msg);
 	host->per_cpu = calloc((size_t)host->tables.n_cpus * KK_REASON_MAX, sizeof(*host->per_cpu));

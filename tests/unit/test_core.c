@@ -113,7 +113,7 @@ static void test_checksum_against_whole_sums(void **state)
 static void test_partial_checksum(void **state)
 {
 	struct packet_world world = {
-		.settings = {.address = htonl(0xc6336401),
+		.settings = {.address4 = {htonl(0xc6336401)},
 			     .pool = htonl(0x0a000000),
 			     .pool_mask = htonl(0xff000000)},
 		.listeners = {{.protocol = KK_TCP,
@@ -154,7 +154,7 @@ static void test_partial_checksum(void **state)
 static void test_fragments_follow_the_tables(void **state)
 {
 	struct packet_world world = {
-		.settings = {.address = htonl(0xc6336401),
+		.settings = {.address4 = {htonl(0xc6336401)},
 			     .pool = htonl(0x0a000000),
 			     .pool_mask = htonl(0xff000000)},
 		.listeners = {{.protocol = KK_UDP,
@@ -185,7 +185,8 @@ static void test_fragments_follow_the_tables(void **state)
 		udp[1] = 53;
 		udp[5] = 32;
 		if (i == 2)
-			user->listeners[kk_listener_index(KK_UDP, 53)].address = htonl(0x0a020064);
+			user->listeners[kk_listener_index(kk_slot(KK_IP4, 0), KK_UDP, 53)] ^=
+				0x30000;
 		assert_int_equal(kk_user_forward(user, &packet, KK_OUTBOUND), wanted[i]);
 	}
 	free(user);

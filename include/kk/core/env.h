@@ -43,9 +43,10 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
  */
 KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction);
 
-KK_INLINE struct kk_settings kk_env_settings(const struct kk_packet *pkt);
-/* The listener at kk_listener_index(); all zero where there is none. */
-KK_INLINE union kk_destination kk_env_listener(const struct kk_packet *pkt, __u32 index);
+/* Each is read where it is needed: where they are constants, what is not in use costs nothing. */
+KK_INLINE const volatile struct kk_settings *kk_env_settings(const struct kk_packet *pkt);
+/* The word at kk_listener_index() of a managed address; 0 where there is none. */
+KK_INLINE __u64 kk_env_listener(const struct kk_packet *pkt, __u32 index);
 /* Port 0 where there is none. */
 KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
 					 const struct kk_origin_key *key);
@@ -58,7 +59,7 @@ KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_f
 
 /* Counters; nothing that happens in them has an influence on the packet. */
 KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes);
-KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u16 service,
+KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 				    enum kk_direction direction, __u32 bytes);
 
 #endif

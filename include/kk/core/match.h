@@ -5,7 +5,7 @@
 
 #include <kk/core/parse.h>
 
-KK_INLINE int kk_in_pool(const struct kk_settings *set, __be32 address)
+KK_INLINE int kk_in_pool(const volatile struct kk_settings *set, __be32 address)
 {
 	return (address & set->pool_mask) == set->pool;
 }
@@ -23,7 +23,7 @@ KK_INLINE int kk_is_martian(__be32 address)
 }
 
 /* The address that this gateway has in the /24 of the Agent with address @agent. */
-KK_INLINE int kk_is_gateway(const struct kk_settings *set, __be32 agent, __be32 address)
+KK_INLINE int kk_is_gateway(const volatile struct kk_settings *set, __be32 agent, __be32 address)
 {
 	return set->host && address == ((agent & KK_AGENT_MASK) | set->host);
 }
@@ -39,27 +39,60 @@ KK_INLINE int kk_has_ports(const struct kk_ip4 *ip)
 	return ip->protocol == KK_TCP || ip->protocol == KK_UDP;
 }
 
-/* The listener at a port of the public address. */
-KK_INLINE union kk_destination kk_match_destination(const struct kk_packet *pkt, __u8 protocol,
-						    __be16 port)
+/* The slot of a managed address, or -1. */
+KK_INLINE int kk_find_address4(const volatile struct kk_settings *set, __be32 address)
 {
-	return kk_env_listener(pkt, kk_listener_index(protocol, KK_HOST16(port)));
+	KK_UNROLL
+	for (__u32 i = 0; i < KK_ADDRESSES_MAX; i++) {
+		__be32 managed = set->address4[i];
+
+		if (!managed)
+			break;
+		if (managed == address)
+			return (int)kk_slot(KK_IP4, i);
+	}
+	return -1;
+}
+
+/* The managed address with @slot; 0: there is none. */
+KK_INLINE __be32 kk_address4(const volatile struct kk_settings *set, __u32 slot)
+{
+	return set->address4[slot / 2 % KK_ADDRESSES_MAX];
+}
+
+/* The Agent's address in a listener's word. */
+KK_INLINE __be32 kk_agent_address(const volatile struct kk_settings *set, __u64 word)
+{
+	return set->pool | KK_BE32(kk_listener_agent(word));
+}
+
+/* The listener at a port of the public address with @slot; 0: nothing is published there. */
+KK_INLINE __u64 kk_match_listener(const struct kk_packet *pkt, __u32 slot, __u8 protocol,
+				  __be16 port)
+{
+	return kk_env_listener(pkt, kk_listener_index(slot, protocol, KK_HOST16(port)));
 }
 
 /* The public port that stands for one of an Agent's; port 0: it is not published. */
 KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, __u8 protocol,
 					   __be32 address, __be16 port)
 {
+	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	struct kk_origin_key key = {
 		.address = address,
 		.port = port,
 		.protocol = protocol,
+		.family = KK_IP4,
 	};
-	union kk_destination same;
+	__u32 offset = kk_pool_offset(address, set->pool_mask);
+	__u64 same = kk_match_listener(pkt, kk_slot(KK_IP4, 0), protocol, port);
 
-	same = kk_env_listener(pkt, kk_listener_index(key.protocol, KK_HOST16(key.port)));
-	if (same.service && same.address == key.address && same.port == key.port)
-		return (struct kk_origin){.port = key.port, .service = same.service};
+	/* Agent, port and no group, in one comparison. */
+	if (same &&
+	    !((same ^ kk_listener_word(offset, KK_HOST16(port), 0, 0)) & KK_LISTENER_TO_MASK))
+		return (struct kk_origin){.port = port,
+					  .slot = kk_slot(KK_IP4, 0),
+					  .service = kk_listener_service(same)};
 	return kk_env_origin(pkt, &key);
 }
 

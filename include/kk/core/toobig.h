@@ -18,7 +18,7 @@ struct kk_too_big {
 _Static_assert(sizeof(struct kk_too_big) == 28, "an IPv4 and an ICMP header");
 
 /* Whether @flow is to be answered with the error; of segments in one packet each counts. */
-KK_INLINE int kk_is_too_big(const struct kk_packet *pkt, const struct kk_settings *set,
+KK_INLINE int kk_is_too_big(const struct kk_packet *pkt, const volatile struct kk_settings *set,
 			    const struct kk_flow *flow)
 {
 	__u32 segment;
@@ -70,7 +70,7 @@ KK_INLINE __be16 kk_ip4_check(const struct kk_ip4 *ip)
  * covers it. With checksum field F, words w and balance x: ~(w + F + x) = F, so x = -(w + 2F), and the
  * quoted transport header sums up to -F.
  */
-KK_INLINE int kk_answer_too_big(struct kk_packet *pkt, const struct kk_settings *set,
+KK_INLINE int kk_answer_too_big(struct kk_packet *pkt, const volatile struct kk_settings *set,
 				const struct kk_flow *flow)
 {
 	__u32 balance = flow->l4 + (flow->ip.protocol == KK_TCP ? 18 : 8);
@@ -83,7 +83,7 @@ KK_INLINE int kk_answer_too_big(struct kk_packet *pkt, const struct kk_settings 
 		       .fragment = KK_BE16(KK_IP4_DF),
 		       .ttl = 64,
 		       .protocol = KK_ICMP,
-		       .source = set->address,
+		       .source = flow->ip.dest,
 		       .dest = flow->ip.source},
 		.type = 3,
 		.code = 4,

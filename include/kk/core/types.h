@@ -10,9 +10,16 @@
 #include <linux/types.h>
 
 /* Changes whenever a table's meaning or layout does: tables of another number are never adopted. */
-#define KK_LAYOUT 3
+#define KK_LAYOUT 4
 
 #define KK_INLINE static inline __attribute__((always_inline, unused))
+
+/* In front of a loop of few and constant steps. */
+#ifdef __clang__
+#define KK_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define KK_UNROLL
+#endif
 
 /* Keeps what is rare out of the way of what is not. */
 #define KK_RARELY(x) __builtin_expect(!!(x), 0)
@@ -58,80 +65,237 @@ enum kk_direction {
 	KK_OUTBOUND, /* a packet out of the tunnel */
 };
 
-/* What one gateway is told once, before the first packet. */
-struct kk_settings {
-	__be32 address;	  /* the public address that is managed */
-	__be32 pool;	  /* Agents' addresses ... */
-	__be32 pool_mask; /* ... and which bits of them count */
-	__be32 host;	  /* the gateway's own in each Agent's /24; 0: it has no address there */
-	__u32 mtu;	  /* of the tunnel, at least 576, host byte order; 0: all fits */
+/* An IPv6 address as it is on the wire; an IPv4 one is written ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
+struct kk_in6 {
+	__be32 word[4];
 };
-_Static_assert(sizeof(struct kk_settings) == 20, "layout of the settings");
+_Static_assert(sizeof(struct kk_in6) == 16, "an IPv6 address has 16 bytes");
+
+/* Families, by the version in the first four bits of a packet. */
+enum {
+	KK_IP4 = 4,
+	KK_IP6 = 6,
+};
+
+/*
+ * Public addresses have slots: the i-th IPv4 address of a gateway slot 2 i, the i-th IPv6 address
+ * slot 2 i + 1. So no slot depends on how many addresses there are of the other family.
+ */
+#define KK_ADDRESSES_MAX 8 /* of each family */
+#define KK_SLOTS_MAX	 (2 * KK_ADDRESSES_MAX)
+
+KK_INLINE __u32 kk_slot(__u32 family, __u32 i)
+{
+	return 2 * i + (family == KK_IP6);
+}
+
+KK_INLINE __u8 kk_slot_family(__u32 slot)
+{
+	return slot & 1 ? KK_IP6 : KK_IP4;
+}
+
+/*
+ * What one gateway is told before the first packet. Addresses are compared one by one, from the first on,
+ * up to the first that is all zero.
+ */
+struct kk_settings {
+	__be32 address4[KK_ADDRESSES_MAX]; /* the public addresses that are managed */
+	struct kk_in6 address6[KK_ADDRESSES_MAX];
+	/*
+	 * Agents' IPv6 addresses: this /96 and behind it their IPv4 address, as RFC 6052 section 2.2
+	 * has it. So tables know Agents by their IPv4 address. All zero: there is no IPv6 inside.
+	 */
+	struct kk_in6 pool6;
+	__be32 pool;	  /* Agents' addresses ... */
+	__be32 pool_mask; /* ... and which bits of them count; a prefix of 8 to 24 bits */
+	__be32 host;	  /* the gateway's own in each Agent's /24; 0: it has no address there */
+	__u32 mtu; /* of the tunnel, at least 576, with IPv6 1280; host byte order; 0: all fits */
+	__u32 flow_key[2]; /* of the hash that spreads flows over the members of a group */
+};
+_Static_assert(sizeof(struct kk_settings) == 200, "layout of the settings");
 
 #define KK_AGENT_MASK KK_BE32(0xffffff00) /* an Agent owns a /24 */
 
 /*
- * Table of listeners: an array with one element per protocol and port of the public address, made
+ * Table of listeners: an array with one element per protocol and port of each public address, made
  * of one word, so that user space changes an element while packets read it. All zero: nothing is
- * published there. A second public address takes the next KK_LISTENERS_PER_ADDRESS elements.
+ * published there.
+ *
+ *	bits 0 to 23	the Agent's address less the pool's, or with KK_LISTENER_GROUP a group's number
+ *	24 to 39	its port
+ *	40 to 59	the service's slot, never 0
+ *	60 to 63	flags
  */
-union kk_destination {
-	__u64 word;
-	struct {
-		__be32 address; /* the Agent's */
-		__be16 port;
-		__u16 service; /* slot in the tables of services, never 0 */
-	};
-};
-_Static_assert(sizeof(union kk_destination) == 8, "a listener is one word");
-
 #define KK_LISTENERS_PER_ADDRESS (2 * 65536)
 
+#define KK_LISTENER_GROUP    (1ULL << 60) /* several Agents take turns */
+#define KK_LISTENER_GUARDED  (1ULL << 61) /* its service has a policy: lists, limits */
+#define KK_LISTENER_SNAT     (1ULL << 62) /* the Agent is to see the gateway in the client's place */
+#define KK_LISTENER_DRAINING (1ULL << 63) /* connections that stand may end; no new ones */
+
+/* Where it leads: Agent, port, and that this is no group. */
+#define KK_LISTENER_TO_MASK (KK_LISTENER_GROUP | 0xffffffffffULL)
+
+#define KK_SERVICES_MAX (1 << 17) /* slots; the word has room for 1 << 20 */
+#define KK_AGENT_BITS	24
+
 /* @port in host byte order. */
-KK_INLINE __u32 kk_listener_index(__u8 protocol, __u16 port)
+KK_INLINE __u32 kk_listener_index(__u32 slot, __u8 protocol, __u16 port)
 {
-	return (protocol == KK_UDP ? 65536 : 0) + port;
+	return slot * KK_LISTENERS_PER_ADDRESS + (protocol == KK_UDP ? 65536 : 0) + port;
+}
+
+/* @agent is the low 24 bits of an address in the pool, or a group; all in host byte order. */
+KK_INLINE __u64 kk_listener_word(__u32 agent, __u16 port, __u32 service, __u64 flags)
+{
+	return flags | (__u64)service << 40 | (__u64)port << KK_AGENT_BITS | (agent & 0xffffff);
+}
+
+KK_INLINE __u32 kk_listener_agent(__u64 word)
+{
+	return word & 0xffffff;
+}
+
+KK_INLINE __u16 kk_listener_port(__u64 word)
+{
+	return (__u16)(word >> KK_AGENT_BITS);
+}
+
+KK_INLINE __u32 kk_listener_service(__u64 word)
+{
+	return (word >> 40) & 0xfffff;
+}
+
+/* The offset in a pool of an address of it: the pool has at least 8 bits of prefix. */
+KK_INLINE __u32 kk_pool_offset(__be32 address, __be32 pool_mask)
+{
+	return KK_HOST32(address & ~pool_mask);
 }
 
 /*
- * Table of origins: a hash with the listeners whose Agent port is not their public port. The others
- * are found in the array of listeners by their Agent port, which is the same.
+ * Table of origins: a hash with the listeners that an Agent's port does not lead to by itself: those whose
+ * Agent port is not their public port, members of groups, and those of second and further addresses of
+ * a family. The others are found in the array of listeners, at their Agent port of the first address.
  */
 struct kk_origin_key {
 	__be32 address; /* the Agent's */
 	__be16 port;
 	__u8 protocol;
-	__u8 zero;
+	__u8 family; /* KK_IP4 or KK_IP6 */
 };
 _Static_assert(sizeof(struct kk_origin_key) == 8, "layout of an origin's key");
 
 struct kk_origin {
 	__be16 port; /* public; 0: not published */
-	__u16 service;
+	__u16 slot;  /* of the public address */
+	__u32 service;
 };
-_Static_assert(sizeof(struct kk_origin) == 4, "layout of an origin");
+_Static_assert(sizeof(struct kk_origin) == 8, "layout of an origin");
 
-#define KK_ORIGINS_MAX 65536
+#define KK_ORIGINS_MAX (1 << 17)
 
 /*
  * Table of fragmented packets: which public port one belongs to, from its first fragment, the only
  * one to carry ports, for the later ones. What is longest unused gives way.
  */
 struct kk_fragment_key {
-	__be32 source, dest; /* as the packet came, and with id and protocol what RFC 791 goes by */
-	__be16 id;
-	__u8 protocol;
-	__u8 zero;
+	struct kk_in6 source, dest; /* as the packet came, and with id what RFC 8200 goes by */
+	__be32 id;		    /* of IPv4 its 16 bits, as they are on the wire */
+	__u8 protocol;		    /* RFC 791 has it too */
+	__u8 zero[3];
 };
-_Static_assert(sizeof(struct kk_fragment_key) == 12, "layout of a fragment's key");
+_Static_assert(sizeof(struct kk_fragment_key) == 40, "layout of a fragment's key");
 
 struct kk_fragment {
-	__be16 port; /* public; 0: not known */
+	__be16 port;	  /* public; 0: not known */
+	__be16 peer_port; /* the client's */
+	__u16 slot;	  /* of the public address */
 	__u16 zero;
 };
-_Static_assert(sizeof(struct kk_fragment) == 4, "layout of a fragment");
+_Static_assert(sizeof(struct kk_fragment) == 8, "layout of a fragment");
 
 #define KK_FRAGMENTS_MAX 16384
+
+/*
+ * Table of groups, several Agents behind one service: an array with KK_MAGLEV_SIZE elements for each group,
+ * each the address of a member less the pool's. The index of a flow is a hash of it.
+ */
+#define KK_GROUPS_MAX  256
+#define KK_MAGLEV_SIZE 1021 /* prime, and large against the members of a group */
+
+/*
+ * Table of policies: an array by service slot, of listeners with KK_LISTENER_GUARDED. Rates are per second and
+ * source address; 0: no limit.
+ */
+struct kk_policy {
+	__u32 list;  /* number of the service's list; 0: none */
+	__u32 flags; /* KK_POLICY_* */
+	__u32 packets, packets_burst;
+	__u32 connections, connections_burst;
+};
+_Static_assert(sizeof(struct kk_policy) == 24, "layout of a policy");
+
+#define KK_POLICY_DENY 1 /* whom the list does not name */
+
+/*
+ * Table of lists: a trie of prefixes, of which the longest wins. List 0 is that of the whole gateway.
+ */
+struct kk_list_key {
+	__u32 prefix_len; /* bits from @list on: 32 and those of the address, of IPv4 96 more */
+	__be32 list;
+	struct kk_in6 address;
+};
+_Static_assert(sizeof(struct kk_list_key) == 24, "layout of a list's key");
+
+enum kk_list_verdict {
+	KK_LIST_NONE, /* not on the list */
+	KK_LIST_ALLOW,
+	KK_LIST_DENY,
+};
+
+struct kk_list_entry {
+	__u32 verdict; /* enum kk_list_verdict */
+};
+_Static_assert(sizeof(struct kk_list_entry) == 4, "layout of a list's entry");
+
+#define KK_LIST_ENTRIES_MAX (1 << 16)
+
+/* Table of sources that limits count; what is longest unused gives way. */
+struct kk_source_key {
+	__u32 service; /* slot */
+	struct kk_in6 address;
+};
+_Static_assert(sizeof(struct kk_source_key) == 20, "layout of a source's key");
+
+/* When the bucket is full again, in nanoseconds of the monotonic clock: a rate needs no more state. */
+struct kk_source {
+	__u64 packets, connections;
+};
+_Static_assert(sizeof(struct kk_source) == 16, "layout of a source");
+
+#define KK_SOURCES_MAX (1 << 16)
+
+/* Table of bans, a hash by source address. */
+struct kk_ban {
+	__u64 until;   /* nanoseconds of the monotonic clock */
+	__u32 service; /* id, of what it is about; 0: of the whole gateway */
+	__u32 zero;
+};
+_Static_assert(sizeof(struct kk_ban) == 16, "layout of a ban");
+
+#define KK_BANS_MAX (1 << 16)
+
+/*
+ * Features: the one word of an array that says which tables of the whole gateway are to be looked at. What
+ * is not in use costs its load and no more.
+ */
+enum {
+	KK_FEATURE_LIST = 1 << 0,	  /* list 0 */
+	KK_FEATURE_BANS = 1 << 1,	  /* the table of bans */
+	KK_FEATURE_RELAY = 1 << 2,	  /* the table of relayed sessions */
+	KK_FEATURE_CLOSED_PORTS = 1 << 3, /* packets to closed ports are dropped */
+	KK_FEATURE_SYN_COOKIES = 1 << 4,  /* a service is flooded */
+};
 
 /* Table of services: which service a slot stands for. Only user space reads it. */
 union kk_service_slot {
@@ -148,8 +312,6 @@ enum kk_slot_state {
 	KK_SLOT_USED,
 	KK_SLOT_RETIRED, /* was used: its counters are not zero */
 };
-
-#define KK_SERVICES_MAX 16384
 
 /*
  * Packets as the host hands them over (a GSO packet is one) and bytes from the network header on.

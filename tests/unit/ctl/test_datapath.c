@@ -20,8 +20,8 @@ static int run(size_t command, const char *pin_dir, bool json)
 static void test_show(void **state)
 {
 	const struct kk_listener listeners[] = {
-		{IPPROTO_TCP, world.config.address, 2222, ip4("10.1.0.100"), 22, 7},
-		{IPPROTO_UDP, world.config.address, 53, ip4("10.2.0.100"), 53, 9},
+		{IPPROTO_TCP, world.address, 2222, ip4("10.1.0.100"), 22, 7},
+		{IPPROTO_UDP, world.address, 53, ip4("10.2.0.100"), 53, 9},
 	};
 	struct kk_datapath *dp;
 	struct kk_err err = {0};
@@ -34,9 +34,9 @@ static void test_show(void **state)
 	kk_datapath_close(dp);
 
 	assert_int_equal(run(0, world.pin_dir, false), CTL_DONE);
-	assert_string_equal(captured, "PORT      TO             SERVICE ID\n"
-				      "2222/tcp  10.1.0.100:22  7\n"
-				      "53/udp    10.2.0.100:53  9\n");
+	assert_string_equal(captured, "ADDRESS       PORT      TO             SERVICE ID\n"
+				      "198.51.100.1  2222/tcp  10.1.0.100:22  7\n"
+				      "198.51.100.1  53/udp    10.2.0.100:53  9\n");
 	assert_int_equal(run(0, world.pin_dir, true), CTL_DONE);
 	assert_non_null(strstr(captured, "\"agent_address\": \"10.2.0.100\""));
 	assert_int_equal(run(1, world.pin_dir, false), CTL_DONE);

@@ -50,7 +50,8 @@ static void test_listeners(void **state)
 	(void)state;
 	assert_int_equal(tables_listeners(&c, address, &list, &err), 0);
 	assert_int_equal(list[0].protocol, IPPROTO_TCP);
-	assert_int_equal(list[0].address.s_addr, address.s_addr);
+	assert_int_equal(list[0].address.family, AF_INET);
+	assert_int_equal(list[0].address.v4.s_addr, address.s_addr);
 	assert_int_equal(list[0].port, 2222);
 	assert_int_equal(list[0].agent_address.s_addr, inet_addr("10.1.0.100"));
 	assert_int_equal(list[0].agent_port, 2223);
