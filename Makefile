@@ -6,6 +6,7 @@
 #   make check      set-up, then every test (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
+#   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
 #   make bench-forward  ns per packet of the tc program (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
@@ -61,7 +62,7 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
 
 .DELETE_ON_ERROR:
-.PHONY: all bench-forward unit-build vm-build unit check check-vm check-bare demo fmt lint clean
+.PHONY: all module bench-forward unit-build vm-build unit check check-vm check-bare demo fmt lint clean
 .SECONDARY:
 
 all: $(BINS) $(BPF_OBJ)
@@ -181,6 +182,19 @@ demo:
 
 # Tables that a program wrote stay as it wrote them.
 C_FILES = $(shell git ls-files '*.c' '*.h' ':!tests/unit/wg_vectors.h')
+# The module: the kernel's own build in a copy, since it writes beside its sources. KVER: as uname -r prints it.
+KVER ?= $(shell uname -r)
+MODULE_SRC := Kbuild VERSION $(wildcard kmod/*.[ch] include/uapi/*.h include/kk/core/*.h)
+
+module: $B/kmod/$(KVER)/kakuremichi.ko
+
+$B/kmod/%/kakuremichi.ko: $(MODULE_SRC)
+	@test -d /lib/modules/$*/build || \
+		{ echo "make: no headers of kernel $*: install linux-headers-$*, or give KVER=" >&2; exit 1; }
+	@mkdir -p $(@D)
+	cp --parents -p $(MODULE_SRC) $(@D)
+	+$(MAKE) -C /lib/modules/$*/build M=$(CURDIR)/$(@D) $(if $(V),,-s) modules
+
 fmt:
 	clang-format -i $(C_FILES)
 

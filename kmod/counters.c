@@ -3,6 +3,7 @@
 #include "kmod/netlink.h"
 
 #include <net/netlink.h>
+#include <net/sock.h>
 
 #include <kk/core/reasons.h>
 

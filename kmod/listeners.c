@@ -4,6 +4,7 @@
 
 #include <linux/mm.h>
 #include <net/netlink.h>
+#include <net/sock.h>
 
 #include "kmod/compat.h"
 
@@ -86,20 +87,41 @@ static int no_agent(struct nlattr *const *attrs, const struct nlattr *nest,
 	for (int i = KK_LISTENER_A_AGENT; i <= KK_LISTENER_A_MAX; i++)
 		if (attrs[i])
 			return complain(extack, nest, attrs[i], 0,
-					"a listener is removed by slot, protocol and port alone");
+					"a listener is removed by slot, protocol and ports alone");
 	return 0;
 }
 
+static bool is_range(const struct nlattr *attr)
+{
+	return nla_type(attr) == KK_A_LISTENER || nla_type(attr) == KK_A_GONE;
+}
+
+static int read_range(const struct kk_settings *set, const struct nlattr *nest,
+		      struct kk_range *range, struct netlink_ext_ack *extack)
+{
+	struct nlattr *attrs[KK_LISTENER_A_MAX + 1];
+	int r;
+
+	r = nla_parse_nested(attrs, KK_LISTENER_A_MAX, nest, NULL, extack);
+	if (r == 0)
+		r = read_place(set, attrs, nest, range, extack);
+	if (r)
+		return r;
+	range->gone = nla_type(nest) == KK_A_GONE;
+	return range->gone ? no_agent(attrs, nest, extack)
+			   : read_agent(set, attrs, nest, range, extack);
+}
+
 /* All listeners of a request; the caller frees *@ret. How many, or an error. */
-static int read_ranges(struct genl_info *info, const struct kk_settings *set, bool whole,
+static int read_ranges(struct genl_info *info, const struct kk_settings *set,
 		       struct kk_range **ret)
 {
-	struct nlattr *nest, *attrs[KK_LISTENER_A_MAX + 1];
 	struct kk_range *ranges;
+	struct nlattr *nest;
 	int left, r = 0, n = 0;
 
 	nlmsg_for_each_attr(nest, info->nlhdr, GENL_HDRLEN, left)
-		n += nla_type(nest) == KK_A_LISTENER;
+		n += is_range(nest);
 	if (!n)
 		return complain(info->extack, NULL, NULL, KK_A_LISTENER, "no listener is named");
 	ranges = kvcalloc(n, sizeof(*ranges), GFP_KERNEL);
@@ -107,14 +129,9 @@ static int read_ranges(struct genl_info *info, const struct kk_settings *set, bo
 		return -ENOMEM;
 	n = 0;
 	nlmsg_for_each_attr(nest, info->nlhdr, GENL_HDRLEN, left) {
-		if (nla_type(nest) != KK_A_LISTENER)
+		if (!is_range(nest))
 			continue;
-		r = nla_parse_nested(attrs, KK_LISTENER_A_MAX, nest, NULL, info->extack);
-		if (r == 0)
-			r = read_place(set, attrs, nest, &ranges[n], info->extack);
-		if (r == 0)
-			r = whole ? read_agent(set, attrs, nest, &ranges[n], info->extack)
-				  : no_agent(attrs, nest, info->extack);
+		r = read_range(set, nest, &ranges[n], info->extack);
 		if (r)
 			break;
 		n++;
@@ -126,9 +143,7 @@ static int read_ranges(struct genl_info *info, const struct kk_settings *set, bo
 	return r ? r : n;
 }
 
-static int change(struct genl_info *info, bool whole,
-		  int (*apply)(struct kk_tables *tables, const struct kk_range *ranges, size_t n,
-			       struct netlink_ext_ack *extack))
+int kk_do_listener_change(struct sk_buff *skb, struct genl_info *info)
 {
 	struct kk_net *kn = kk_net_of(genl_info_net(info));
 	struct kk_tables *tables;
@@ -140,25 +155,15 @@ static int change(struct genl_info *info, bool whole,
 	if (IS_ERR(tables)) {
 		r = PTR_ERR(tables);
 	} else {
-		r = read_ranges(info, &tables->set, whole, &ranges);
+		r = read_ranges(info, &tables->set, &ranges);
 		if (r > 0) {
-			r = apply(tables, ranges, r, info->extack);
+			r = kk_tables_change(tables, ranges, r, info->extack);
 			kvfree(ranges);
 			kn->changes++;
 		}
 	}
 	mutex_unlock(&kn->lock);
 	return r;
-}
-
-int kk_do_listener_set(struct sk_buff *skb, struct genl_info *info)
-{
-	return change(info, true, kk_tables_set);
-}
-
-int kk_do_listener_del(struct sk_buff *skb, struct genl_info *info)
-{
-	return change(info, false, kk_tables_del);
 }
 
 /* What a dump asks for; what is not said is all. */

@@ -43,15 +43,14 @@ static int take_places(struct kk_net *kn, const u32 ifindex[2], struct netlink_e
 	for (int i = 0; i < 2; i++) {
 		dev[i] = __dev_get_by_index(kn->net, ifindex[i]);
 		if (!dev[i]) {
-			NL_SET_ERR_MSG_MOD(extack, i == KK_INBOUND
-							   ? "the public interface is not there"
-							   : "the tunnel's interface is not there");
+			extack->_msg = i == KK_INBOUND ? "the public interface is not there"
+						       : "the tunnel's interface is not there";
 			return -ENODEV;
 		}
 	}
 	if (dev[KK_OUTBOUND]->flags & IFF_LOOPBACK || dev[KK_OUTBOUND]->hard_header_len ||
 	    dev[KK_OUTBOUND]->addr_len) {
-		NL_SET_ERR_MSG_MOD(extack, "the tunnel's interface is no layer-3 device");
+		NL_SET_ERR_MSG(extack, "the tunnel's interface is no layer-3 device");
 		return -EINVAL;
 	}
 	for (int i = 0; i < 2; i++)
@@ -69,7 +68,7 @@ int kk_net_replace(struct kk_net *kn, struct kk_tables *tables, const u32 ifinde
 	if (!old)
 		r = kk_path_register(kn->net);
 	if (r) {
-		NL_SET_ERR_MSG_MOD(extack, "the hooks cannot be registered");
+		NL_SET_ERR_MSG(extack, "the hooks cannot be registered");
 		return r;
 	}
 	rtnl_lock();

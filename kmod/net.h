@@ -16,8 +16,8 @@
 /* An interface that the tables go by: found by its name again when it was made anew. */
 struct kk_place {
 	struct net_device __rcu *dev; /* NULL while there is none */
-	netdevice_tracker tracker;
 	char name[IFNAMSIZ];
+	netdevice_tracker tracker;
 };
 
 struct kk_net {

@@ -42,8 +42,7 @@ int kk_do_table_commit(struct sk_buff *skb, struct genl_info *info);
 int kk_do_table_abort(struct sk_buff *skb, struct genl_info *info);
 int kk_do_table_clear(struct sk_buff *skb, struct genl_info *info);
 int kk_do_settings_set(struct sk_buff *skb, struct genl_info *info);
-int kk_do_listener_set(struct sk_buff *skb, struct genl_info *info);	/* listeners.c */
-int kk_do_listener_del(struct sk_buff *skb, struct genl_info *info);
+int kk_do_listener_change(struct sk_buff *skb, struct genl_info *info); /* listeners.c */
 int kk_dump_listeners(struct sk_buff *skb, struct netlink_callback *cb);
 int kk_dump_services(struct sk_buff *skb, struct netlink_callback *cb);	/* counters.c */
 int kk_dump_counters(struct sk_buff *skb, struct netlink_callback *cb);

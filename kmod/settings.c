@@ -2,6 +2,7 @@
 /* Sets of tables as wholes: begun, put into force, taken out; and their settings. */
 #include "kmod/netlink.h"
 
+#include <linux/inetdevice.h>
 #include <net/netlink.h>
 
 static const struct kk_in6 none6;

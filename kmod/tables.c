@@ -222,7 +222,7 @@ static int check_unique(struct kk_tables *tables, u32 index, const struct kk_ori
 
 	if ((hint && hint->index != index && claims(tables, hint->index, key)) ||
 	    (shortcut != index && claims(tables, shortcut, key))) {
-		NL_SET_ERR_MSG_ATTR_MOD(extack, attr,
+		NL_SET_ERR_MSG_ATTR(extack, attr,
 					"the agent's port belongs to another listener of that family");
 		return -EEXIST;
 	}
@@ -268,9 +268,6 @@ static int set_port(struct kk_tables *tables, const struct kk_range *range, u16 
 		return PTR_ERR(service);
 	word = kk_listener_word(kk_pool_offset(range->agent, tables->set.pool_mask),
 				range->agent_port + i, service->slot, range->flags);
-	*change = (struct kk_change){
-		.index = kk_listener_index(range->slot, range->protocol, range->port + i)};
-	change->word = kk_tables_word(tables, change->index);
 	key = key_of(tables, change->index, word);
 	r = check_unique(tables, change->index, &key, range->attr, extack);
 	if (r == 0 && change->index != shortcut_of(&key))
@@ -282,13 +279,30 @@ static int set_port(struct kk_tables *tables, const struct kk_range *range, u16 
 	return r;
 }
 
+static int change_port(struct kk_tables *tables, const struct kk_range *range, u16 i,
+		       struct kk_change *change, struct netlink_ext_ack *extack)
+{
+	u32 index = kk_listener_index(range->slot, range->protocol, range->port + i);
+
+	*change = (struct kk_change){.index = index, .word = kk_tables_word(tables, index)};
+	if (!range->gone)
+		return set_port(tables, range, i, change, extack);
+	if (!change->word) {
+		NL_SET_ERR_MSG_ATTR(extack, range->attr, "nothing is published on that port");
+		return -ENOENT;
+	}
+	store(tables->listeners, index, 0);
+	return 0;
+}
+
 static void undo(struct kk_tables *tables, const struct kk_change *change)
 {
 	struct kk_listeners *listeners = tables->listeners;
 	u64 word = kk_tables_word(tables, change->index);
 
 	store(listeners, change->index, change->word);
-	kk_service_put(listeners->services, kk_listener_service(word));
+	if (word)
+		kk_service_put(listeners->services, kk_listener_service(word));
 	if (change->made)
 		remove_hint(listeners, change->hint);
 	else if (change->hint)
@@ -318,7 +332,7 @@ static int count_ports(const struct kk_range *ranges, size_t n, struct netlink_e
 	for (size_t i = 0; i < n; i++) {
 		ports += ranges[i].n;
 		if (ports > KK_CHANGES_MAX) {
-			NL_SET_ERR_MSG_ATTR_MOD(extack, ranges[i].attr,
+			NL_SET_ERR_MSG_ATTR(extack, ranges[i].attr,
 						"more than 131072 ports in one request");
 			return -E2BIG;
 		}
@@ -326,8 +340,8 @@ static int count_ports(const struct kk_range *ranges, size_t n, struct netlink_e
 	return ports;
 }
 
-int kk_tables_set(struct kk_tables *tables, const struct kk_range *ranges, size_t n,
-		  struct netlink_ext_ack *extack)
+int kk_tables_change(struct kk_tables *tables, const struct kk_range *ranges, size_t n,
+		     struct netlink_ext_ack *extack)
 {
 	int ports = count_ports(ranges, n, extack), r = 0;
 	struct kk_change *changes;
@@ -341,7 +355,7 @@ int kk_tables_set(struct kk_tables *tables, const struct kk_range *ranges, size_
 	for (size_t i = 0; i < n && r == 0; i++) {
 		r = make_words(tables->listeners, ranges[i].slot);
 		for (u32 port = 0; port < ranges[i].n && r == 0; port++) {
-			r = set_port(tables, &ranges[i], port, &changes[done], extack);
+			r = change_port(tables, &ranges[i], port, &changes[done], extack);
 			done += r == 0;
 		}
 		cond_resched();
@@ -354,34 +368,4 @@ int kk_tables_set(struct kk_tables *tables, const struct kk_range *ranges, size_
 			leave(tables, changes[i].index, changes[i].word);
 	kvfree(changes);
 	return r;
-}
-
-int kk_tables_del(struct kk_tables *tables, const struct kk_range *ranges, size_t n,
-		  struct netlink_ext_ack *extack)
-{
-	int ports = count_ports(ranges, n, extack);
-
-	if (ports < 0)
-		return ports;
-	for (size_t i = 0; i < n; i++)
-		for (u32 port = 0; port < ranges[i].n; port++)
-			if (!kk_tables_word(tables, kk_listener_index(ranges[i].slot,
-								      ranges[i].protocol,
-								      ranges[i].port + port))) {
-				NL_SET_ERR_MSG_ATTR_MOD(extack, ranges[i].attr,
-							"nothing is published on that port");
-				return -ENOENT;
-			}
-	for (size_t i = 0; i < n; i++)
-		for (u32 port = 0; port < ranges[i].n; port++) {
-			u32 index = kk_listener_index(ranges[i].slot, ranges[i].protocol,
-						      ranges[i].port + port);
-			u64 word = kk_tables_word(tables, index);
-
-			if (!word)
-				continue; /* twice in the request */
-			store(tables->listeners, index, 0);
-			leave(tables, index, word);
-		}
-	return 0;
 }

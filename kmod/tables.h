@@ -35,6 +35,7 @@ struct kk_tables {
 /* A port range of one service. */
 struct kk_range {
 	u8 slot, protocol;
+	bool gone;	/* to be removed: what follows n does not matter */
 	u16 port, n;	/* the first, and how many */
 	__be32 agent;
 	u16 agent_port; /* the first */
@@ -51,13 +52,11 @@ struct kk_tables *kk_tables_with(const struct kk_settings *set, const struct kk_
 void kk_tables_free(struct kk_tables *tables);
 
 /*
- * Sets @n ranges in their order: all of them, or nothing. -EEXIST: the Agent's port is another listener's.
+ * Sets and removes @n ranges in their order: all of them, or nothing. -EEXIST: the Agent's port is another
+ * listener's. -ENOENT: one to be removed is not there.
  */
-int kk_tables_set(struct kk_tables *tables, const struct kk_range *ranges, size_t n,
-		  struct netlink_ext_ack *extack);
-/* Removes the ports of @n ranges; -ENOENT: one was not there, and nothing was removed. */
-int kk_tables_del(struct kk_tables *tables, const struct kk_range *ranges, size_t n,
-		  struct netlink_ext_ack *extack);
+int kk_tables_change(struct kk_tables *tables, const struct kk_range *ranges, size_t n,
+		     struct netlink_ext_ack *extack);
 
 static inline u64 kk_tables_word(const struct kk_tables *tables, u32 index)
 {

@@ -19,7 +19,7 @@ enum kk_cmd {
 	/* What is in force: version, layout, settings, counts. */
 	KK_CMD_INFO_GET,
 	/*
-	 * A whole new set of tables: begun with its settings, filled by KK_CMD_LISTENER_SET with KK_A_PENDING
+	 * A whole new set of tables: begun with its settings, filled by KK_CMD_LISTENER_CHANGE with KK_A_PENDING
 	 * over as many messages as it takes, put into force at once by commit. It belongs to the socket that
 	 * began it, and goes with it. There is one at a time in a namespace: -EBUSY.
 	 */
@@ -30,10 +30,12 @@ enum kk_cmd {
 	KK_CMD_TABLE_CLEAR,
 	/* The settings of the tables in force, all of them anew. */
 	KK_CMD_SETTINGS_SET,
-	/* Listeners, as many as a message holds; those that are there are replaced. In their order. */
-	KK_CMD_LISTENER_SET,
-	/* By slot, protocol and port. -ENOENT: one of them is not there, and none was removed. */
-	KK_CMD_LISTENER_DEL,
+	/*
+	 * Listeners are removed (KK_A_GONE) and set (KK_A_LISTENER), in the order of a message, as many as it
+	 * holds, at most 131072 ports; what is on a port that is set is replaced. -ENOENT: a port to be
+	 * removed is not there. -EEXIST: the Agent's port is another listener's.
+	 */
+	KK_CMD_LISTENER_CHANGE,
 	/* Dump; with one KK_A_LISTENER only those that agree with it. */
 	KK_CMD_LISTENER_GET,
 	/* Dump of traffic by service; with one KK_A_SERVICE only that. */
@@ -61,7 +63,8 @@ enum kk_attr {
 	KK_A_LAYOUT,	/* u32: of tables and reasons (KK_LAYOUT) */
 	KK_A_SETTINGS,	/* nest of enum kk_settings_attr */
 	KK_A_PENDING,	/* flag: to the set of tables that was begun */
-	KK_A_LISTENER,	/* nest of enum kk_listener_attr, any number of them */
+	KK_A_GONE,	/* nest of enum kk_listener_attr: slot, protocol and ports; any number of them */
+	KK_A_LISTENER,	/* nest of enum kk_listener_attr; any number of them */
 	KK_A_SERVICE,	/* nest of enum kk_service_attr */
 	KK_A_COUNTER,	/* nest of enum kk_counter_attr */
 	KK_A_PACKET,	/* nest of enum kk_packet_attr */
