@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kkwg/shards.h"
 #include "util/encode.h"
 #include "util/log.h"
 #include "wg/constants.h"
@@ -294,9 +295,9 @@ int config_change_line(struct config_change *c, char *line)
 
 /* --- applying --- */
 
-static int apply_allowed(struct engine *e, struct wg_peer *p, const struct peer_change *c)
+static int apply_allowed(struct wg_peer *p, const struct peer_change *c)
 {
-	struct wg_allowedips *t = &e->dev->allowedips;
+	struct wg_allowedips *t = &p->dev->allowedips;
 
 	if (c->replace_allowed)
 		wg_allowedips_flush(t, p);
@@ -311,22 +312,23 @@ static int apply_allowed(struct engine *e, struct wg_peer *p, const struct peer_
 
 static int apply_peer(struct engine *e, const struct peer_change *c, uint64_t now)
 {
-	struct wg_peer *p = wg_device_find_peer(e->dev, c->public);
+	struct wg_peer *p = shards_find_peer(e, c->public);
+	const struct wg_identity *self = &e->workers[0].dev->identity;
 	bool fresh = !p;
 	int r;
 
 	if (c->remove) {
 		if (p)
-			wg_device_del_peer(e->dev, p);
+			wg_device_del_peer(p->dev, p);
 		return 0;
 	}
 	/* Nobody is a peer of itself. */
-	if (e->dev->identity.set && wg_equal(e->dev->identity.public, c->public, WG_KEY_LEN))
+	if (self->set && wg_equal(self->public, c->public, WG_KEY_LEN))
 		return 0;
 	if (!p) {
 		if (c->update_only)
 			return 0;
-		r = wg_device_add_peer(e->dev, c->public, &p);
+		r = shards_add_peer(e, c->public, &p);
 		if (r < 0)
 			return r;
 	}
@@ -334,11 +336,11 @@ static int apply_peer(struct engine *e, const struct peer_change *c, uint64_t no
 		memcpy(p->handshake.psk, c->psk, WG_KEY_LEN);
 	if (c->has_endpoint)
 		p->endpoint = c->endpoint;
-	r = apply_allowed(e, p, c);
+	r = apply_allowed(p, c);
 	if (r < 0)
 		return r;
 	if (c->has_keepalive)
-		wg_device_set_keepalive(e->dev, p, c->keepalive, now);
+		wg_device_set_keepalive(p->dev, p, c->keepalive, now);
 	if (!fresh && c->has_endpoint && p->staged.head)
 		wg_peer_send_staged(p, now);
 	return 0;
@@ -346,40 +348,40 @@ static int apply_peer(struct engine *e, const struct peer_change *c, uint64_t no
 
 int config_change_apply(struct config_change *c, struct engine *e)
 {
-	uint64_t now = engine_now();
+	uint64_t now = worker_now();
 	struct kk_err err = {0};
-	uint32_t old_mark = e->udp.mark;
+	uint32_t old_mark = engine_mark(e);
 	int r;
 
 	/* What can be refused comes first, so that a refusal leaves everything as it was. */
 	if (c->has_mark && c->mark != old_mark) {
-		r = udp_set_mark(&e->udp, c->mark);
+		r = engine_set_mark(e, c->mark);
 		if (r < 0)
 			return r;
 	}
-	if (c->has_port && c->port != e->udp.port) {
+	if (c->has_port && c->port != engine_port(e)) {
 		r = engine_set_port(e, c->port, &err);
 		if (r < 0) {
 			kk_warn("%s", err.msg);
-			if (e->udp.mark != old_mark)
-				udp_set_mark(&e->udp, old_mark);
+			if (engine_mark(e) != old_mark)
+				engine_set_mark(e, old_mark);
 			return r;
 		}
 	}
 	if (c->has_reply) {
-		r = wg_device_set_reply_to_ingress(e->dev, c->reply_to_ingress);
+		r = shards_set_reply_to_ingress(e, c->reply_to_ingress);
 		if (r < 0)
 			return r;
 	}
 	if (c->has_secret) {
-		r = wg_device_set_secret(e->dev, c->secret);
+		r = shards_set_secret(e, c->secret);
 		if (r < 0)
 			return r;
 	}
 	if (c->has_forwarding)
 		engine_set_forwarding(e, c->forwarding);
 	if (c->replace_peers)
-		wg_device_flush_peers(e->dev);
+		shards_flush_peers(e);
 	for (const struct peer_change *p = c->peers; p; p = p->next) {
 		r = apply_peer(e, p, now);
 		if (r < 0)
@@ -442,16 +444,18 @@ static void print_peer(FILE *f, const struct wg_peer *p)
 
 void config_print(const struct engine *e, FILE *f)
 {
-	if (e->dev->identity.set)
-		print_key(f, "private_key", e->dev->identity.secret);
-	if (e->udp.port)
-		fprintf(f, "listen_port=%u\n", e->udp.port);
-	if (e->udp.mark)
-		fprintf(f, "fwmark=%u\n", e->udp.mark);
-	if (e->dev->flows)
+	const struct wg_device *d = e->workers[0].dev;
+
+	if (d->identity.set)
+		print_key(f, "private_key", d->identity.secret);
+	if (engine_port(e))
+		fprintf(f, "listen_port=%u\n", engine_port(e));
+	if (engine_mark(e))
+		fprintf(f, "fwmark=%u\n", engine_mark(e));
+	if (d->flows)
 		fprintf(f, "reply_to_ingress=true\n");
 	if (e->forwarding)
 		fprintf(f, "forwarding=true\n");
-	for (const struct wg_peer *p = e->dev->peers; p; p = p->next)
+	for (const struct wg_peer *p = shards_first(e); p; p = shards_next(e, p))
 		print_peer(f, p);
 }

@@ -46,7 +46,7 @@ static int parse(char *line, struct wg_flow_key *ret)
 
 int flows_answer(const struct engine *e, char *line, FILE *f)
 {
-	const struct wg_device *d = e->dev;
+	const struct wg_device *d = e->workers[0].dev;
 	char hex[2 * WG_KEY_LEN + 1] = "";
 	struct wg_flow_key key;
 	uint32_t id;

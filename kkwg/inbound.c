@@ -32,7 +32,7 @@ static size_t datagram(struct inbound *in, const struct udp_received *r, uint8_t
 	uint8_t *out;
 	size_t n;
 
-	if (in->used + len + WG_AEAD_HEADROOM > sizeof(in->arena))
+	if (in->used + len + WG_AEAD_TAILROOM > sizeof(in->arena))
 		flush(in);
 	out = in->arena + in->used;
 	n = wg_device_receive(in->dev, &r->from, r->ecn, msg, len, out, &peer, now);

@@ -8,6 +8,7 @@
 #include "kkwg/daemon.h"
 #include "kkwg/engine.h"
 #include "kkwg/privilege.h"
+#include "kkwg/shards.h"
 #include "kkwg/uapi.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -45,15 +46,16 @@ static int log_level(void)
 	return LOG_INFO;
 }
 
-static int run(struct engine *e, const char *iface, const struct options *o, int ready_fd)
+static int run(const char *iface, const struct options *o, int ready_fd)
 {
+	struct engine engine = {0}, *e = &engine;
 	struct kk_err err = {0};
 	int r = engine_init(e, iface, &err);
 
 	if (r == 0 && o->reply_to_ingress)
-		r = wg_device_set_reply_to_ingress(e->dev, true);
+		r = shards_set_reply_to_ingress(e, true);
 	if (r == 0)
-		r = uapi_open(e, e->tun.name, &e->uapi, &err);
+		r = uapi_open(e, engine_name(e), &e->uapi, &err);
 	if (r == 0) {
 		r = privilege_drop();
 		if (r < 0)
@@ -75,8 +77,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {0};
 	struct kk_err err = {0};
-	struct engine *e;
-	int left, ready_fd = -1, r;
+	int left, ready_fd = -1;
 
 	kk_log_init("kkwg", log_level());
 	left = kk_options_parse(argc, argv, table, ARRAY_SIZE(table), &o, &err);
@@ -102,11 +103,5 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	}
-	/* Mapped, not touched: what is not used costs nothing. */
-	e = calloc(1, sizeof(*e));
-	if (!e)
-		return 1;
-	r = run(e, argv[1], &o, ready_fd);
-	free(e);
-	return r < 0 ? 1 : 0;
+	return run(argv[1], &o, ready_fd) < 0 ? 1 : 0;
 }

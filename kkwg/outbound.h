@@ -31,7 +31,7 @@ struct outbound_packet {
 	struct wg_flow_key flow;
 	uint8_t headroom[2 * WG_AEAD_HEADROOM];
 	uint8_t data[TUN_PACKET_MAX + 1];
-	uint8_t tailroom[WG_AEAD_HEADROOM];
+	uint8_t tailroom[WG_AEAD_TAILROOM];
 };
 
 struct outbound {

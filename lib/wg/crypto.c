@@ -10,25 +10,33 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 
+#include "wg/provider.h"
+
 #define CHACHA_IV_LEN 16 /* OpenSSL's form: 32-bit counter, then the nonce of RFC 7539 */
+#define CHACHA_BLOCK  64
+
+_Static_assert(WG_AEAD_HEADROOM == CHACHA_BLOCK && WG_AEAD_TAILROOM >= CHACHA_BLOCK - 1,
+	       "blocks before and behind the text");
 
 static EVP_CIPHER *alg_aead, *alg_chacha;
 static EVP_MD *alg_blake2s;
-static EVP_MAC *alg_poly1305, *alg_blake2s_mac;
+static EVP_MAC *alg_blake2s_mac;
+static struct wg_provider provider;
 
 /* Contexts without lasting state, one set a thread: none of the calls below allocates. */
 static _Thread_local EVP_MD_CTX *md_ctx;
-static _Thread_local EVP_MAC_CTX *poly_ctx, *mac_ctx;
+static _Thread_local EVP_MAC_CTX *mac_ctx;
 static _Thread_local EVP_CIPHER_CTX *aead_ctx, *chacha_ctx;
+static _Thread_local void *poly_ctx; /* of the provider */
 
-/* struct wg_cipher is OpenSSL's context under another name: one allocation less a key. */
+/* struct wg_cipher is the provider's context under another name: one allocation less a key. */
 
 static int scratch_init(void)
 {
 	if (md_ctx)
 		return 0;
 	md_ctx = EVP_MD_CTX_new();
-	poly_ctx = EVP_MAC_CTX_new(alg_poly1305);
+	poly_ctx = provider.poly1305.new_ctx(provider.ctx);
 	mac_ctx = EVP_MAC_CTX_new(alg_blake2s_mac);
 	aead_ctx = EVP_CIPHER_CTX_new();
 	chacha_ctx = EVP_CIPHER_CTX_new();
@@ -41,10 +49,11 @@ int wg_crypto_init(void)
 		alg_aead = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
 		alg_chacha = EVP_CIPHER_fetch(NULL, "ChaCha20", NULL);
 		alg_blake2s = EVP_MD_fetch(NULL, "BLAKE2S-256", NULL);
-		alg_poly1305 = EVP_MAC_fetch(NULL, "POLY1305", NULL);
 		alg_blake2s_mac = EVP_MAC_fetch(NULL, "BLAKE2SMAC", NULL);
 	}
-	if (!alg_aead || !alg_chacha || !alg_blake2s || !alg_poly1305 || !alg_blake2s_mac)
+	if (!alg_aead || !alg_chacha || !alg_blake2s || !alg_blake2s_mac)
+		return -ENOTSUP;
+	if (!provider.ctx && wg_provider_init(&provider) < 0)
 		return -ENOTSUP;
 	return scratch_init();
 }
@@ -273,31 +282,44 @@ int wg_xaead_open(const uint8_t key[WG_KEY_LEN], const uint8_t nonce[WG_XNONCE_L
 struct wg_cipher *wg_cipher_alloc(const uint8_t key[WG_KEY_LEN])
 {
 	static const uint8_t iv[CHACHA_IV_LEN];
-	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	void *ctx = provider.chacha20.new_ctx(provider.ctx);
 
-	if (ctx && EVP_EncryptInit_ex2(ctx, alg_chacha, key, iv, NULL) != 1) {
-		EVP_CIPHER_CTX_free(ctx);
+	if (ctx && provider.chacha20.init(ctx, key, WG_KEY_LEN, iv, sizeof(iv), NULL) != 1) {
+		provider.chacha20.free_ctx(ctx);
 		ctx = NULL;
 	}
-	return (struct wg_cipher *)ctx;
+	return ctx;
 }
 
 void wg_cipher_free(struct wg_cipher *c)
 {
-	EVP_CIPHER_CTX_free((EVP_CIPHER_CTX *)c);
+	if (c)
+		provider.chacha20.free_ctx(c);
 }
 
-/* One pass of ChaCha20 over headroom and text: the first block becomes the Poly1305 key. */
-static void stream(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len, uint8_t *out)
+/* @len bytes of the key stream from block @block on, over @in. */
+static void chacha20(struct wg_cipher *c, uint8_t block, uint64_t nonce, const uint8_t *in,
+		     size_t len, uint8_t *out)
 {
-	EVP_CIPHER_CTX *ctx = (EVP_CIPHER_CTX *)c;
-	uint8_t iv[CHACHA_IV_LEN] = {0};
+	uint8_t iv[CHACHA_IV_LEN] = {block};
+	size_t n;
 
 	memcpy(iv + 8, &nonce, 8);
+	provider.chacha20.init(c, NULL, 0, iv, sizeof(iv), NULL);
+	provider.chacha20.cipher(c, out, &n, len, in, len);
+}
+
+/*
+ * One pass of ChaCha20 over headroom and text: the first block becomes the Poly1305 key. Whole blocks only: for a part
+ * of one OpenSSL would make a call of its own, which takes as long as a thousand bytes do.
+ */
+static void stream(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len, uint8_t *out)
+{
+	size_t whole = (len + CHACHA_BLOCK - 1) & ~(size_t)(CHACHA_BLOCK - 1);
+
 	memset(in - WG_AEAD_HEADROOM, 0, WG_AEAD_HEADROOM);
-	EVP_EncryptInit_ex2(ctx, NULL, NULL, iv, NULL);
-	EVP_Cipher(ctx, out - WG_AEAD_HEADROOM, in - WG_AEAD_HEADROOM,
-		   (unsigned int)(len + WG_AEAD_HEADROOM));
+	chacha20(c, 0, nonce, in - WG_AEAD_HEADROOM, whole + WG_AEAD_HEADROOM,
+		 out - WG_AEAD_HEADROOM);
 }
 
 /*
@@ -308,15 +330,15 @@ static void tag_of(const uint8_t key[32], uint8_t *text, size_t len, uint8_t tag
 {
 	const uint64_t lens[2] = {0, len};
 	size_t pad = -len % 16, n;
-	uint8_t saved[WG_TAG_LEN + WG_AEAD_TAILROOM];
+	uint8_t saved[2 * WG_TAG_LEN];
 
 	memcpy(saved, text + len, sizeof(saved));
 	memset(text + len, 0, 16);
 	memcpy(text + len + pad, lens, sizeof(lens));
-	EVP_MAC_init(poly_ctx, key, 32, NULL);
-	EVP_MAC_update(poly_ctx, text, len + pad + sizeof(lens));
+	provider.poly1305.init(poly_ctx, key, 32, NULL);
+	provider.poly1305.update(poly_ctx, text, len + pad + sizeof(lens));
 	memcpy(text + len, saved, sizeof(saved));
-	EVP_MAC_final(poly_ctx, tag, &n, WG_TAG_LEN);
+	provider.poly1305.final(poly_ctx, tag, &n, WG_TAG_LEN);
 }
 
 void wg_cipher_seal(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len, uint8_t *out)
@@ -344,10 +366,6 @@ int wg_cipher_open(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len,
 void wg_cipher_peek(struct wg_cipher *c, uint64_t nonce, const uint8_t *in, size_t len,
 		    uint8_t *out)
 {
-	EVP_CIPHER_CTX *ctx = (EVP_CIPHER_CTX *)c;
-	uint8_t iv[CHACHA_IV_LEN] = {1}; /* the block behind the Poly1305 key */
-
-	memcpy(iv + 8, &nonce, 8);
-	EVP_EncryptInit_ex2(ctx, NULL, NULL, iv, NULL);
-	EVP_Cipher(ctx, out, in, (unsigned int)len);
+	/* The block behind the Poly1305 key. */
+	chacha20(c, 1, nonce, in, len, out);
 }

@@ -21,8 +21,11 @@
  * a sixth to a third of what the combined EVP cipher costs.
  */
 #define WG_AEAD_HEADROOM 64
-/* Bytes behind a sealed text and its tag that must be writable and keep their value. */
-#define WG_AEAD_TAILROOM 16
+/*
+ * Bytes behind a text and its tag that wg_cipher_seal() and wg_cipher_open() need, where they read and where they
+ * write: only whole blocks are worked on, since a part of one takes a sixth more for a packet of full size.
+ */
+#define WG_AEAD_TAILROOM 64
 
 /* Fetches every algorithm. Call once before anything else. Returns 0, or -ENOTSUP where one is missing. */
 int wg_crypto_init(void);
@@ -72,15 +75,15 @@ void wg_cipher_free(struct wg_cipher *c);			  /* clears the key; NULL is fine */
 /*
  * Seals @len bytes at @in to @len + WG_TAG_LEN bytes at @out under the counter @nonce. Before @in lie
  * WG_AEAD_HEADROOM bytes that are overwritten; before @out as many that must be writable and keep
- * their value; WG_AEAD_TAILROOM behind the tag likewise. @in and @out are the same or do not overlap,
- * headroom included.
+ * their value. WG_AEAD_TAILROOM bytes behind the text at @in are read, as many behind the tag at @out
+ * are overwritten. @in and @out are the same or do not overlap, headroom and tailroom included.
  */
 void wg_cipher_seal(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len, uint8_t *out);
 /*
  * Opens @len bytes at @in, tag included, to @len - WG_TAG_LEN bytes at @out. The headroom before both
- * is overwritten; WG_AEAD_TAILROOM bytes behind the tag at @in must be writable and keep their value;
- * the two must not overlap. Returns 0, or -EBADMSG for a forged text: @out then holds
- * rubbish that must not be used.
+ * is overwritten; WG_AEAD_TAILROOM bytes behind the tag at @in must be writable and keep their value, as many
+ * behind the text at @out are overwritten; the two must not overlap. Returns 0, or -EBADMSG for a forged
+ * text: @out then holds rubbish that must not be used.
  */
 int wg_cipher_open(struct wg_cipher *c, uint64_t nonce, uint8_t *in, size_t len, uint8_t *out);
 

@@ -132,9 +132,10 @@ void wg_device_stage(struct wg_device *d, struct wg_peer *p, const uint8_t *pack
 		     size_t padded, uint8_t ecn, uint64_t now);
 /*
  * Seals one packet to a data message. @in: the packet and zeroes, @padded bytes together, with
- * WG_AEAD_HEADROOM bytes in front that are overwritten. @out: gets WG_DATA_OVERHEAD + @padded bytes, and
- * has as much headroom less WG_DATA_HEADER, and WG_AEAD_TAILROOM behind, which must be writable and
- * keep their value. @in is out + WG_DATA_HEADER or does not overlap @out. Returns the length of the message.
+ * WG_AEAD_HEADROOM bytes in front that are overwritten and WG_AEAD_TAILROOM behind that are read. @out: gets
+ * WG_DATA_OVERHEAD + @padded bytes, and has as much headroom less WG_DATA_HEADER, which must be writable and keeps
+ * its value, and WG_AEAD_TAILROOM behind, which is overwritten. @in is out + WG_DATA_HEADER or does not overlap
+ * @out. Returns the length of the message.
  */
 size_t wg_keypair_seal(struct wg_keypair *kp, uint8_t *in, size_t padded, uint8_t *out);
 /* After data messages of @bytes together were sent to @p: timers, counters, and a new handshake in time. */
@@ -153,9 +154,10 @@ static inline size_t wg_padded(size_t len, size_t mtu)
 /*
  * Takes one datagram of @len bytes that came from @from (with our address as its source) with the
  * outer congestion mark @ecn. @msg has WG_AEAD_HEADROOM - WG_DATA_HEADER bytes in front; these and the
- * message may be overwritten; WG_AEAD_TAILROOM bytes behind it must be writable and keep their value. A data message is opened to @out, which takes @len bytes, has
- * WG_AEAD_HEADROOM bytes in front that are overwritten, and does not overlap @msg. Returns the length of
- * the plaintext packet at @out, checked, trimmed and allowed for *@ret_peer, or 0 where there is none.
+ * message may be overwritten; WG_AEAD_TAILROOM bytes behind it must be writable and keep their value. A data
+ * message is opened to @out, which takes @len + WG_AEAD_TAILROOM bytes, has WG_AEAD_HEADROOM bytes in front that are
+ * overwritten, and does not overlap @msg. Returns the length of the plaintext packet at @out, checked, trimmed and
+ * allowed for *@ret_peer, or 0 where there is none.
  */
 size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, uint8_t ecn,
 			 uint8_t *msg, size_t len, uint8_t *out, struct wg_peer **ret_peer,

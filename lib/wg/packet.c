@@ -8,6 +8,7 @@
 
 #define IP4_HEADER     20
 #define IP6_HEADER     40
+#define TCP_HEADER     20
 #define IP6_EXTENSIONS 8 /* extension headers that are walked at most */
 
 static uint16_t load16(const uint8_t *p)
@@ -228,6 +229,32 @@ static bool flow_of(const uint8_t *data, size_t len, bool inbound, bool quoted,
 bool wg_packet_flow(const uint8_t *data, size_t len, bool inbound, struct wg_flow_key *ret)
 {
 	return flow_of(data, len, inbound, false, ret);
+}
+
+static uint32_t load32(const uint8_t *p)
+{
+	return (uint32_t)load16(p) << 16 | load16(p + 2);
+}
+
+bool wg_packet_tcp(const uint8_t *data, size_t len, struct wg_tcp *ret)
+{
+	struct upper up;
+	size_t header;
+
+	if (len < IP4_HEADER ||
+	    !(data[0] >> 4 == 4 ? upper4(data, len, &up) : upper6(data, len, &up)))
+		return false;
+	if (up.protocol != IPPROTO_TCP || up.len < TCP_HEADER || (up.fragment && !up.first))
+		return false;
+	header = (up.data[12] >> 4) * 4u;
+	if (header < TCP_HEADER || header > up.len)
+		return false;
+	ret->seq = load32(up.data + 4);
+	ret->ack = load32(up.data + 8);
+	ret->flags = up.data[13];
+	ret->end = ret->seq + (uint32_t)(up.len - header) + !!(ret->flags & WG_TCP_SYN) +
+		   !!(ret->flags & WG_TCP_FIN);
+	return true;
 }
 
 enum wg_fragment wg_packet_fragment(const uint8_t *data, size_t len, bool inbound,

@@ -48,6 +48,21 @@ bool wg_packet_decapsulate_ecn(uint8_t *data, uint8_t outer);
  */
 bool wg_packet_flow(const uint8_t *data, size_t len, bool inbound, struct wg_flow_key *ret);
 
+/* What a TCP header says, host byte order. */
+struct wg_tcp {
+	uint32_t seq, ack;
+	uint32_t end; /* sequence number behind its last byte; SYN and FIN count as one each */
+	uint8_t flags;
+};
+
+#define WG_TCP_FIN 0x01
+#define WG_TCP_SYN 0x02
+#define WG_TCP_RST 0x04
+#define WG_TCP_ACK 0x10
+
+/* Of a parsed packet of @len bytes (a super-packet counts as one). False: no TCP header that could be. */
+bool wg_packet_tcp(const uint8_t *data, size_t len, struct wg_tcp *ret);
+
 enum wg_fragment {
 	WG_FRAGMENT_NONE, /* a whole datagram */
 	WG_FRAGMENT_FIRST,

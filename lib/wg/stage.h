@@ -23,6 +23,7 @@ struct wg_staged {
 	uint8_t ecn;
 	uint8_t headroom[WG_AEAD_HEADROOM];
 	uint8_t data[WG_STAGE_MTU + WG_PADDING];
+	uint8_t tailroom[WG_AEAD_TAILROOM];
 };
 
 struct wg_stage_queue {

@@ -117,6 +117,7 @@ static void learn(struct wg_device *d, const struct wg_peer *p, const uint8_t *d
 		  uint64_t now)
 {
 	struct wg_flow_key key, datagram;
+	struct wg_tcp tcp;
 
 	switch (wg_packet_fragment(data, len, true, &key, &datagram)) {
 	case WG_FRAGMENT_NONE:
@@ -128,7 +129,10 @@ static void learn(struct wg_device *d, const struct wg_peer *p, const uint8_t *d
 	default:
 		return;
 	}
-	wg_flow_learn(d->flows, &key, p->id, now);
+	if (key.protocol != IPPROTO_TCP)
+		wg_flow_learn(d->flows, &key, NULL, p->id, now);
+	else if (wg_packet_tcp(data, len, &tcp))
+		wg_flow_learn(d->flows, &key, &tcp, p->id, now);
 }
 
 /* Checks the packet inside: returns its length, or 0. */
@@ -237,66 +241,99 @@ static bool live(const struct wg_peer *p, uint64_t now)
 	return wg_peer_session(p, now) && !wg_endpoint_none(&p->endpoint);
 }
 
+/* How much is to be hoped of a peer. */
+static int hope(const struct wg_peer *p, uint64_t now)
+{
+	if (wg_endpoint_none(&p->endpoint))
+		return 0;
+	if (!live(p, now))
+		return 1;
+	/* It leaves our handshakes unanswered, so its session is likely to be of no use. */
+	return p->attempts ? 2 : 3;
+}
+
 /* Of the peers of a prefix: a live one before others, then the latest handshake. */
 static struct wg_peer *best_of(const struct wg_allowed *a, uint64_t now)
 {
-	struct wg_peer *best = NULL;
+	struct wg_peer *best = a->peer;
+	int most = hope(best, now);
 
-	for (; a; a = a->next_of_node) {
+	while ((a = a->next_of_node)) {
 		struct wg_peer *p = a->peer;
-		bool better;
+		int h = hope(p, now);
 
-		if (!best)
-			better = true;
-		else if (live(p, now) != live(best, now))
-			better = live(p, now);
-		else if (wg_endpoint_none(&p->endpoint) != wg_endpoint_none(&best->endpoint))
-			better = !wg_endpoint_none(&p->endpoint);
-		else
-			better = p->last_handshake > best->last_handshake;
-		if (better)
+		if (h > most || (h == most && p->last_handshake > best->last_handshake)) {
 			best = p;
+			most = h;
+		}
 	}
 	return best;
 }
 
-/* The id of the peer that the packet's flow last came from, or 0. Fragments follow the first of their datagram. */
-static uint32_t flow_peer(struct wg_device *d, const uint8_t *data, size_t len, uint64_t now)
-{
-	struct wg_flow_key key, datagram;
-	uint32_t id;
+/* What tells a packet that goes out apart from those of other flows. */
+struct outgoing {
+	struct wg_flow_key key;	     /* of the whole datagram */
+	struct wg_flow_key datagram; /* of its fragments */
+	struct wg_tcp tcp;
+	bool has_tcp;
+	enum wg_fragment fragment;
+};
 
-	switch (wg_packet_fragment(data, len, false, &key, &datagram)) {
-	case WG_FRAGMENT_NONE:
-		return wg_packet_flow(data, len, false, &key) ? wg_flow_find(d->flows, &key) : 0;
-	case WG_FRAGMENT_FIRST:
-		id = wg_flow_find(d->flows, &key);
-		if (id)
-			wg_flow_learn(d->flows, &datagram, id, now);
-		return id;
-	default:
-		return wg_flow_find(d->flows, &datagram);
-	}
+static bool outgoing(const uint8_t *data, size_t len, struct outgoing *ret)
+{
+	ret->fragment = wg_packet_fragment(data, len, false, &ret->key, &ret->datagram);
+	if (ret->fragment == WG_FRAGMENT_LATER)
+		ret->key = ret->datagram;
+	else if (ret->fragment == WG_FRAGMENT_NONE && !wg_packet_flow(data, len, false, &ret->key))
+		return false;
+	ret->has_tcp = wg_packet_tcp(data, len, &ret->tcp);
+	return true;
 }
 
-/* The peer the flow last came from, unless it may no longer have the address or has no session left. */
-static struct wg_peer *by_flow(struct wg_device *d, const uint8_t *data, size_t len,
+/* The peer that goes with the flow, unless it may no longer have the address or has no session left. */
+static struct wg_peer *by_flow(struct wg_device *d, const struct outgoing *o,
 			       const struct wg_allowed *a, uint64_t now)
 {
-	uint32_t id = flow_peer(d, data, len, now);
+	const struct wg_flow_entry *e =
+		wg_flow_send(d->flows, &o->key, o->has_tcp ? &o->tcp : NULL);
 	struct wg_peer *p;
 
-	if (!id || id > d->capacity)
+	if (!e || e->peer > d->capacity)
 		return NULL;
-	p = d->ids[id - 1];
-	return p && peer_owns(a, p) && live(p, now) ? p : NULL;
+	p = d->ids[e->peer - 1];
+	if (!p || !peer_owns(a, p) || !live(p, now))
+		return NULL;
+	/* A guess is given up as soon as it looks bad. */
+	return e->chosen && p->attempts ? NULL : p;
+}
+
+/*
+ * By its flow where several peers may have the address. A flow that is not known stays with the peer that was
+ * chosen first, also when others shake hands meanwhile: the other end would not know it from elsewhere.
+ */
+static struct wg_peer *choose(struct wg_device *d, const uint8_t *data, size_t len,
+			      const struct wg_allowed *a, uint64_t now)
+{
+	struct outgoing o;
+	struct wg_peer *p;
+
+	if (!outgoing(data, len, &o))
+		return best_of(a, now);
+	p = by_flow(d, &o, a, now);
+	if (!p) {
+		p = best_of(a, now);
+		if (live(p, now))
+			wg_flow_choose(d->flows, &o.key, o.has_tcp ? &o.tcp : NULL, p->id, now);
+	}
+	if (o.fragment == WG_FRAGMENT_FIRST)
+		wg_flow_choose(d->flows, &o.datagram, NULL, p->id, now);
+	return p;
 }
 
 struct wg_peer *wg_device_route(struct wg_device *d, const uint8_t *data, size_t len, uint64_t now)
 {
 	const struct wg_allowed *a = NULL;
 	struct wg_packet packet;
-	struct wg_peer *p;
 
 	if (wg_packet_parse(data, len, &packet) == 0)
 		a = wg_allowedips_find(&d->allowedips, packet.dst, packet.addr_len);
@@ -306,6 +343,5 @@ struct wg_peer *wg_device_route(struct wg_device *d, const uint8_t *data, size_t
 	}
 	if (!d->flows || !a->next_of_node)
 		return a->peer;
-	p = by_flow(d, data, packet.len, a, now);
-	return p ? p : best_of(a, now);
+	return choose(d, data, packet.len, a, now);
 }

@@ -42,23 +42,25 @@ static char *fu_get(const struct engine *e)
 
 int fuzz_kkwg_uapi(const uint8_t *data, size_t len)
 {
-	const struct wg_env env = {NULL, fu_random, fu_realtime, fu_transmit};
-	static struct engine *e;
+	static struct worker *w;
+	struct wg_env env = {NULL, fu_random, fu_realtime, fu_transmit};
+	struct engine engine = {.n = 1}, *e = &engine;
 	struct config_change *c = config_change_new();
 	char *line, *text, *rest, *before, *after;
 	int r = 0;
 
-	if (!e) {
-		e = calloc(1, sizeof(*e));
+	if (!w) {
+		w = calloc(1, sizeof(*w));
 		wg_crypto_init();
 		wg_noise_init();
 	}
 	text = malloc(len + 1);
-	if (!e || !c || !text)
+	if (!w || !c || !text)
 		abort();
-	e->dev = wg_device_new(&env);
-	e->udp.fd4 = e->udp.fd6 = -1;
-	e->udp.port = 1;
+	e->workers = env.ctx = w;
+	w->dev = wg_device_new(&env);
+	w->udp.fd4 = w->udp.fd6 = -1;
+	w->udp.port = 1;
 	memcpy(text, data, len);
 	text[len] = '\0';
 	before = fu_get(e);
@@ -81,7 +83,7 @@ int fuzz_kkwg_uapi(const uint8_t *data, size_t len)
 	free(before);
 	free(text);
 	config_change_free(c);
-	wg_device_free(e->dev);
+	wg_device_free(w->dev);
 	return 0;
 }
 

@@ -106,7 +106,7 @@ static void fm_init(void)
 static void fm_inner(const uint8_t *data, size_t len)
 {
 	static uint8_t in[WG_AEAD_HEADROOM + MESSAGE_MAX + WG_AEAD_TAILROOM],
-		msg[WG_AEAD_HEADROOM + MESSAGE_MAX + 128];
+		msg[WG_AEAD_HEADROOM + MESSAGE_MAX + 64 + WG_AEAD_TAILROOM];
 	struct wg_keypair *kp = fm_b->peers->current;
 	struct wg_flow_key key;
 	size_t n;

@@ -159,7 +159,8 @@ static void transport_one(const char *expected, size_t n)
 	uint64_t counter = 0x0102030405060708ull + n;
 	HEX(key, V_MAC32_KEY);
 	HEX(text, V_TEXT);
-	uint8_t in[WG_AEAD_HEADROOM + 256], out[WG_AEAD_HEADROOM + 256], sealed[256];
+	uint8_t in[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM],
+		out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM], sealed[256];
 	uint8_t *i = in + WG_AEAD_HEADROOM, *o = out + WG_AEAD_HEADROOM;
 	struct wg_cipher *c = wg_cipher_alloc(key);
 
@@ -171,7 +172,7 @@ static void transport_one(const char *expected, size_t n)
 	assert_memory_equal(o, sealed, n + WG_TAG_LEN);
 	for (int b = 0; b < WG_AEAD_HEADROOM; b++)
 		assert_int_equal(out[b], 0x5a);
-	assert_int_equal(o[n + WG_TAG_LEN], 0x5a);
+	assert_int_equal(o[n + WG_TAG_LEN + WG_AEAD_TAILROOM], 0x5a);
 	memcpy(i, text, n);
 	wg_cipher_seal(c, counter, i, n, i);
 	assert_memory_equal(i, sealed, n + WG_TAG_LEN);

@@ -51,6 +51,8 @@ static void route_packet(uint8_t p[PACKET_LEN + WG_PADDING], uint8_t from, uint8
 	p[20] = (uint8_t)(port >> 8);
 	p[21] = (uint8_t)port;
 	p[23] = 80;
+	p[32] = 5 << 4;
+	p[33] = WG_TCP_ACK;
 }
 
 static void swap_direction(uint8_t *p)
@@ -150,6 +152,143 @@ static void reply_to_ingress(void **state)
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
 	/* Without any session: the one there is. */
 	wg_peer_clear_keys(p2);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
+	done(n);
+}
+
+static void set32(uint8_t *p, uint32_t v)
+{
+	v = htonl(v);
+	memcpy(p, &v, 4);
+}
+
+/* A segment between client 10.0.0.77 and the agent, either direction. */
+static void segment(uint8_t p[PACKET_LEN + WG_PADDING], bool in, uint8_t flags, uint32_t seq,
+		    uint32_t ack)
+{
+	route_packet(p, 77, 1, 1234);
+	if (!in)
+		swap_direction(p);
+	p[33] = flags;
+	set32(p + 24, seq);
+	set32(p + 28, ack);
+}
+
+/* What comes by the other gateway moves a TCP flow only where it can be of the connection. */
+static void tcp_moves_with_its_own_segments_only(void **state)
+{
+	enum { CLIENT = 0xfffffff0u, SERVER = 7000, BYTES = PACKET_LEN - 40 };
+	struct net *n = fresh(5);
+	struct node *agent = &n->nodes[0], *g1 = &n->nodes[1], *g2 = &n->nodes[2];
+	uint8_t p[PACKET_LEN + WG_PADDING], reply[PACKET_LEN + WG_PADDING];
+	const struct {
+		uint8_t flags;
+		uint32_t seq, ack;
+		int cut; /* data offset, words */
+	} other[] = {
+		{WG_TCP_RST, CLIENT + 1, 0, 5},
+		{WG_TCP_RST | WG_TCP_ACK, CLIENT + 1, SERVER + 1, 5},
+		{WG_TCP_SYN, 12345, 0, 5},
+		{0, CLIENT + 1, SERVER + 1, 5},
+		{WG_TCP_ACK, CLIENT + 1 + 2 * WG_FLOW_WINDOW, SERVER + 1, 5},
+		{WG_TCP_ACK, CLIENT - 2 * WG_FLOW_WINDOW, SERVER + 1, 5},
+		{WG_TCP_ACK, CLIENT + 1, SERVER + 2 + BYTES, 5},
+		{WG_TCP_ACK, CLIENT + 1, SERVER - WG_FLOW_WINDOW, 5},
+		{WG_TCP_ACK, CLIENT + 1, SERVER + 1, 4},
+		{WG_TCP_ACK, CLIENT + 1, SERVER + 1, 15},
+	};
+	struct wg_peer *p1, *p2;
+
+	(void)state;
+	assert_int_equal(wg_device_set_reply_to_ingress(agent->dev, true), 0);
+	p1 = peer_for_all(agent, g1);
+	p2 = peer_for_all(agent, g2);
+	peer_for_all(g1, agent);
+	peer_for_all(g2, agent);
+	wg_peer_initiate(p1, false, n->now);
+	net_run(n, n->now + SEC);
+	wg_peer_initiate(p2, false, n->now);
+	net_run(n, n->now + SEC);
+
+	/* A RST begins nothing: nobody answers it. */
+	segment(p, true, WG_TCP_RST, 1, 0);
+	through(g1, agent, p);
+	segment(reply, false, WG_TCP_ACK, SERVER + 1, CLIENT + 1);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
+
+	/* The connection, by the first gateway. */
+	segment(p, true, WG_TCP_SYN, CLIENT, 0);
+	through(g1, agent, p);
+	segment(reply, false, WG_TCP_SYN | WG_TCP_ACK, SERVER, CLIENT + 1);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+	segment(reply, false, WG_TCP_ACK, SERVER + 1, CLIENT + 1);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+	for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
+		segment(p, true, other[i].flags, other[i].seq, other[i].ack);
+		p[32] = (uint8_t)(other[i].cut << 4);
+		through(g2, agent, p);
+		if (wg_device_route(agent->dev, reply, PACKET_LEN, n->now) != p1)
+			fail_msg("segment %zu moved the flow", i);
+	}
+	/* One of its own does, whether old, new or the end. */
+	segment(p, true, WG_TCP_ACK | WG_TCP_FIN, CLIENT + 1 + 100000, SERVER + 1);
+	through(g2, agent, p);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
+	segment(p, true, WG_TCP_ACK, CLIENT + 1 - 100000, SERVER + 1 + BYTES);
+	through(g1, agent, p);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+
+	/* The same ports anew: it is our end that says whether that is a connection. */
+	segment(p, true, WG_TCP_SYN, 500, 0);
+	through(g2, agent, p);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+	segment(reply, false, WG_TCP_SYN | WG_TCP_ACK, 90000000, 501);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
+	segment(p, true, WG_TCP_SYN, 900, 0);
+	through(g1, agent, p);
+	segment(reply, false, WG_TCP_RST | WG_TCP_ACK, 0, 901);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+
+	/* One that our end begins: whatever answers is where it goes. */
+	segment(reply, false, WG_TCP_SYN, 100, 0);
+	wg_device_route(agent->dev, reply, PACKET_LEN, n->now);
+	segment(p, true, WG_TCP_SYN | WG_TCP_ACK, 0x70000000, 101);
+	through(g2, agent, p);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
+	done(n);
+}
+
+/* A flow that is not known keeps to one gateway, however often others shake hands, until that fails. */
+static void unknown_flow_stays(void **state)
+{
+	struct net *n = fresh(6);
+	struct node *agent = &n->nodes[0], *g1 = &n->nodes[1], *g2 = &n->nodes[2];
+	uint8_t reply[PACKET_LEN + WG_PADDING];
+	struct wg_peer *p1, *p2;
+
+	(void)state;
+	assert_int_equal(wg_device_set_reply_to_ingress(agent->dev, true), 0);
+	p1 = peer_for_all(agent, g1);
+	p2 = peer_for_all(agent, g2);
+	peer_for_all(g1, agent);
+	peer_for_all(g2, agent);
+	wg_peer_initiate(p1, false, n->now);
+	net_run(n, n->now + SEC);
+	segment(reply, false, WG_TCP_ACK, 1, 1);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+	wg_peer_initiate(p2, false, n->now);
+	net_run(n, n->now + SEC);
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
+	/* Another flow takes the latest handshake. */
+	reply[23] ^= 1;
+	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
+	reply[23] ^= 1;
+	/* The first gateway stops answering; long before its session ends the flow goes elsewhere. */
+	n->loss = 100;
+	net_run(n, n->now + 6 * SEC);
+	wg_peer_initiate(p1, false, n->now);
+	net_run(n, n->now + 6 * SEC);
+	assert_true(wg_peer_session(p1, n->now) && p1->attempts);
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
 	done(n);
 }
@@ -348,10 +487,16 @@ static void junk(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reply_to_ingress), cmocka_unit_test(prefixes_without_sharing),
-		cmocka_unit_test(under_load),	    cmocka_unit_test(source_limit),
-		cmocka_unit_test(identity_change),  cmocka_unit_test(source_check),
-		cmocka_unit_test(down_is_silent),   cmocka_unit_test(junk),
+		cmocka_unit_test(reply_to_ingress),
+		cmocka_unit_test(tcp_moves_with_its_own_segments_only),
+		cmocka_unit_test(unknown_flow_stays),
+		cmocka_unit_test(prefixes_without_sharing),
+		cmocka_unit_test(under_load),
+		cmocka_unit_test(source_limit),
+		cmocka_unit_test(identity_change),
+		cmocka_unit_test(source_check),
+		cmocka_unit_test(down_is_silent),
+		cmocka_unit_test(junk),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -252,7 +252,7 @@ static void flow_table(void **state)
 	assert_non_null(t);
 	for (int i = 0; i < 4000; i++) {
 		key.remote_port = (uint16_t)i;
-		wg_flow_learn(t, &key, (uint32_t)i % 7 + 1, 1ull << 30);
+		wg_flow_learn(t, &key, NULL, (uint32_t)i % 7 + 1, 1ull << 30);
 	}
 	for (int i = 0; i < 4000; i++) {
 		uint32_t got;
@@ -265,7 +265,7 @@ static void flow_table(void **state)
 	/* A quarter full: hardly any set overflows. */
 	assert_true(kept > 3950);
 	key.remote_port = 5;
-	wg_flow_learn(t, &key, 3, 1ull << 31);
+	wg_flow_learn(t, &key, NULL, 3, 1ull << 31);
 	assert_int_equal(wg_flow_find(t, &key), 3);
 	wg_flow_flush(t, 3);
 	assert_int_equal(wg_flow_find(t, &key), 0);

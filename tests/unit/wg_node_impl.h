@@ -142,7 +142,7 @@ static void make_packet(struct node *from, struct node *to, uint8_t *p)
 
 void node_send(struct node *from, struct node *to)
 {
-	uint8_t in[WG_AEAD_HEADROOM + PACKET_LEN + WG_PADDING],
+	uint8_t in[WG_AEAD_HEADROOM + PACKET_LEN + WG_PADDING + WG_AEAD_TAILROOM],
 		out[WG_AEAD_HEADROOM + 256 + WG_AEAD_TAILROOM];
 	uint8_t *packet = in + WG_AEAD_HEADROOM, *msg = out + WG_AEAD_HEADROOM;
 	size_t padded = wg_padded(PACKET_LEN, 1420), len;
