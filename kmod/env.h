@@ -11,13 +11,15 @@
 
 #include <kk/core/env.h>
 
+#include "kmod/fragments.h"
 #include "kmod/net.h"
 #include "kmod/tables.h"
 
 struct kk_packet {
 	struct sk_buff *skb;
 	const struct kk_tables *tables;
-	struct kk_net *net; /* NULL: a trial, nothing is counted */
+	struct kk_net *net;		/* NULL: a trial, nothing is counted */
+	struct kk_fragments *fragments; /* of a trial; else packets are whole when they come here */
 };
 
 KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
@@ -114,16 +116,17 @@ KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
 	return kk_tables_origin(pkt->tables, key);
 }
 
-/* Packets are whole when they come here. */
 KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
 					     const struct kk_fragment_key *key)
 {
-	return (struct kk_fragment){0};
+	return pkt->fragments ? kk_fragments_get(pkt->fragments, key) : (struct kk_fragment){0};
 }
 
 KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
 				  const struct kk_fragment *fragment)
 {
+	if (pkt->fragments)
+		kk_fragments_put(pkt->fragments, key, fragment);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "kmod/net.h"
 
+#include <linux/mm.h>
 #include <linux/rtnetlink.h>
 #include <net/netns/generic.h>
 
@@ -168,6 +169,7 @@ static void __net_exit end(struct list_head *nets)
 
 		kk_services_clean(&kn->services);
 		free_percpu(kn->counters);
+		kvfree(kn->fragments);
 	}
 }
 

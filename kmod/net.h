@@ -13,6 +13,8 @@
 #include "kmod/services.h"
 #include "kmod/tables.h"
 
+struct kk_fragments;
+
 /* An interface that the tables go by: found by its name again when it was made anew. */
 struct kk_place {
 	struct net_device __rcu *dev; /* NULL while there is none */
@@ -26,6 +28,7 @@ struct kk_net {
 	struct kk_tables __rcu *tables; /* in force; NULL: none, and no hooks */
 	struct kk_place place[2];	/* by the direction of packets that come in there */
 	struct kk_services services;	/* of tables in force and pending */
+	struct kk_fragments *fragments; /* of trials; NULL before the first */
 	u32 changes;			/* of listeners in force; a dump is not to mix them */
 	struct kk_counter __percpu *counters; /* KK_REASON_MAX of them */
 	struct {

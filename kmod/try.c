@@ -82,19 +82,25 @@ int kk_do_try(struct sk_buff *skb, struct genl_info *info)
 	if (!pkt.skb)
 		return -ENOMEM;
 	mutex_lock(&kn->lock);
+	if (!kn->fragments)
+		kn->fragments = kvzalloc(sizeof(*kn->fragments), GFP_KERNEL_ACCOUNT);
+	if (!kn->fragments) {
+		r = -ENOMEM;
+		goto out;
+	}
+	pkt.fragments = kn->fragments;
 	pkt.tables = kk_net_tables(kn);
 	if (pkt.tables) {
 		rcu_read_lock(); /* of the way back */
 		reason = kk_forward(&pkt, direction);
 		rcu_read_unlock();
-	}
-	mutex_unlock(&kn->lock);
-	if (pkt.tables) {
 		r = answer(info, pkt.skb, reason);
 	} else {
 		NL_SET_ERR_MSG(info->extack, "there are no tables in this namespace");
 		r = -ENOENT;
 	}
+out:
+	mutex_unlock(&kn->lock);
 	kfree_skb(pkt.skb);
 	return r;
 }

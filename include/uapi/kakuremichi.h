@@ -46,7 +46,7 @@ enum kk_cmd {
 	KK_CMD_COUNTER_RESET,
 	/*
 	 * What would be done with a packet. Nothing is sent and nothing is counted. Fragments are not put
-	 * together.
+	 * together: later ones go where their first one went.
 	 */
 	KK_CMD_TRY,
 	/* To the multicast group of events. */
