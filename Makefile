@@ -162,7 +162,7 @@ fuzz-wg: $(FUZZ_WG:%=build/fuzz/%)
 		build/fuzz/$$t -max_total_time=$(FUZZ_TIME) -artifact_prefix=build/fuzz/$$t- -timeout=10 -print_final_stats=1 \
 			build/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
 
-build/fuzz/core: tests/fuzz/fuzz_core.c lib/core/user.c $(wildcard include/kk/core/*.h lib/core/*.h)
+build/fuzz/core: tests/fuzz/fuzz_core.c lib/core/user.c lib/core/map.c $(wildcard include/kk/core/*.h lib/core/*.h)
 	@mkdir -p $(@D)
 	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-o $@ $(filter %.c,$^)

@@ -42,11 +42,13 @@ KK_INLINE __u32 kk_env_gso(const struct kk_packet *pkt)
 	})
 
 /*
- * No field that the core looks at begins beyond that: 60 bytes of IPv4, 8 of ICMP, 60 of a quoted
- * IPv4 header and some of the next. The verifier cannot see it, and the compiler can, so it has to
- * be kept from leaving the mask out.
+ * No field that the core looks at begins beyond that: 168 bytes of IPv6 with its extensions, 8 of
+ * ICMPv6, as many again of a quoted header and some of the next. The verifier cannot see it, and the
+ * compiler can, so it has to be kept from leaving the mask out.
  */
-#define KK_OFFSET_MASK 0xff
+#define KK_OFFSET_MASK 0x1ff
+_Static_assert(2 * (sizeof(struct kk_ip6) + KK_IP6_EXTENSIONS_LEN) + 8 + 60 < KK_OFFSET_MASK,
+	       "offsets are within the mask");
 
 /*
  * @len bytes at @offset if they are in the linear part, where headers nearly always are, or NULL.
@@ -116,13 +118,35 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 }
 
 /*
+ * The kernel takes every pseudo header for one of IPv4, whose header has a checksum that makes up for the
+ * address, and so changes the sum of the whole packet. That is taken back; where there is no such
+ * sum the second call does nothing.
+ */
+KK_INLINE int kk_env_csum6(struct kk_packet *pkt, __u32 offset, __u32 diff, __u32 flags)
+{
+	__u64 f = BPF_F_PSEUDO_HDR;
+
+	if (flags & KK_CSUM_ZERO_IS_NONE)
+		f |= BPF_F_MARK_MANGLED_0;
+	if (bpf_l4_csum_replace(pkt->skb, pkt->link + offset, 0, diff, f))
+		return -1;
+	bpf_csum_update(pkt->skb, diff);
+	return 0;
+}
+
+KK_INLINE void kk_env_sum6(struct kk_packet *pkt, __u32 diff)
+{
+	bpf_csum_update(pkt->skb, diff);
+}
+
+/*
  * To the tunnel bpf_redirect() takes the Ethernet header off, and a priority tag has to go with it.
  * Out of it there is none, but bpf_redirect_neigh() wants room for one, with the protocol in it; the
  * addresses it fills in itself.
  */
-KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
+KK_INLINE int kk_env_link(struct kk_packet *pkt, __u8 family, enum kk_direction direction)
 {
-	const __be16 protocol = KK_BE16(ETH_P_IP);
+	const __be16 protocol = KK_BE16(family == KK_IP6 ? ETH_P_IPV6 : ETH_P_IP);
 
 	if (direction == KK_INBOUND)
 		return pkt->skb->vlan_present ? bpf_skb_vlan_pop(pkt->skb) : 0;
@@ -165,6 +189,66 @@ KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_f
 				  const struct kk_fragment *fragment)
 {
 	return bpf_map_update_elem(&kk_fragments, key, fragment, BPF_ANY);
+}
+
+KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index)
+{
+	const volatile __u64 *word = bpf_map_lookup_elem(&kk_groups, &index);
+
+	return word ? *word : 0;
+}
+
+KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
+{
+	return kk_now ? kk_now : bpf_ktime_get_ns();
+}
+
+KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
+{
+	__u32 zero = 0;
+	const volatile __u64 *word = bpf_map_lookup_elem(&kk_features, &zero);
+
+	return word ? *word : 0;
+}
+
+KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)
+{
+	const volatile __u64 *word = bpf_map_lookup_elem(&kk_services, &slot);
+
+	return word ? *word : 0;
+}
+
+KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number)
+{
+	return bpf_map_lookup_elem(&kk_policies, &number);
+}
+
+KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
+					   const struct kk_list_key *key)
+{
+	const struct kk_list_entry *found = bpf_map_lookup_elem(&kk_lists, key);
+
+	return found ? found->verdict : KK_LIST_NONE;
+}
+
+KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key *key)
+{
+	const __u64 *until = bpf_map_lookup_elem(&kk_bans, key);
+
+	return until ? *until : 0;
+}
+
+KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
+					  const struct kk_source_key *key)
+{
+	const struct kk_source fresh = {0};
+	struct kk_source *found = bpf_map_lookup_elem(&kk_sources, key);
+
+	if (found)
+		return found;
+	/* Another CPU may have been faster: what it put stays. */
+	bpf_map_update_elem(&kk_sources, key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&kk_sources, key);
 }
 
 KK_INLINE void kk_counter_add(struct kk_counter *counter, __u32 bytes)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The tables of the eBPF data plane. User space writes those it maps into its memory, the programs
- * read; the table of fragments is the programs' own.
+ * read; the tables of fragments and of sources are the programs' own.
  */
 #ifndef KK_BPF_MAPS_H
 #define KK_BPF_MAPS_H
@@ -16,6 +16,7 @@
 const volatile struct kk_settings kk_settings;
 const volatile __u32 kk_public_ifindex;
 const volatile __u32 kk_tunnel_ifindex;
+const volatile __u64 kk_now; /* of tests, in nanoseconds; 0: the clock's */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -40,6 +41,62 @@ struct {
 	__type(key, struct kk_origin_key);
 	__type(value, struct kk_origin);
 } kk_origins SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, KK_GROUPS_MAX *KK_MAGLEV_SIZE);
+	__type(key, __u32);
+	__type(value, __u64);
+} kk_groups SEC(".maps");
+
+/* For user space: the programs go by numbers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, KK_GROUPS_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} kk_group_ids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, KK_POLICIES_MAX);
+	__type(key, __u32);
+	__type(value, struct kk_policy);
+} kk_policies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, KK_LIST_ENTRIES_MAX);
+	__type(key, struct kk_list_key);
+	__type(value, struct kk_list_entry);
+} kk_lists SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, KK_BANS_MAX);
+	__type(key, struct kk_ban_key);
+	__type(value, __u64);
+} kk_bans SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, KK_SOURCES_MAX);
+	__type(key, struct kk_source_key);
+	__type(value, struct kk_source);
+} kk_sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} kk_features SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

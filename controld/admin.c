@@ -5,8 +5,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "controld/secret.h"
+#include "controld/store/accounts.h"
 #include "util/file.h"
 #include "util/json.h"
 #include "util/log.h"
@@ -54,6 +56,7 @@ int kk_admin_write(const struct kk_control *control, const char *dir, struct kk_
 {
 	char path[PATH_MAX], key[KK_SECRET_LEN];
 	uint8_t hash[KK_HASH_LEN];
+	struct kk_caller caller;
 	int r;
 
 	snprintf(path, sizeof(path), "%s/admin.json", dir);
@@ -63,7 +66,7 @@ int kk_admin_write(const struct kk_control *control, const char *dir, struct kk_
 	if (key[0]) {
 		r = kk_secret_hash(key, hash);
 		if (r == 0)
-			r = kk_store_api_key_find(control->store, hash, NULL);
+			r = kk_store_api_key_find(control->store, hash, time(NULL), &caller, NULL);
 		if (r == -EACCES) {
 			kk_warn("the key in %s has been removed; remove the file to have another "
 				"one made",

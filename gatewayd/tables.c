@@ -46,12 +46,21 @@ int tables_listeners(const struct kk_config *config, struct in_addr address,
 	return r;
 }
 
-static bool carries(const struct kk_listener *carried, size_t n, const struct kk_service *service)
+/* Ports by protocol, a bit each. */
+struct carried {
+	uint64_t bits[2][65536 / 64];
+};
+
+static void carried_add(struct carried *carried, uint8_t protocol, uint16_t port)
 {
-	for (size_t i = 0; i < n; i++)
-		if (carried[i].protocol == service->protocol && carried[i].port == service->port)
-			return true;
-	return false;
+	carried->bits[protocol == IPPROTO_UDP][port / 64] |= 1ULL << port % 64;
+}
+
+static bool carries(const struct carried *carried, const struct kk_service *service)
+{
+	return carried->bits[service->protocol == IPPROTO_UDP][service->port / 64] >>
+		       service->port % 64 &
+	       1;
 }
 
 static int refuse(const struct kk_service *service, const struct port *port, struct kk_err *err)
@@ -65,9 +74,13 @@ static int refuse(const struct kk_service *service, const struct port *port, str
 		service->port, protocol_name(service->protocol), owner, service->name);
 }
 
-int tables_check_ports(const struct kk_config *config, const struct kk_listener *carried,
-		       size_t n_carried, const struct ports *used, struct kk_err *err)
+int tables_check_ports(const struct kk_config *config, const struct kk_listener *listeners,
+		       size_t n, const struct ports *used, struct kk_err *err)
 {
+	struct carried carried = {0};
+
+	for (size_t i = 0; i < n; i++)
+		carried_add(&carried, listeners[i].protocol, listeners[i].port);
 	for (size_t i = 0; i < config->n_services; i++) {
 		const struct kk_service *service = &config->services[i];
 		const struct port *port = ports_find(used, service->protocol, service->port);
@@ -77,7 +90,7 @@ int tables_check_ports(const struct kk_config *config, const struct kk_listener 
 				err, EADDRINUSE, "port",
 				"port %u/udp is the WireGuard port of this gateway, so service %s cannot have it",
 				service->port, service->name);
-		if (port && !carries(carried, n_carried, service))
+		if (port && !carries(&carried, service))
 			return refuse(service, port, err);
 	}
 	return 0;

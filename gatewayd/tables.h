@@ -15,10 +15,10 @@ int tables_listeners(const struct kk_config *config, struct in_addr address,
 		     struct kk_listener **ret, struct kk_err *err);
 
 /*
- * -EADDRINUSE with @err (field "port") if one of @n services that the tables do not carry yet (@carried) is on a
- * port that the host itself serves (@used) or on its WireGuard port.
+ * -EADDRINUSE with @err (field "port") if one of the services is on a port that none of the @n @listeners in the
+ * tables has yet and that the host itself serves (@used) or on its WireGuard port.
  */
-int tables_check_ports(const struct kk_config *config, const struct kk_listener *carried,
-		       size_t n_carried, const struct ports *used, struct kk_err *err);
+int tables_check_ports(const struct kk_config *config, const struct kk_listener *listeners,
+		       size_t n, const struct ports *used, struct kk_err *err);
 
 #endif

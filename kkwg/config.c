@@ -297,7 +297,7 @@ int config_change_line(struct config_change *c, char *line)
 
 static int apply_allowed(struct wg_peer *p, const struct peer_change *c)
 {
-	struct wg_allowedips *t = &p->dev->allowedips;
+	struct wg_allowedips *t = &p->dev->first->allowedips;
 
 	if (c->replace_allowed)
 		wg_allowedips_flush(t, p);
@@ -335,7 +335,7 @@ static int apply_peer(struct engine *e, const struct peer_change *c, uint64_t no
 	if (c->has_psk)
 		memcpy(p->handshake.psk, c->psk, WG_KEY_LEN);
 	if (c->has_endpoint)
-		p->endpoint = c->endpoint;
+		wg_peer_set_endpoint(p, &c->endpoint);
 	r = apply_allowed(p, c);
 	if (r < 0)
 		return r;

@@ -2,6 +2,7 @@
 #include "kkwg/engine.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,8 +71,10 @@ static void bound_segments(struct engine *e)
 
 static void set_mtu(struct engine *e, uint32_t mtu)
 {
+	engine_pause(e);
 	for (unsigned int i = 0; i < e->n; i++)
 		e->workers[i].out.mtu = mtu;
+	engine_resume(e);
 	bound_segments(e);
 }
 
@@ -97,6 +100,13 @@ static bool host_forwards(void)
 	return on;
 }
 
+unsigned int engine_default_workers(unsigned int cores)
+{
+	if (cores <= 2)
+		return 1;
+	return cores / 2 < WG_SHARDS ? cores / 2 : WG_SHARDS;
+}
+
 static int workers_alloc(struct engine *e, unsigned int n)
 {
 	/* Mapped, not touched: what is not used costs nothing. */
@@ -107,14 +117,55 @@ static int workers_alloc(struct engine *e, unsigned int n)
 	for (unsigned int i = 0; i < n; i++) {
 		struct worker *w = &e->workers[i];
 
-		w->tun.fd = w->udp.fd4 = w->udp.fd6 = w->epoll_fd = -1;
+		w->tun.fd = w->udp.fd4 = w->udp.fd6 = w->epoll_fd = w->wake_fd = -1;
 	}
 	return 0;
 }
 
-int engine_init(struct engine *e, const char *name, struct kk_err *err)
+/* Interface and sockets of all workers. */
+static int open_descriptors(struct engine *e, const char *name, unsigned int n, struct kk_err *err)
 {
-	struct worker *w;
+	struct tun tun[WG_SHARDS];
+	struct udp udp[WG_SHARDS];
+	int r = tun_open_queues(tun, n, name, &n, err);
+
+	if (r < 0)
+		return r;
+	if (workers_alloc(e, n) < 0)
+		r = kk_err_set(err, ENOMEM, "", "out of memory");
+	for (unsigned int i = 0; i < n; i++) {
+		if (r == 0)
+			e->workers[i].tun = tun[i];
+		else
+			tun_close(&tun[i]);
+	}
+	if (r < 0)
+		return r;
+	r = udp_open_group(udp, n, 0, 0, err);
+	for (unsigned int i = 0; r == 0 && i < n; i++)
+		e->workers[i].udp = udp[i];
+	return r;
+}
+
+static int init_workers(struct engine *e)
+{
+	int r = 0;
+
+	park_init(&e->park);
+	for (unsigned int i = 0; i < WG_FLOW_STRIPES; i++)
+		pthread_mutex_init(&e->stripes[i], NULL);
+	if (e->n > 1) {
+		/* Threads allocate with a handshake at most: an arena each would only cost memory. */
+		mallopt(M_ARENA_MAX, 1);
+		r = handover_init(e);
+	}
+	for (unsigned int i = 0; r == 0 && i < e->n; i++)
+		r = worker_init(&e->workers[i], e, i);
+	return r;
+}
+
+int engine_init(struct engine *e, const char *name, unsigned int workers, struct kk_err *err)
+{
 	int r;
 
 	e->signal_fd = e->monitor.fd = -1;
@@ -122,33 +173,30 @@ int engine_init(struct engine *e, const char *name, struct kk_err *err)
 		return kk_err_set(err, ENOTSUP, "",
 				  "OpenSSL lacks an algorithm that WireGuard needs");
 	wg_noise_init();
-	if (workers_alloc(e, 1) < 0)
-		return kk_err_set(err, ENOMEM, "", "out of memory");
-	w = &e->workers[0];
-	r = tun_open(&w->tun, name, err);
+	r = open_descriptors(e, name, workers, err);
 	if (r < 0)
 		return r;
-	r = udp_open(&w->udp, 0, 0, err);
-	if (r < 0)
-		return r;
-	r = worker_init(w, e, 0);
+	r = init_workers(e);
 	if (r < 0)
 		return kk_err_set(err, -r, "", "%s", strerror(-r));
 	r = watch_signals(e);
 	if (r < 0)
 		return kk_err_set(err, -r, "", "signals: %s", strerror(-r));
-	monitor_open(&e->monitor, w->tun.ifindex);
+	monitor_open(&e->monitor, e->workers[0].tun.ifindex);
 	e->forwarding = host_forwards();
 	set_mtu(e, TUN_MTU);
 	watch(e, e->monitor.fd, SOURCE_MONITOR);
 	watch(e, e->signal_fd, SOURCE_SIGNAL);
+	kk_debug("%u worker%s", e->n, e->n == 1 ? "" : "s");
 	return 0;
 }
 
 void engine_clean(struct engine *e)
 {
-	for (unsigned int i = 0; i < e->n; i++)
+	/* What the shards have in common is the first one's. */
+	for (unsigned int i = e->n; i--;)
 		worker_clean(&e->workers[i]);
+	handover_clean(e);
 	free(e->workers);
 	e->workers = NULL;
 	e->n = 0;
@@ -156,9 +204,87 @@ void engine_clean(struct engine *e)
 	e->signal_fd = kk_close(e->signal_fd);
 }
 
+/* --- threads --- */
+
+static void stop(struct engine *e)
+{
+	atomic_store(&e->stop, true);
+	for (unsigned int i = 0; e->n > 1 && i < e->n; i++)
+		worker_wake(&e->workers[i]);
+}
+
+static void *thread(void *arg)
+{
+	struct worker *w = arg;
+	int r = wg_crypto_init();
+
+	if (r == 0)
+		r = worker_run(w);
+	if (r < 0)
+		kk_error("worker %u: %s", w->number, strerror(-r));
+	park_leave(&w->engine->park);
+	stop(w->engine);
+	wg_crypto_thread_clean();
+	return NULL;
+}
+
+/* All but the first. Returns how many run, the first included. */
+static unsigned int start_threads(struct engine *e)
+{
+	unsigned int i = 1;
+
+	for (; i < e->n; i++) {
+		int r;
+
+		park_join(&e->park);
+		r = pthread_create(&e->workers[i].thread, NULL, thread, &e->workers[i]);
+		if (r) {
+			kk_error("worker %u: %s", i, strerror(r));
+			park_leave(&e->park);
+			stop(e);
+			break;
+		}
+	}
+	return i;
+}
+
 int engine_run(struct engine *e)
 {
-	return worker_run(&e->workers[0]);
+	unsigned int running = start_threads(e);
+	int r = worker_run(&e->workers[0]);
+
+	stop(e);
+	for (unsigned int i = 1; i < running; i++)
+		pthread_join(e->workers[i].thread, NULL);
+	for (unsigned int i = 0; e->n > 1 && i < e->n; i++)
+		kk_debug("worker %u: %llu handed to others, %llu lost for want of room", i,
+			 (unsigned long long)e->workers[i].handed,
+			 (unsigned long long)e->workers[i].lost);
+	return running < e->n ? -EAGAIN : r;
+}
+
+void engine_pause(struct engine *e)
+{
+	if (e->paused++ || e->n == 1)
+		return;
+	park_ask(&e->park);
+	for (unsigned int i = 1; i < e->n; i++)
+		worker_wake(&e->workers[i]);
+	park_wait(&e->park);
+}
+
+void engine_resume(struct engine *e)
+{
+	if (--e->paused || e->n == 1)
+		return;
+	e->generation++;
+	park_end(&e->park);
+}
+
+bool engine_wants(struct engine *e, const struct worker *w)
+{
+	return handover_waits(w) || atomic_load(&e->stop) ||
+	       (w->number ? park_wanted(&e->park) : atomic_load(&e->suspicious));
 }
 
 /* --- sockets --- */
@@ -175,24 +301,36 @@ uint32_t engine_mark(const struct engine *e)
 
 int engine_set_port(struct engine *e, uint16_t port, struct kk_err *err)
 {
-	struct worker *w = &e->workers[0];
-	struct udp fresh;
+	struct udp fresh[WG_SHARDS];
 	int r;
 
-	if (port && port == w->udp.port)
+	if (port && port == engine_port(e))
 		return 0;
-	r = udp_open(&fresh, port, w->udp.mark, err);
+	r = udp_open_group(fresh, e->n, port, engine_mark(e), err);
 	if (r < 0)
 		return r;
-	udp_close(&w->udp);
-	w->udp = fresh;
-	worker_watch_udp(w);
+	engine_pause(e);
+	for (unsigned int i = 0; i < e->n; i++) {
+		udp_close(&e->workers[i].udp);
+		e->workers[i].udp = fresh[i];
+		worker_watch_udp(&e->workers[i]);
+	}
+	engine_resume(e);
 	return 0;
 }
 
 int engine_set_mark(struct engine *e, uint32_t mark)
 {
-	return udp_set_mark(&e->workers[0].udp, mark);
+	uint32_t old = engine_mark(e);
+	int r = 0;
+
+	engine_pause(e);
+	for (unsigned int i = 0; i < e->n && r == 0; i++)
+		r = udp_set_mark(&e->workers[i].udp, mark);
+	for (unsigned int i = 0; i < e->n && r < 0; i++)
+		udp_set_mark(&e->workers[i].udp, old);
+	engine_resume(e);
+	return r;
 }
 
 /* --- events --- */
@@ -202,7 +340,9 @@ static void set_up(struct engine *e, bool up, uint64_t now)
 	if (up == e->workers[0].dev->up)
 		return;
 	kk_debug("%s is %s", engine_name(e), up ? "up" : "down");
+	engine_pause(e);
 	shards_set_up(e, up, now);
+	engine_resume(e);
 	worker_watch_tun(&e->workers[0]);
 }
 
@@ -230,8 +370,10 @@ static void routes_changed(struct engine *e)
 	if (!e->monitor.rerouted)
 		return;
 	e->monitor.rerouted = false;
+	engine_pause(e);
 	for (struct wg_peer *p = shards_first(e); p; p = shards_next(e, p))
 		wg_endpoint_forget_source(&p->endpoint);
+	engine_resume(e);
 }
 
 void engine_event(struct engine *e, uint64_t id, uint32_t events)

@@ -3,30 +3,58 @@
 #ifndef KKWG_ENGINE_H
 #define KKWG_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kkwg/handover.h"
 #include "kkwg/monitor.h"
+#include "kkwg/park.h"
+#include "kkwg/ring.h"
 #include "kkwg/worker.h"
 
 struct uapi;
 
 struct engine {
 	struct worker *workers;
-	unsigned int n; /* of them */
+	unsigned int n; /* of them; the first runs in the main thread and serves what follows */
 	struct monitor monitor;
 	struct uapi *uapi;
 	int signal_fd;
-	bool stop;
+	atomic_bool stop;
 	uint64_t next_check; /* ns: when the interface is looked at next */
 	bool forwarding;     /* the interface carries what others send */
+	/* Only where there are several workers. */
+	struct ring *rings;	/* from each to each */
+	uint64_t generation;	/* counts changes of the peers */
+	atomic_bool suspicious; /* a worker saw that something is the matter with the interface */
+	struct park park;
+	unsigned int paused; /* depth of engine_pause() */
+	pthread_mutex_t stripes[WG_FLOW_STRIPES];
 };
 
-/* Creates interface and sockets. Returns 0 or -errno; engine_clean() is due in both cases. */
-int engine_init(struct engine *e, const char *name, struct kk_err *err);
+/*
+ * How many workers suit a machine of @cores: one up to two cores, half of the cores above, 8 at most. The other half is
+ * for the kernel's part of the work and for who sends and receives.
+ */
+unsigned int engine_default_workers(unsigned int cores);
+/*
+ * Creates interface and sockets for @workers, 1 to WG_SHARDS; fewer where the interface cannot have as many. Returns 0
+ * or -errno; engine_clean() is due in both cases.
+ */
+int engine_init(struct engine *e, const char *name, unsigned int workers, struct kk_err *err);
 void engine_clean(struct engine *e);
 /* Runs until the interface goes away or a signal ends it. */
 int engine_run(struct engine *e);
+
+/*
+ * Between these nobody but the calling thread, which is the first worker's, touches anything of the workers. They may
+ * be nested.
+ */
+void engine_pause(struct engine *e);
+void engine_resume(struct engine *e);
+/* Whether something for @w waits that it must not sleep over. */
+bool engine_wants(struct engine *e, const struct worker *w);
 
 /* Name of the interface. */
 const char *engine_name(const struct engine *e);

@@ -46,17 +46,16 @@ static int parse(char *line, struct wg_flow_key *ret)
 
 int flows_answer(const struct engine *e, char *line, FILE *f)
 {
-	const struct wg_device *d = e->workers[0].dev;
 	char hex[2 * WG_KEY_LEN + 1] = "";
+	const struct wg_peer *p;
 	struct wg_flow_key key;
-	uint32_t id;
 	int r = parse(line, &key);
 
 	if (r < 0)
 		return r;
-	id = d->flows ? wg_flow_find(d->flows, &key) : 0;
-	if (id && id <= d->capacity && d->ids[id - 1])
-		kk_hex(d->ids[id - 1]->handshake.remote_static, WG_KEY_LEN, hex);
+	p = wg_device_flow_peer(e->workers[0].dev, &key);
+	if (p)
+		kk_hex(p->handshake.remote_static, WG_KEY_LEN, hex);
 	fprintf(f, "public_key=%s\n", hex);
 	return 0;
 }

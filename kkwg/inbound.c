@@ -143,6 +143,7 @@ static void enqueue(struct inbound *in, const struct udp_received *r, unsigned i
 	m->since = now;
 	m->flows = 0;
 	m->looked_at = false;
+	in->last_bulk = now;
 	in->busy_buffers |= 1u << buffer;
 }
 
@@ -169,6 +170,8 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 
 		if (!r->len || !r->segment)
 			continue;
+		if (in->elsewhere && in->elsewhere(in->ctx, r))
+			continue;
 		if (!is_short(r) || !may_overtake(in, r))
 			enqueue(in, r, buffer[i], now);
 		else
@@ -180,6 +183,15 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 	return got > 0;
 }
 
+void inbound_take(struct inbound *in, const struct udp_received *r, uint64_t now)
+{
+	if (is_short(r))
+		short_message(in, r, now);
+	else
+		message(in, r, now);
+	flush(in);
+}
+
 bool inbound_work(struct inbound *in, uint64_t now)
 {
 	struct inbound_message *m = &in->queue[in->head];
@@ -189,9 +201,11 @@ bool inbound_work(struct inbound *in, uint64_t now)
 	if (codel_should_drop(&in->codel, now - m->since, now))
 		in->drop_one = true;
 	message(in, &m->received, now);
-	flush(in);
 	in->busy_buffers &= ~(1u << m->buffer);
 	in->head = (in->head + 1) % INBOUND_QUEUE;
 	in->count--;
+	/* The rest of a super-packet that was too long for one send is the next message. */
+	if (!in->count)
+		flush(in);
 	return in->count > 0;
 }

@@ -38,12 +38,15 @@ struct inbound {
 	struct wg_device *dev;
 	/* Called every KKWG_SLICE datagrams of a train, so that short packets need not wait for its end. */
 	void (*between)(void *ctx);
+	/* Takes what of a message is of another device than @dev; returns whether that is all. NULL: there is no other. */
+	bool (*elsewhere)(void *ctx, const struct udp_received *r);
 	void *ctx;
 	struct coalesce coalesce;
 	struct codel codel;
 	bool drop_one; /* CoDel wants the next packet gone */
 	bool delivered; /* a short packet with content reached the interface: somebody waits for it */
 	uint64_t last_delivery; /* when that was, ns */
+	uint64_t last_bulk;	/* when a train was received, ns */
 	uint64_t dropped;	/* packets that CoDel dropped or marked */
 	unsigned int head, count;
 	uint32_t busy_buffers; /* bit set */
@@ -61,5 +64,10 @@ struct inbound {
 bool inbound_receive(struct inbound *in, int fd, uint64_t now);
 /* Handles the first message in line. Returns whether more wait. */
 bool inbound_work(struct inbound *in, uint64_t now);
+/*
+ * Handles a message that somebody else has received. It has WG_AEAD_HEADROOM bytes in front and WG_AEAD_TAILROOM behind
+ * that may be overwritten.
+ */
+void inbound_take(struct inbound *in, const struct udp_received *r, uint64_t now);
 
 #endif

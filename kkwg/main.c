@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* kkwg: userspace WireGuard, in place of wireguard-go(8). */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 struct options {
 	bool foreground, reply_to_ingress, version, help;
+	int64_t workers; /* 0: as many as suit the machine */
 };
 
 static const struct kk_option table[] = {
@@ -23,6 +25,10 @@ static const struct kk_option table[] = {
 		  "stay in the foreground and log to standard error"),
 	KK_OPTION("reply-to-ingress", 'r', NULL, KK_OPTION_FLAG, struct options, reply_to_ingress,
 		  "peers may share allowed IPs; a packet leaves by the peer its flow came from"),
+	KK_OPTION(
+		"workers", 'w', "N", KK_OPTION_INT, struct options, workers,
+		"threads that share the peers (KKWG_WORKERS; half the cores, 1 on two, 8 at most)",
+		.min = 1, .max = WG_SHARDS),
 	KK_OPTION("version", 0, NULL, KK_OPTION_FLAG, struct options, version, "print the version"),
 	KK_OPTION("help", 'h', NULL, KK_OPTION_FLAG, struct options, help, "print this help"),
 };
@@ -46,11 +52,37 @@ static int log_level(void)
 	return LOG_INFO;
 }
 
-static int run(const char *iface, const struct options *o, int ready_fd)
+/* The option, else the environment, else what suits the machine. Returns 0 or -EINVAL. */
+static int count_workers(const struct options *o, unsigned int *ret, struct kk_err *err)
+{
+	const char *text = getenv("KKWG_WORKERS");
+	cpu_set_t cores;
+	char *end;
+	long n;
+
+	*ret = (unsigned int)o->workers;
+	if (o->workers)
+		return 0;
+	if (text && *text) {
+		n = strtol(text, &end, 10);
+		if (*end || n < 1 || n > WG_SHARDS)
+			return kk_err_set(err, EINVAL, "KKWG_WORKERS",
+					  "KKWG_WORKERS is \"%s\": it has to be 1 to %d", text,
+					  WG_SHARDS);
+		*ret = (unsigned int)n;
+		return 0;
+	}
+	*ret = sched_getaffinity(0, sizeof(cores), &cores) == 0
+		       ? engine_default_workers((unsigned int)CPU_COUNT(&cores))
+		       : 1;
+	return 0;
+}
+
+static int run(const char *iface, const struct options *o, unsigned int workers, int ready_fd)
 {
 	struct engine engine = {0}, *e = &engine;
 	struct kk_err err = {0};
-	int r = engine_init(e, iface, &err);
+	int r = engine_init(e, iface, workers, &err);
 
 	if (r == 0 && o->reply_to_ingress)
 		r = shards_set_reply_to_ingress(e, true);
@@ -78,6 +110,7 @@ int main(int argc, char **argv)
 	struct options o = {0};
 	struct kk_err err = {0};
 	int left, ready_fd = -1;
+	unsigned int workers;
 
 	kk_log_init("kkwg", log_level());
 	left = kk_options_parse(argc, argv, table, ARRAY_SIZE(table), &o, &err);
@@ -96,6 +129,10 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
+	if (count_workers(&o, &workers, &err) < 0) {
+		kk_error("%s", err.msg);
+		return 2;
+	}
 	if (!o.foreground) {
 		ready_fd = daemon_start();
 		if (ready_fd < 0) {
@@ -103,5 +140,5 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	}
-	return run(argv[1], &o, ready_fd) < 0 ? 1 : 0;
+	return run(argv[1], &o, workers, ready_fd) < 0 ? 1 : 0;
 }

@@ -8,7 +8,7 @@
 #include "kkwg/offload.h"
 
 /* Sends what was gathered. */
-static void flush(struct outbound *o, uint64_t now)
+void outbound_flush(struct outbound *o, uint64_t now)
 {
 	if (!o->n)
 		return;
@@ -39,10 +39,10 @@ static void emit(struct outbound *o, struct wg_peer *p, struct wg_keypair *kp, u
 	uint8_t *out;
 
 	if (o->used + len > sizeof(o->arena))
-		flush(o, now);
+		outbound_flush(o, now);
 	if (!extends(o, p, len, ecn)) {
 		if (o->n == UDP_SENDS)
-			flush(o, now);
+			outbound_flush(o, now);
 		o->peers[o->n] = p;
 		o->sends[o->n++] = (struct udp_send){
 			.to = &p->endpoint,
@@ -95,17 +95,14 @@ static void send_segments(struct outbound *o, struct wg_peer *p, const struct of
 	}
 }
 
-/* Takes one packet or super-packet. */
-static void packet_out(struct outbound *o, struct outbound_packet *q, uint64_t now)
+static inline __attribute__((always_inline)) void send_whole(struct outbound *o, struct wg_peer *p,
+							     const tun_header *hdr, uint8_t *data,
+							     size_t len, uint64_t now)
 {
-	const tun_header *hdr = &q->hdr;
-	uint8_t *data = q->data;
-	size_t len = q->len;
-	struct wg_peer *p = wg_device_route(o->dev, data, len, now);
 	struct wg_packet packet;
 	struct offload cut;
 
-	if (!p || wg_packet_parse(data, len, &packet) < 0)
+	if (wg_packet_parse(data, len, &packet) < 0)
 		return;
 	if (hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
 		if (offload_checksum(hdr, data, packet.len) == 0)
@@ -114,6 +111,25 @@ static void packet_out(struct outbound *o, struct outbound_packet *q, uint64_t n
 	}
 	if (offload_parse(hdr, data, packet.len, &cut) == 0)
 		send_segments(o, p, &cut, data, packet.len, packet.ecn, now);
+}
+
+void outbound_take(struct outbound *o, struct wg_peer *p, const tun_header *hdr, uint8_t *data,
+		   size_t len, uint64_t now)
+{
+	send_whole(o, p, hdr, data, len, now);
+}
+
+/* Takes one packet or super-packet. */
+static void packet_out(struct outbound *o, struct outbound_packet *q, uint64_t now)
+{
+	struct wg_peer *p = wg_device_route(o->dev, q->data, q->len, now);
+
+	if (!p)
+		return;
+	if (p->dev == o->dev)
+		send_whole(o, p, &q->hdr, q->data, q->len, now);
+	else
+		o->elsewhere(o->ctx, p, q);
 }
 
 _Static_assert(OUTBOUND_QUEUE < 32, "bit set");
@@ -157,13 +173,14 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 		if (q->len > OUTBOUND_SHORT || has_to_wait(o, q)) {
 			o->line[(o->head + o->count++) % OUTBOUND_QUEUE] = (uint8_t)slot;
 			o->busy |= 1u << slot;
+			o->last_bulk = now;
 			continue;
 		}
 		packet_out(o, q, now);
 		handled = true;
 	}
 	if (handled)
-		flush(o, now);
+		outbound_flush(o, now);
 	return r < 0 && r != -EAGAIN ? r : 0;
 }
 
@@ -172,7 +189,7 @@ bool outbound_work(struct outbound *o, uint64_t now)
 	if (!o->count)
 		return false;
 	packet_out(o, at_place(o, 0), now);
-	flush(o, now);
+	outbound_flush(o, now);
 	o->busy &= ~(1u << o->line[o->head]);
 	o->head = (o->head + 1) % OUTBOUND_QUEUE;
 	o->count--;

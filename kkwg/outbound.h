@@ -37,6 +37,8 @@ struct outbound_packet {
 struct outbound {
 	struct wg_device *dev;
 	void (*between)(void *ctx); /* as in struct inbound */
+	/* Takes a packet for a peer of another device than @dev; never called where there is no other. */
+	void (*elsewhere)(void *ctx, struct wg_peer *p, const struct outbound_packet *q);
 	void *ctx;
 	struct udp *udp;
 	size_t mtu;		      /* of the interface, bytes; bounds the padding */
@@ -44,6 +46,7 @@ struct outbound {
 	uint8_t line[OUTBOUND_QUEUE]; /* which packet stands at each place */
 	uint32_t busy;		      /* packets that stand in line, bit set */
 	uint64_t last_short;	      /* when a short packet with content was read, ns */
+	uint64_t last_bulk;	      /* when a long one was, ns */
 	unsigned int n;
 	struct udp_send sends[UDP_SENDS];
 	struct wg_peer *peers[UDP_SENDS];
@@ -59,5 +62,12 @@ struct outbound {
 int outbound_read(struct outbound *o, struct tun *t, uint64_t now);
 /* Sends the first packet in line. Returns whether more wait. */
 bool outbound_work(struct outbound *o, uint64_t now);
+/*
+ * Sends a packet that somebody else has read for @p, a peer of @o->dev. @data has as much room before and behind it as
+ * that of struct outbound_packet, and is overwritten. outbound_flush() afterwards.
+ */
+void outbound_take(struct outbound *o, struct wg_peer *p, const tun_header *hdr, uint8_t *data,
+		   size_t len, uint64_t now);
+void outbound_flush(struct outbound *o, uint64_t now);
 
 #endif

@@ -50,9 +50,10 @@ static int set_mtu(struct tun *t, bool fresh, struct kk_err *err)
 	return 0;
 }
 
-int tun_open(struct tun *t, const char *name, struct kk_err *err)
+/* @queues: IFF_MULTI_QUEUE or 0. */
+static int open_first(struct tun *t, const char *name, short queues, struct kk_err *err)
 {
-	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR};
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | queues};
 	int size = sizeof(tun_header);
 	bool fresh;
 
@@ -67,7 +68,7 @@ int tun_open(struct tun *t, const char *name, struct kk_err *err)
 	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
 	t->vnet = ioctl(t->fd, TUNSETIFF, &ifr) == 0;
 	if (!t->vnet) {
-		ifr.ifr_flags = IFF_TUN | IFF_NO_PI;
+		ifr.ifr_flags = IFF_TUN | IFF_NO_PI | queues;
 		if (ioctl(t->fd, TUNSETIFF, &ifr) < 0) {
 			int r = kk_err_set(err, errno, "interface", "%s: %m", name);
 
@@ -84,6 +85,59 @@ int tun_open(struct tun *t, const char *name, struct kk_err *err)
 		return -err->code;
 	}
 	return 0;
+}
+
+int tun_open(struct tun *t, const char *name, struct kk_err *err)
+{
+	return open_first(t, name, 0, err);
+}
+
+/* One more queue of the interface of @first. */
+static int open_queue(struct tun *t, const struct tun *first)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE};
+	int r = 0;
+
+	if (first->vnet)
+		ifr.ifr_flags |= IFF_VNET_HDR;
+	memcpy(ifr.ifr_name, first->name, sizeof(ifr.ifr_name));
+	*t = *first;
+	t->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (t->fd < 0)
+		return -errno;
+	if (ioctl(t->fd, TUNSETIFF, &ifr) < 0) {
+		r = -errno;
+		tun_close(t);
+	}
+	return r;
+}
+
+int tun_open_queues(struct tun *t, unsigned int n, const char *name, unsigned int *ret_n,
+		    struct kk_err *err)
+{
+	int r;
+
+	*ret_n = 1;
+	if (n == 1)
+		return tun_open(t, name, err);
+	r = open_first(t, name, IFF_MULTI_QUEUE, err);
+	if (r == -EINVAL) {
+		/* It was there before us. */
+		r = tun_open(t, name, err);
+		if (r == 0)
+			kk_warn("%s has a single queue: there will be one worker, not %u", t->name,
+				n);
+		return r;
+	}
+	for (; r == 0 && *ret_n < n; ++*ret_n) {
+		r = open_queue(&t[*ret_n], t);
+		if (r < 0) {
+			kk_warn("%s: queue %u: %s: there will be %u workers, not %u", t->name,
+				*ret_n + 1, strerror(-r), *ret_n, n);
+			return 0;
+		}
+	}
+	return r;
 }
 
 void tun_close(struct tun *t)

@@ -202,7 +202,9 @@ static void answer_get(struct uapi *u, struct client *c)
 		answer(c, NULL, 0, -ENOMEM);
 		return;
 	}
+	engine_pause(u->engine);
 	config_print(u->engine, f);
+	engine_resume(u->engine);
 	fclose(f);
 	answer(c, body, len, 0);
 }
@@ -211,8 +213,11 @@ static void answer_set(struct uapi *u, struct client *c)
 {
 	int r = c->error;
 
-	if (!r)
+	if (!r) {
+		engine_pause(u->engine);
 		r = config_change_apply(c->change, u->engine);
+		engine_resume(u->engine);
+	}
 	config_change_free(c->change);
 	c->change = NULL;
 	answer(c, NULL, 0, r);

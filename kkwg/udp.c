@@ -4,13 +4,15 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <netinet/udp.h>
+#include <linux/filter.h>
 
 #include "util/cleanup.h"
 #include "util/log.h"
-#include "wg/packet.h"
+#include "wg/device.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -54,7 +56,8 @@ static void set_options(int fd, int family)
 	}
 }
 
-static int open_one(int family, uint16_t *port, uint32_t mark)
+/* @join: to others that have the port already. */
+static int open_one(int family, uint16_t *port, uint32_t mark, bool join)
 {
 	KK_CLEANUP_CLOSE int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct wg_endpoint self = {0};
@@ -67,6 +70,8 @@ static int open_one(int family, uint16_t *port, uint32_t mark)
 		return -errno;
 	if (family == AF_INET6)
 		set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (join)
+		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	self.sa.sa_family = (sa_family_t)family;
 	self.in.sin_port = htons(*port); /* the same place in both forms */
 	if (bind(fd, &self.sa, len) < 0 || getsockname(fd, &self.sa, &len) < 0)
@@ -80,6 +85,13 @@ static bool try_option(int fd, int option, int value)
 	return fd >= 0 && setsockopt(fd, IPPROTO_UDP, option, &value, sizeof(value)) == 0;
 }
 
+static void probe(struct udp *u)
+{
+	u->gso = try_option(u->fd4, UDP_SEGMENT, 0);
+	u->gro = try_option(u->fd4, UDP_GRO, 1);
+	try_option(u->fd6, UDP_GRO, 1);
+}
+
 int udp_open(struct udp *u, uint16_t port, uint32_t mark, struct kk_err *err)
 {
 	struct udp n = {.fd4 = -1, .fd6 = -1, .mark = mark};
@@ -87,11 +99,11 @@ int udp_open(struct udp *u, uint16_t port, uint32_t mark, struct kk_err *err)
 	/* A port that the kernel picks for IPv4 may be taken for IPv6: then another. */
 	for (int i = 0; i < 16; i++) {
 		n.port = port;
-		n.fd4 = open_one(AF_INET, &n.port, mark);
+		n.fd4 = open_one(AF_INET, &n.port, mark, false);
 		if (n.fd4 < 0)
 			return kk_err_set(err, -n.fd4, "listen_port", "UDP port %u: %s", port,
 					  strerror(-n.fd4));
-		n.fd6 = open_one(AF_INET6, &n.port, mark);
+		n.fd6 = open_one(AF_INET6, &n.port, mark, false);
 		if (n.fd6 != -EADDRINUSE || port)
 			break;
 		n.fd4 = kk_close(n.fd4);
@@ -103,12 +115,85 @@ int udp_open(struct udp *u, uint16_t port, uint32_t mark, struct kk_err *err)
 	}
 	if (n.fd6 < 0)
 		n.fd6 = -1;
-	n.gso = try_option(n.fd4, UDP_SEGMENT, 0);
-	n.gro = try_option(n.fd4, UDP_GRO, 1);
-	try_option(n.fd6, UDP_GRO, 1);
+	probe(&n);
 	kk_debug("UDP port %u, segmentation offload: sending %s, receiving %s", n.port,
 		 n.gso ? "yes" : "no", n.gro ? "yes" : "no");
 	*u = n;
+	return 0;
+}
+
+/*
+ * Offsets into the message, whose integers are little endian: the highest byte of the receiver index has the number of
+ * the socket. What is too short goes to the first, as the kernel has it.
+ */
+static const struct sock_filter steering[] = {
+	BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0), /* type */
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, WG_MSG_DATA, 4, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, WG_MSG_COOKIE, 3, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, WG_MSG_RESPONSE, 0, 4),
+	BPF_STMT(BPF_LD | BPF_B | BPF_ABS,
+		 offsetof(struct wg_msg_response, receiver) + WG_SHARD_SHIFT / 8),
+	BPF_JUMP(BPF_JMP | BPF_JA, 3, 0, 0),
+	BPF_STMT(BPF_LD | BPF_B | BPF_ABS,
+		 offsetof(struct wg_msg_data, receiver) + WG_SHARD_SHIFT / 8),
+	BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+	BPF_STMT(BPF_RET | BPF_K, 0),
+	BPF_STMT(BPF_ALU | BPF_AND | BPF_K, WG_SHARDS - 1),
+	BPF_STMT(BPF_RET | BPF_A, 0),
+};
+
+static void steer(int fd)
+{
+	const struct sock_fprog program = {ARRAY_SIZE(steering), (struct sock_filter *)steering};
+
+	if (fd >= 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) < 0)
+		kk_warn("the kernel does not sort messages for the workers, which costs them time: %m");
+}
+
+/* Sockets beside those of @first. */
+static int join(struct udp *u, const struct udp *first)
+{
+	uint16_t port = first->port;
+
+	*u = *first;
+	u->fd6 = -1;
+	u->fd4 = open_one(AF_INET, &port, first->mark, true);
+	if (u->fd4 < 0)
+		return u->fd4;
+	if (first->fd6 >= 0) {
+		u->fd6 = open_one(AF_INET6, &port, first->mark, true);
+		if (u->fd6 < 0) {
+			u->fd4 = kk_close(u->fd4);
+			return u->fd6;
+		}
+	}
+	probe(u);
+	return 0;
+}
+
+int udp_open_group(struct udp *u, unsigned int n, uint16_t port, uint32_t mark, struct kk_err *err)
+{
+	int r = udp_open(&u[0], port, mark, err);
+
+	if (r < 0 || n == 1)
+		return r;
+	/* Only now: the port was free, and nobody's group was joined. */
+	set_int(u[0].fd4, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (u[0].fd6 >= 0)
+		set_int(u[0].fd6, SOL_SOCKET, SO_REUSEPORT, 1);
+	for (unsigned int i = 1; i < n; i++) {
+		r = join(&u[i], &u[0]);
+		if (r < 0) {
+			while (i--)
+				udp_close(&u[i]);
+			return kk_err_set(err, -r, "listen_port",
+					  "UDP port %u, socket %u of %u: %s", u[0].port, i + 1, n,
+					  strerror(-r));
+		}
+	}
+	steer(u[0].fd4);
+	steer(u[0].fd6);
 	return 0;
 }
 

@@ -40,6 +40,11 @@ struct udp {
  * untouched on failure.
  */
 int udp_open(struct udp *u, uint16_t port, uint32_t mark, struct kk_err *err);
+/*
+ * The same for @n threads, an array: each has two sockets of the port, and the kernel gives a message to the one whose
+ * number is in its receiver index (wg/device.h); initiations to the first. Where it does not, messages come to any.
+ */
+int udp_open_group(struct udp *u, unsigned int n, uint16_t port, uint32_t mark, struct kk_err *err);
 void udp_close(struct udp *u);
 int udp_set_mark(struct udp *u, uint32_t mark);
 

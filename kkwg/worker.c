@@ -6,21 +6,28 @@
 #include <sched.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 
 #include "kkwg/engine.h"
+#include "kkwg/slice.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 #include "wg/constants.h"
 
-#define EVENTS	   16		       /* of one call */
-#define SPIN_MOST  (60 * WG_MS / 1000) /* longest look before sleeping, ns */
-#define SPIN_LEAST (5 * WG_MS / 1000)
+#define EVENTS	      16		  /* of one call */
+#define SPIN_MOST     (60 * WG_MS / 1000) /* longest look before sleeping, ns */
+#define SPIN_BULK     (20 * WG_MS / 1000) /* where nobody waits for an answer */
+#define SPIN_LEAST    (5 * WG_MS / 1000)
+#define ANSWER_MEMORY (200 * WG_MS / 1000) /* how long an answer may take to come, ns */
 
 enum source {
 	SOURCE_TUN,
 	SOURCE_UDP4,
 	SOURCE_UDP6,
+	SOURCE_WAKE,
 	SOURCE_ENGINE, /* and above */
 };
 
@@ -64,6 +71,43 @@ static void env_transmit(void *ctx, struct wg_endpoint *to, const void *data, si
 	};
 
 	udp_send(&w->udp, &s, 1);
+}
+
+/* --- where there are other workers --- */
+
+static bool env_elsewhere(void *ctx, const struct wg_endpoint *from,
+			  const struct wg_msg_initiation *msg, const struct wg_noise_draft *draft)
+{
+	return handover_initiation(ctx, from, msg, draft);
+}
+
+static void env_lock(void *ctx, uint32_t stripe)
+{
+	pthread_mutex_lock(&((struct worker *)ctx)->engine->stripes[stripe]);
+}
+
+static void env_unlock(void *ctx, uint32_t stripe)
+{
+	pthread_mutex_unlock(&((struct worker *)ctx)->engine->stripes[stripe]);
+}
+
+static void packet_elsewhere(void *ctx, struct wg_peer *p, const struct outbound_packet *q)
+{
+	handover_packet(ctx, p, q);
+}
+
+static bool message_elsewhere(void *ctx, const struct udp_received *m)
+{
+	return handover_message(ctx, m);
+}
+
+void worker_wake(struct worker *w)
+{
+	const uint64_t one = 1;
+
+	/* Nobody reads it: it is written to once a sleep, and cannot be full. */
+	if (atomic_exchange(&w->sleeping, false) && write(w->wake_fd, &one, sizeof(one)) < 0)
+		kk_warn("worker %u cannot be woken: %m", w->number);
 }
 
 /* --- set-up --- */
@@ -124,12 +168,32 @@ static void between(void *ctx)
 	w->nested = false;
 }
 
+/* Makes it one of several. Returns 0 or -errno. */
+static int share(struct worker *w)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = SOURCE_WAKE};
+
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->wake_fd < 0 || epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->wake_fd, &ev) < 0)
+		return -errno;
+	wg_device_set_shard(w->dev, w->engine->workers[0].dev, w->number);
+	w->out.elsewhere = packet_elsewhere;
+	w->in.elsewhere = message_elsewhere;
+	return 0;
+}
+
 int worker_init(struct worker *w, struct engine *e, unsigned int number)
 {
-	const struct wg_env env = {w, env_random, env_realtime, env_transmit};
+	struct wg_env env = {
+		.ctx = w, .random = env_random, .realtime = env_realtime, .transmit = env_transmit};
 
 	w->engine = e;
 	w->number = number;
+	if (e->n > 1) {
+		env.elsewhere = env_elsewhere;
+		env.flows_lock = env_lock;
+		env.flows_unlock = env_unlock;
+	}
 	w->dev = wg_device_new(&env);
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!w->dev || w->epoll_fd < 0)
@@ -142,7 +206,7 @@ int worker_init(struct worker *w, struct engine *e, unsigned int number)
 	watch(w, w->tun.fd, SOURCE_TUN);
 	worker_watch_udp(w);
 	worker_watch_tun(w);
-	return 0;
+	return e->n > 1 ? share(w) : 0;
 }
 
 void worker_clean(struct worker *w)
@@ -151,16 +215,31 @@ void worker_clean(struct worker *w)
 	udp_close(&w->udp);
 	tun_close(&w->tun);
 	w->epoll_fd = kk_close(w->epoll_fd);
+	w->wake_fd = kk_close(w->wake_fd);
 }
 
 /* --- events --- */
 
+/* Something is the matter with the interface. Only the first worker looks into it. */
+static void suspect_tun(struct worker *w, uint64_t now)
+{
+	if (w->number == 0) {
+		engine_check_tun(w->engine, now);
+		return;
+	}
+	/* What is gone would say so for ever. */
+	if (tun_state(&w->tun) == TUN_GONE)
+		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->tun.fd, NULL);
+	atomic_store(&w->engine->suspicious, true);
+	worker_wake(&w->engine->workers[0]);
+}
+
 static void tun_event(struct worker *w, uint32_t events, uint64_t now)
 {
 	if (events & (EPOLLERR | EPOLLHUP | EPOLLOUT))
-		engine_check_tun(w->engine, now);
+		suspect_tun(w, now);
 	if (events & EPOLLIN && outbound_read(&w->out, &w->tun, now) < 0)
-		engine_check_tun(w->engine, now);
+		suspect_tun(w, now);
 }
 
 static void handle(struct worker *w, const struct epoll_event *ev, uint64_t now)
@@ -174,6 +253,8 @@ static void handle(struct worker *w, const struct epoll_event *ev, uint64_t now)
 		break;
 	case SOURCE_UDP6:
 		inbound_receive(&w->in, w->udp.fd6, now);
+		break;
+	case SOURCE_WAKE:
 		break;
 	default:
 		engine_event(w->engine, ev->data.u64 - SOURCE_ENGINE, ev->events);
@@ -208,19 +289,44 @@ static int poll_events(struct worker *w, struct epoll_event *events, int timeout
 	return epoll_wait(w->epoll_fd, events, EVENTS, timeout);
 }
 
-/* Looks for w->spin ns; others who want to run do so meanwhile. Returns the events, or 0. */
-static int spin(struct worker *w, struct epoll_event *events)
+/* Looks for @most ns; others who want to run do so meanwhile. Returns whether there is something to do. */
+static bool spin(struct worker *w, struct epoll_event *events, uint64_t most, int *ret_n)
 {
 	uint64_t since = worker_now();
-	int n;
 
 	do {
-		n = poll_events(w, events, 0);
-		if (n)
-			return n;
+		*ret_n = poll_events(w, events, 0);
+		if (*ret_n || (w->wake_fd >= 0 && engine_wants(w->engine, w)))
+			return true;
 		sched_yield();
-	} while (worker_now() - since < w->spin);
-	return 0;
+	} while (worker_now() - since < most);
+	return false;
+}
+
+/* Whoever wants something of it wakes it from now on, or it sees here that he does. */
+static int sleep_for(struct worker *w, struct epoll_event *events, int timeout)
+{
+	int n;
+
+	if (w->wake_fd < 0)
+		return poll_events(w, events, timeout);
+	atomic_store(&w->sleeping, true);
+	if (engine_wants(w->engine, w))
+		timeout = 0;
+	n = poll_events(w, events, timeout);
+	atomic_store(&w->sleeping, false);
+	return n;
+}
+
+/* How long to look: long after a question or an answer, that is a short packet with content and no bulk behind it. */
+static uint64_t look_for(const struct worker *w, uint64_t now)
+{
+	uint64_t last =
+		w->in.last_delivery > w->out.last_short ? w->in.last_delivery : w->out.last_short;
+	bool bulk =
+		now - last > ANSWER_MEMORY || w->in.last_bulk >= last || w->out.last_bulk >= last;
+
+	return bulk && w->spin > SPIN_BULK ? SPIN_BULK : w->spin;
 }
 
 /*
@@ -236,16 +342,31 @@ static int wait_events(struct worker *w, struct epoll_event *events, bool more, 
 	if (!timeout)
 		return poll_events(w, events, 0);
 	if (w->spin) {
-		n = spin(w, events);
-		if (n)
+		if (spin(w, events, look_for(w, now), &n))
 			return n;
 		w->spin = w->spin / 2 < SPIN_LEAST ? 0 : w->spin / 2;
 	}
 	since = worker_now();
-	n = poll_events(w, events, timeout);
+	n = sleep_for(w, events, timeout);
 	if (worker_now() - since < SPIN_MOST)
 		w->spin = SPIN_MOST;
 	return n;
+}
+
+/* What comes from others and goes to them. Returns whether more waits. */
+static bool with_others(struct worker *w, uint64_t now)
+{
+	struct engine *e = w->engine;
+	bool more = handover_take(w, now);
+
+	handover_publish(w);
+	if (w->number == 0) {
+		if (atomic_exchange(&e->suspicious, false))
+			engine_check_tun(e, now);
+	} else if (park_wanted(&e->park)) {
+		park_stay(&e->park);
+	}
+	return more;
 }
 
 int worker_run(struct worker *w)
@@ -254,7 +375,10 @@ int worker_run(struct worker *w)
 	struct epoll_event events[EVENTS];
 	uint64_t now = worker_now();
 	bool more = false;
+	int r = slice_shorten();
 
+	if (r < 0)
+		kk_debug("no short turns on the processor: %s", strerror(-r));
 	while (!e->stop) {
 		int n = wait_events(w, events, more, now);
 
@@ -265,6 +389,8 @@ int worker_run(struct worker *w)
 			handle(w, &events[i], now);
 		more = inbound_work(&w->in, now);
 		more |= outbound_work(&w->out, now);
+		if (w->wake_fd >= 0)
+			more |= with_others(w, now);
 		give_way(w);
 		if (w->number == 0 && now >= e->next_check)
 			engine_check(e, now);

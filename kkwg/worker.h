@@ -6,6 +6,8 @@
 #ifndef KKWG_WORKER_H
 #define KKWG_WORKER_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,6 +30,12 @@ struct worker {
 	int epoll_fd;
 	bool nested;   /* in the middle of a train */
 	uint64_t spin; /* how long to look before sleeping, ns */
+	/* Only where there are others. */
+	pthread_t thread;
+	int wake_fd; /* eventfd; -1: there are no others */
+	atomic_bool sleeping;
+	uint32_t pushed; /* workers that something was pushed for but not published, bit set */
+	uint64_t handed, lost; /* to others; packets for which there was no room */
 };
 
 /* Readies everything but the descriptors of @w->tun and @w->udp, which are open. Returns 0 or -errno. */
@@ -36,6 +44,8 @@ int worker_init(struct worker *w, struct engine *e, unsigned int number);
 void worker_clean(struct worker *w);
 /* Runs until the engine stops. Returns 0 or -errno. */
 int worker_run(struct worker *w);
+/* Wakes it from sleep, if it sleeps; from any thread. */
+void worker_wake(struct worker *w);
 
 /* Watches @w->udp, which was opened anew. */
 void worker_watch_udp(struct worker *w);

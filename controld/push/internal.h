@@ -10,18 +10,38 @@
 struct kk_node {
 	struct kk_push *push;
 	enum kk_kind role;
-	int64_t id;
+	int64_t id, org;
 	char name[KK_NAME_MAX + 1];
+	char from[INET6_ADDRSTRLEN];	     /* address of its line */
 	struct kk_httpd_upgrade *connection; /* NULL while not connected */
 	struct kk_ws *ws;
 	int fd;
 	bool ready;    /* has said hello */
 	bool dirty;    /* something that concerns it changed */
+	bool due;      /* in the list of those that are sent something in the next turn */
+	bool self;     /* what changed is the node itself */
 	int64_t acked; /* the generation that it has; 0: none of this epoch */
 	int64_t sent;  /* what it has been sent and not answered yet, else 0 */
-	json_t *report;
+	char *report;  /* JSON text, which is a tenth of what it is as objects */
 	json_t *refused;
+	TAILQ_ENTRY(kk_node) link; /* of those that are due */
 };
+
+/*
+ * What all gateways of an organisation are told alike, as text, made once while nothing changes: with a hundred
+ * of them, that is what a change costs.
+ */
+struct kk_shared {
+	struct {
+		int64_t org, from, generation; /* @from 0: the lists of a snapshot */
+		char *text;		       /* NULL: a delta with nothing in it */
+	} delta, lists;
+};
+
+/* What the node has to be sent now, NULL if nothing; *@ret_generation is where it leads. */
+int kk_shared_message(struct kk_push *push, const struct kk_node *node, char **ret,
+		      int64_t *ret_generation, struct kk_err *err);
+void kk_shared_clean(struct kk_shared *shared);
 
 struct kk_pending {
 	struct kk_push_change change;
@@ -36,19 +56,24 @@ struct kk_push {
 	sd_event *event;
 	struct kk_store *store;
 	sd_event_source *flush, *retry, *timer;
+	TAILQ_HEAD(, kk_node) due;
+	struct kk_shared shared;
 	struct {
 		struct kk_node **by_id; /* NULL where there is none */
 		size_t size;
 	} nodes[2];			/* KK_GATEWAY, KK_AGENT */
 	struct kk_pending_list pending; /* in order of generation */
+	uint64_t messages, bytes, snapshots;
 };
 
 /* push.c */
 struct kk_node *kk_push_node(struct kk_push *push, enum kk_kind role, int64_t id);
 /* Whether a connected node carries everything up to @generation that concerns it. */
 bool kk_node_has(const struct kk_node *node, int64_t generation);
-/* Sends what is due to every node, in the next turn of the loop. */
-void kk_push_flush(struct kk_push *push);
+/* Something that concerns the node has changed: it is sent that in the next turn of the loop. */
+void kk_node_due(struct kk_node *node);
+/* The node's organisation is entered, and who acts is the node. */
+void kk_node_enter(const struct kk_node *node);
 
 /* node.c */
 int kk_node_connect(struct kk_node *node, struct kk_httpd_upgrade *connection, int fd);

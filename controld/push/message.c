@@ -156,31 +156,57 @@ static int add_list(struct kk_store *store, json_t *msg, enum kk_kind role, int6
 	return r == -ENOMEM ? no_memory(err) : r;
 }
 
-int kk_message_snapshot(struct kk_store *store, enum kk_kind role, int64_t id, json_t **ret,
-			struct kk_err *err)
+int kk_message_head(struct kk_store *store, enum kk_kind role, int64_t id, json_t **ret,
+		    struct kk_err *err)
 {
-	KK_CLEANUP_JSON json_t *msg = NULL;
 	json_t *self;
 	int r = self_object(store, role, id, &self, err);
 
 	if (r < 0)
 		return r;
-	msg = json_pack("{s:s, s:s, s:I, s:o}", "type", "snapshot", "epoch", kk_store_epoch(store),
-			"generation", (json_int_t)kk_store_generation(store), "self", self);
-	if (!msg)
-		return no_memory(err);
-	r = add_list(store, msg, role, id, role == KK_GATEWAY ? KK_AGENT : KK_GATEWAY, err);
+	*ret = json_pack("{s:s, s:s, s:I, s:o}", "type", "snapshot", "epoch", kk_store_epoch(store),
+			 "generation", (json_int_t)kk_store_generation(store), "self", self);
+	return *ret ? 0 : no_memory(err);
+}
+
+int kk_message_lists(struct kk_store *store, enum kk_kind role, int64_t id, json_t **ret,
+		     struct kk_err *err)
+{
+	KK_CLEANUP_JSON json_t *lists = json_object();
+	int r = lists ? 0 : no_memory(err);
+
 	if (r == 0)
-		r = add_list(store, msg, role, id, KK_SERVICE, err);
+		r = add_list(store, lists, role, id, role == KK_GATEWAY ? KK_AGENT : KK_GATEWAY,
+			     err);
 	if (r == 0)
-		*ret = KK_STEAL(msg);
+		r = add_list(store, lists, role, id, KK_SERVICE, err);
+	if (r == 0)
+		*ret = KK_STEAL(lists);
 	return r;
+}
+
+int kk_message_snapshot(struct kk_store *store, enum kk_kind role, int64_t id, json_t **ret,
+			struct kk_err *err)
+{
+	KK_CLEANUP_JSON json_t *msg = NULL, *lists = NULL;
+	int r = kk_message_head(store, role, id, &msg, err);
+
+	if (r == 0)
+		r = kk_message_lists(store, role, id, &lists, err);
+	if (r < 0)
+		return r;
+	if (json_object_update(msg, lists))
+		return no_memory(err);
+	*ret = KK_STEAL(msg);
+	return 0;
 }
 
 /* ---- delta ---- */
 
-bool kk_message_concerns(enum kk_kind role, int64_t id, const struct kk_change *change)
+bool kk_message_concerns(int64_t org, enum kk_kind role, int64_t id, const struct kk_change *change)
 {
+	if (change->org != org)
+		return false;
 	switch (change->kind) {
 	case KK_GATEWAY:
 		return role == KK_AGENT || change->id == id;
@@ -194,6 +220,7 @@ bool kk_message_concerns(enum kk_kind role, int64_t id, const struct kk_change *
 
 /* The changes that concern a node, in the order of the log. */
 struct collected {
+	int64_t org;
 	enum kk_kind role;
 	int64_t id;
 	struct kk_change *changes;
@@ -204,7 +231,7 @@ static int collect(const struct kk_change *change, void *userdata)
 {
 	struct collected *c = userdata;
 
-	if (!kk_message_concerns(c->role, c->id, change))
+	if (!kk_message_concerns(c->org, c->role, c->id, change))
 		return 0;
 	if (c->n == c->size) {
 		size_t size = c->size ? c->size * 2 : 16;
@@ -319,7 +346,7 @@ static int build_delta(struct kk_store *store, const struct collected *c, int64_
 int kk_message_delta(struct kk_store *store, enum kk_kind role, int64_t id, int64_t from,
 		     json_t **ret, struct kk_err *err)
 {
-	struct collected c = {.role = role, .id = id};
+	struct collected c = {.org = kk_store_org(store), .role = role, .id = id};
 	int r;
 
 	*ret = NULL;

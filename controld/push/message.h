@@ -7,17 +7,26 @@
 
 #include "controld/store/store.h"
 
-/* All that concerns the node; its generation is the store's. A new reference in *@ret. */
+/*
+ * All that concerns the node, whose organisation must have been entered; its generation is the store's. A new
+ * reference in *@ret.
+ */
 int kk_message_snapshot(struct kk_store *store, enum kk_kind role, int64_t id, json_t **ret,
 			struct kk_err *err);
+/* The two parts of a snapshot: what is of this one node, and the lists, which all gateways are told alike. */
+int kk_message_head(struct kk_store *store, enum kk_kind role, int64_t id, json_t **ret,
+		    struct kk_err *err);
+int kk_message_lists(struct kk_store *store, enum kk_kind role, int64_t id, json_t **ret,
+		     struct kk_err *err);
 /*
  * What of the changes after @from concerns the node; NULL in *@ret if nothing does. -ESTALE: the change log
  * does not reach back that far.
  */
 int kk_message_delta(struct kk_store *store, enum kk_kind role, int64_t id, int64_t from,
 		     json_t **ret, struct kk_err *err);
-/* Whether the node has to hear of @change. */
-bool kk_message_concerns(enum kk_kind role, int64_t id, const struct kk_change *change);
+/* Whether the node of organisation @org has to hear of @change. */
+bool kk_message_concerns(int64_t org, enum kk_kind role, int64_t id,
+			 const struct kk_change *change);
 
 /* "10.1.0.0/24" */
 json_t *kk_message_prefix(const struct kk_prefix4 *prefix);

@@ -3,6 +3,7 @@
 #include "controld/push/internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -15,6 +16,9 @@
 /* A gateway reports of every Agent, 65,024 at most with some 120 bytes each. */
 #define GATEWAY_MESSAGE_MAX (16u << 20)
 #define AGENT_MESSAGE_MAX   (1u << 20)
+#define GATEWAY_REPORT_MAX  (16u << 20)
+#define AGENT_REPORT_MAX    (64u << 10)
+#define PORTS_MAX	    (256u << 10) /* of "ports_in_use", which goes into the database */
 #define QUEUE_MAX	    (128u << 20) /* a snapshot may have 64 MiB */
 #define PING_S		    15
 #define IDLE_S		    40
@@ -38,40 +42,30 @@ static void hang_up(struct kk_node *node, unsigned int status, const char *reaso
 
 /* ---- what it is sent ---- */
 
-static int next_message(struct kk_node *node, json_t **ret, struct kk_err *err)
-{
-	struct kk_store *store = node->push->store;
-	int r = -ESTALE;
-
-	if (node->acked)
-		r = kk_message_delta(store, node->role, node->id, node->acked, ret, err);
-	if (r == -ESTALE)
-		r = kk_message_snapshot(store, node->role, node->id, ret, err);
-	return r;
-}
-
 void kk_node_update(struct kk_node *node)
 {
-	KK_CLEANUP_JSON json_t *msg = NULL;
 	KK_CLEANUP_FREE char *text = NULL;
+	struct kk_push *push = node->push;
 	struct kk_err err = {0};
-	int r = next_message(node, &msg, &err);
+	int64_t generation = 0;
+	int r;
 
+	kk_node_enter(node);
+	r = kk_shared_message(push, node, &text, &generation, &err);
 	if (r < 0) {
 		hang_up(node, CLOSE_INTERNAL, err.msg[0] ? err.msg : strerror(-r));
 		return;
 	}
-	node->dirty = false;
-	if (!msg) {
-		if (node->refused) {
-			json_decref(node->refused); /* what it refused is no more */
-			node->refused = NULL;
-		}
+	node->dirty = node->self = false;
+	if (!text) {
+		json_decref(node->refused); /* what it refused is no more */
+		node->refused = NULL;
 		return;
 	}
-	text = kk_json_text(msg);
-	node->sent = json_integer_value(json_object_get(msg, "generation"));
-	r = text ? kk_ws_send(node->ws, text, strlen(text)) : -ENOMEM;
+	node->sent = generation;
+	push->messages++;
+	push->bytes += strlen(text);
+	r = kk_ws_send(node->ws, text, strlen(text));
 	/* A line that cannot take it ends, and tells so by its @closed. */
 	if (r == -ENOMEM)
 		hang_up(node, CLOSE_INTERNAL, "out of memory");
@@ -117,6 +111,7 @@ static void on_hello(struct kk_node *node, const json_t *msg)
 		hang_up(node, CLOSE_INVALID, "public_key: not a WireGuard key");
 		return;
 	}
+	kk_node_enter(node);
 	if (kk_store_node_set_key(store, node->role, node->id, key, &err) < 0) {
 		hang_up(node, CLOSE_POLICY, err.msg);
 		return;
@@ -128,9 +123,8 @@ static void on_hello(struct kk_node *node, const json_t *msg)
 	kk_info("%s %s is connected, version %s, generation %lld", role_name(node), node->name,
 		hello.version ? hello.version : "?", (long long)node->acked);
 	node->ready = true;
-	node->dirty = true;
 	node->sent = 0;
-	kk_push_flush(node->push);
+	kk_node_due(node);
 }
 
 static void on_ack(struct kk_node *node, const json_t *msg)
@@ -146,7 +140,7 @@ static void on_ack(struct kk_node *node, const json_t *msg)
 	json_decref(node->refused);
 	node->refused = NULL;
 	if (node->dirty)
-		kk_push_flush(node->push);
+		kk_node_due(node);
 	kk_pending_check(node->push);
 }
 
@@ -183,20 +177,34 @@ static void on_nack(struct kk_node *node, const json_t *msg)
 				  "field", nack.field, "message", nack.message);
 	kk_err_set(&why, EEXIST, nack.field, "%s %s refuses it: %s", role_name(node), node->name,
 		   nack.message);
+	kk_node_enter(node);
 	kk_pending_undo(node->push, node, node->acked, nack.generation, &why);
 	if (node->dirty)
-		kk_push_flush(node->push);
+		kk_node_due(node);
 }
 
+/* What it says of itself is kept until it says something else, so there is a bound to it. */
 static void on_report(struct kk_node *node, json_t *msg)
 {
+	size_t max = node->role == KK_GATEWAY ? GATEWAY_REPORT_MAX : AGENT_REPORT_MAX;
 	json_t *ports = json_object_get(msg, "ports_in_use");
-	KK_CLEANUP_FREE char *text = json_is_array(ports) ? kk_json_text(ports) : NULL;
+	KK_CLEANUP_FREE char *text = NULL;
+	char *report;
 
 	json_object_del(msg, "type");
-	json_decref(node->report);
-	node->report = json_incref(msg);
-	if (node->role == KK_GATEWAY && text)
+	report = kk_json_text(msg);
+	if (report && strlen(report) > max) {
+		kk_warn("%s %s: a report of %zu bytes is passed over, %zu are the most",
+			role_name(node), node->name, strlen(report), max);
+		free(report);
+		return;
+	}
+	free(node->report);
+	node->report = report;
+	if (node->role != KK_GATEWAY || !json_is_array(ports))
+		return;
+	text = kk_json_text(ports);
+	if (text && strlen(text) <= PORTS_MAX)
 		kk_store_gateway_set_ports(node->push->store, node->id, text, NULL);
 }
 

@@ -47,11 +47,13 @@ static int count_gateway(const struct kk_gateway_row *row, void *userdata)
 	return 0;
 }
 
-static json_t *describe_applied(struct kk_push *push, int64_t generation)
+static json_t *describe_applied(struct kk_push *push, const struct kk_push_change *change)
 {
-	struct applied a = {push, generation, 0, 0, json_array(), json_array()};
+	struct applied a = {push, change->generation, 0, 0, json_array(), json_array()};
+	int64_t org = kk_store_set_org(push->store, change->org);
 
 	kk_store_gateway_list(push->store, count_gateway, &a, NULL);
+	kk_store_set_org(push->store, org);
 	return json_pack("{s:i, s:i, s:o, s:o}", "gateways", a.gateways, "acknowledged",
 			 a.acknowledged, "waiting", a.waiting, "disconnected", a.disconnected);
 }
@@ -65,13 +67,14 @@ static void settle(struct kk_push *push, struct kk_pending *p, const struct kk_e
 	p->settled = true;
 	if (!p->change.settled)
 		return;
-	p->change.settled(refused ? NULL : describe_applied(push, p->change.generation), refused,
+	p->change.settled(refused ? NULL : describe_applied(push, &p->change), refused,
 			  p->change.userdata);
 }
 
 static void drop(struct kk_push *push, struct kk_pending *p)
 {
 	TAILQ_REMOVE(&push->pending, p, link);
+	free(p->change.undo);
 	free(p);
 }
 
@@ -109,15 +112,16 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* The generation that every connected gateway carries. */
-static int64_t common_generation(struct kk_push *push)
+/* The generation that every connected gateway of the organisation carries. */
+static int64_t common_generation(struct kk_push *push, int64_t org)
 {
 	int64_t now = kk_store_generation(push->store), common = now;
 
 	for (size_t id = 0; id < push->nodes[KK_GATEWAY].size; id++) {
 		struct kk_node *node = push->nodes[KK_GATEWAY].by_id[id];
 
-		if (node && node->ready && !kk_node_has(node, now) && node->acked < common)
+		if (node && node->org == org && node->ready && !kk_node_has(node, now) &&
+		    node->acked < common)
 			common = node->acked;
 	}
 	return common;
@@ -125,13 +129,19 @@ static int64_t common_generation(struct kk_push *push)
 
 void kk_pending_check(struct kk_push *push)
 {
-	struct kk_pending *p;
-	int64_t common;
+	struct kk_pending *p, *next;
+	int64_t org = 0, common = 0;
 
 	if (TAILQ_EMPTY(&push->pending))
 		return;
-	common = common_generation(push);
-	while ((p = TAILQ_FIRST(&push->pending)) && p->change.generation <= common) {
+	for (p = TAILQ_FIRST(&push->pending); p; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (p->change.org != org) {
+			org = p->change.org;
+			common = common_generation(push, org);
+		}
+		if (p->change.generation > common)
+			continue;
 		settle(push, p, NULL);
 		drop(push, p);
 	}
@@ -143,8 +153,10 @@ int kk_push_wait(struct kk_push *push, const struct kk_push_change *change)
 	struct kk_pending *p = calloc(1, sizeof(*p));
 	uint64_t now = now_us(push);
 
-	if (!p)
+	if (!p) {
+		free(change->undo);
 		return -ENOMEM;
+	}
 	p->change = *change;
 	p->settle_by = now + change->wait_s * SECOND_US;
 	p->forget_at = now + FORGET_US + change->wait_s * SECOND_US;
@@ -170,6 +182,14 @@ void kk_push_wait_cancel(struct kk_push *push, void *userdata)
 
 /* ---- undoing ---- */
 
+static bool changes_service(const struct kk_push_change *change, int64_t service)
+{
+	for (size_t i = 0; i < change->n_undo; i++)
+		if (change->undo[i].service == service)
+			return true;
+	return false;
+}
+
 /* Whether the service has been changed again since, so that the older state is of no interest. */
 static bool superseded(struct kk_push *push, int64_t service, int64_t generation)
 {
@@ -180,17 +200,48 @@ static bool superseded(struct kk_push *push, int64_t service, int64_t generation
 	    row.generation > generation)
 		return true;
 	TAILQ_FOREACH(p, &push->pending, link)
-	if (p->change.service == service && p->change.generation > generation)
+	if (p->change.generation > generation && changes_service(&p->change, service))
 		return true;
 	return false;
+}
+
+static bool any_superseded(struct kk_push *push, const struct kk_push_change *change,
+			   int64_t generation)
+{
+	for (size_t i = 0; i < change->n_undo; i++)
+		if (superseded(push, change->undo[i].service, generation))
+			return true;
+	return false;
+}
+
+/*
+ * First what was made goes and what was changed is put back, then what was removed comes again: what one of them
+ * took, another may have had.
+ */
+static int restore_all(struct kk_push *push, struct kk_push_change *change, struct kk_err *err)
+{
+	int r = 0;
+
+	for (int existed = 0; existed <= 1; existed++) {
+		for (size_t i = change->n_undo; i-- > 0 && r == 0;) {
+			struct kk_push_undo *undo = &change->undo[i];
+
+			if (undo->existed == existed)
+				r = kk_store_service_restore(push->store, undo->service,
+							     existed ? &undo->before : NULL, err);
+		}
+	}
+	return r;
 }
 
 static void restore(struct kk_push *push, struct kk_pending *p, const struct kk_err *why)
 {
 	struct kk_err err = {0};
+	int r = kk_store_begin(push->store, &err);
 
-	if (kk_store_service_restore(push->store, p->change.service,
-				     p->change.existed ? &p->change.before : NULL, &err) < 0)
+	if (r == 0)
+		r = kk_store_end(push->store, restore_all(push, &p->change, &err), &err);
+	if (r < 0)
 		kk_error("generation %lld, which was rejected, cannot be undone: %s",
 			 (long long)p->change.generation, err.msg);
 	else
@@ -208,8 +259,9 @@ int kk_pending_undo(struct kk_push *push, const struct kk_node *node, int64_t fr
 		return 0;
 	for (p = TAILQ_FIRST(&push->pending); p; p = next) {
 		next = TAILQ_NEXT(p, link);
-		if (!p->change.service || p->change.generation <= from ||
-		    p->change.generation > to || superseded(push, p->change.service, to))
+		if (p->change.org != node->org || !p->change.n_undo ||
+		    p->change.generation <= from || p->change.generation > to ||
+		    any_superseded(push, &p->change, to))
 			continue;
 		TAILQ_REMOVE(&push->pending, p, link);
 		/* The newest first, so that the oldest state is what remains. */
@@ -219,6 +271,7 @@ int kk_pending_undo(struct kk_push *push, const struct kk_node *node, int64_t fr
 		TAILQ_REMOVE(&undo, p, link);
 		restore(push, p, why);
 		settle(push, p, why);
+		free(p->change.undo);
 		free(p);
 		n++;
 	}

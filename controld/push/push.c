@@ -2,6 +2,7 @@
 #include "controld/push/push.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,8 +35,26 @@ static int make_room(struct kk_push *push, enum kk_kind role, int64_t id)
 	return 0;
 }
 
-static struct kk_node *make_node(struct kk_push *push, enum kk_kind role, int64_t id,
-				 const char *name)
+/* Its organisation and its name. */
+static int read_node(struct kk_push *push, struct kk_node *node)
+{
+	struct kk_gateway_row g;
+	struct kk_agent_row a;
+	int r;
+
+	if (node->role == KK_GATEWAY) {
+		r = kk_store_gateway_get_id(push->store, node->id, &g, NULL);
+		node->org = g.org;
+		strcpy(node->name, r == 0 ? g.name : "");
+	} else {
+		r = kk_store_agent_get_id(push->store, node->id, &a, NULL);
+		node->org = a.org;
+		strcpy(node->name, r == 0 ? a.name : "");
+	}
+	return r;
+}
+
+static struct kk_node *make_node(struct kk_push *push, enum kk_kind role, int64_t id)
 {
 	struct kk_node *node = kk_push_node(push, role, id);
 
@@ -50,9 +69,21 @@ static struct kk_node *make_node(struct kk_push *push, enum kk_kind role, int64_
 	node->role = role;
 	node->id = id;
 	node->fd = -1;
-	strcpy(node->name, name);
+	if (read_node(push, node) < 0) {
+		free(node);
+		return NULL;
+	}
 	push->nodes[role].by_id[id] = node;
 	return node;
+}
+
+void kk_node_enter(const struct kk_node *node)
+{
+	char who[KK_NAME_MAX + 16];
+
+	snprintf(who, sizeof(who), "%s %s", node->role == KK_GATEWAY ? "gateway" : "agent",
+		 node->name);
+	kk_store_enter(node->push->store, node->org, who, node->from);
 }
 
 bool kk_node_has(const struct kk_node *node, int64_t generation)
@@ -62,38 +93,68 @@ bool kk_node_has(const struct kk_node *node, int64_t generation)
 	       (node->acked && !node->dirty && !node->sent && !node->refused);
 }
 
-static void on_change(const struct kk_change *change, void *userdata)
+void kk_node_due(struct kk_node *node)
 {
-	struct kk_push *push = userdata;
-
-	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
-		for (size_t id = 0; id < push->nodes[role].size; id++) {
-			struct kk_node *node = push->nodes[role].by_id[id];
-
-			if (node && node->ws && kk_message_concerns(role, node->id, change))
-				node->dirty = true;
-		}
-	}
-	kk_push_flush(push);
+	node->dirty = true;
+	if (node->due)
+		return;
+	node->due = true;
+	TAILQ_INSERT_TAIL(&node->push->due, node, link);
+	sd_event_source_set_enabled(node->push->flush, SD_EVENT_ONESHOT);
 }
 
-void kk_push_flush(struct kk_push *push)
+static void mark(struct kk_node *node)
 {
-	sd_event_source_set_enabled(push->flush, SD_EVENT_ONESHOT);
+	if (node && node->ws)
+		kk_node_due(node);
+}
+
+static void mark_all(struct kk_push *push, enum kk_kind role, int64_t org)
+{
+	for (size_t id = 0; id < push->nodes[role].size; id++) {
+		struct kk_node *node = push->nodes[role].by_id[id];
+
+		if (node && node->org == org)
+			mark(node);
+	}
+}
+
+/* As kk_message_concerns() has it. */
+static void on_change(const struct kk_change *changes, size_t n, void *userdata)
+{
+	struct kk_push *push = userdata;
+	int64_t marked[2] = {0, 0}; /* the organisation all of whose gateways, Agents are */
+
+	kk_shared_clean(&push->shared);
+	for (size_t i = 0; i < n; i++) {
+		const struct kk_change *c = &changes[i];
+		enum kk_kind all = c->kind == KK_GATEWAY ? KK_AGENT : KK_GATEWAY;
+		enum kk_kind one = c->kind == KK_GATEWAY ? KK_GATEWAY : KK_AGENT;
+		struct kk_node *node =
+			kk_push_node(push, one, c->kind == KK_SERVICE ? c->agent : c->id);
+
+		if (node && node->org == c->org) {
+			node->self |= c->kind != KK_SERVICE;
+			mark(node);
+		}
+		if (marked[all] == c->org)
+			continue;
+		marked[all] = c->org;
+		mark_all(push, all, c->org);
+	}
 }
 
 static int on_flush(sd_event_source *source, void *userdata)
 {
 	struct kk_push *push = userdata;
+	struct kk_node *node;
 
 	(void)source;
-	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
-		for (size_t id = 0; id < push->nodes[role].size; id++) {
-			struct kk_node *node = push->nodes[role].by_id[id];
-
-			if (node && node->ready && node->dirty && !node->sent)
-				kk_node_update(node);
-		}
+	while ((node = TAILQ_FIRST(&push->due))) {
+		TAILQ_REMOVE(&push->due, node, link);
+		node->due = false;
+		if (node->ready && node->dirty && !node->sent)
+			kk_node_update(node);
 	}
 	kk_pending_check(push);
 	return 0;
@@ -108,12 +169,11 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 		for (size_t id = 0; id < push->nodes[role].size; id++) {
 			struct kk_node *node = push->nodes[role].by_id[id];
 
-			if (node && node->ready && node->refused && !node->sent) {
-				node->dirty = true;
-				kk_push_flush(push);
-			}
+			if (node && node->ready && node->refused && !node->sent)
+				kk_node_due(node);
 		}
 	}
+	kk_shared_clean(&push->shared);
 	sd_event_source_set_time(source, usec + RETRY_US);
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;
@@ -129,6 +189,7 @@ int kk_push_new(sd_event *event, struct kk_store *store, struct kk_push **ret)
 	push->event = sd_event_ref(event);
 	push->store = store;
 	TAILQ_INIT(&push->pending);
+	TAILQ_INIT(&push->due);
 	r = sd_event_add_defer(event, &push->flush, on_flush, push);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &push->retry, CLOCK_MONOTONIC, RETRY_US,
@@ -146,7 +207,9 @@ int kk_push_new(sd_event *event, struct kk_store *store, struct kk_push **ret)
 
 static void free_node(struct kk_node *node)
 {
-	json_decref(node->report);
+	if (node->due)
+		TAILQ_REMOVE(&node->push->due, node, link);
+	free(node->report);
 	json_decref(node->refused);
 	free(node);
 }
@@ -157,6 +220,7 @@ void kk_push_free(struct kk_push *push)
 		return;
 	kk_store_on_change(push->store, NULL, NULL);
 	kk_pending_clean(push);
+	kk_shared_clean(&push->shared);
 	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
 		for (size_t id = 0; id < push->nodes[role].size; id++) {
 			struct kk_node *node = push->nodes[role].by_id[id];
@@ -175,10 +239,10 @@ void kk_push_free(struct kk_push *push)
 	free(push);
 }
 
-void kk_push_open(struct kk_push *push, enum kk_kind role, int64_t id, const char *name,
+void kk_push_open(struct kk_push *push, enum kk_kind role, int64_t id, const char *from,
 		  struct kk_httpd_upgrade *connection, int fd)
 {
-	struct kk_node *node = make_node(push, role, id, name);
+	struct kk_node *node = make_node(push, role, id);
 
 	if (!node) {
 		kk_httpd_upgrade_close(connection);
@@ -186,8 +250,9 @@ void kk_push_open(struct kk_push *push, enum kk_kind role, int64_t id, const cha
 	}
 	if (node->ws)
 		kk_node_disconnect(node, 1008, "replaced by another connection");
+	snprintf(node->from, sizeof(node->from), "%s", from);
 	if (kk_node_connect(node, connection, fd) < 0)
-		kk_error("%s cannot be served: out of memory", name);
+		kk_error("%s cannot be served: out of memory", node->name);
 }
 
 void kk_push_drop(struct kk_push *push, enum kk_kind role, int64_t id, const char *reason)
@@ -225,4 +290,17 @@ void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct k
 		ret->acked = kk_node_has(node, now) ? now : node->acked;
 	ret->report = node->report;
 	ret->refused = node->refused;
+}
+
+void kk_push_count(struct kk_push *push, struct kk_push_counts *ret)
+{
+	*ret = (struct kk_push_counts){
+		.messages = push->messages, .bytes = push->bytes, .snapshots = push->snapshots};
+	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
+		for (size_t id = 0; id < push->nodes[role].size; id++) {
+			struct kk_node *node = push->nodes[role].by_id[id];
+
+			ret->connected[role] += node && node->ready;
+		}
+	}
 }

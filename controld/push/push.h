@@ -19,8 +19,11 @@ int kk_push_new(sd_event *event, struct kk_store *store, struct kk_push **ret);
 /* Closes every line. */
 void kk_push_free(struct kk_push *push);
 
-/* A node's WebSocket is open; an earlier one of the same node is closed. @connection is taken over. */
-void kk_push_open(struct kk_push *push, enum kk_kind role, int64_t id, const char *name,
+/*
+ * A node's WebSocket is open; an earlier one of the same node is closed. @connection is taken over; @from is the
+ * node's address.
+ */
+void kk_push_open(struct kk_push *push, enum kk_kind role, int64_t id, const char *from,
 		  struct kk_httpd_upgrade *connection, int fd);
 /* Closes the node's line at once; @reason is short. */
 void kk_push_drop(struct kk_push *push, enum kk_kind role, int64_t id, const char *reason);
@@ -29,20 +32,27 @@ void kk_push_forget(struct kk_push *push, enum kk_kind role, int64_t id);
 
 struct kk_push_state {
 	bool connected;
-	int64_t acked;	/* the generation that the node carries, -1: not known */
-	json_t *report; /* borrowed, or NULL */
+	int64_t acked;	    /* the generation that the node carries, -1: not known */
+	const char *report; /* JSON text, borrowed, or NULL */
 	json_t *refused; /* the nack that stands, {"generation","field","message"}, borrowed, or NULL */
 };
 
 void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct kk_push_state *ret);
-/* A change that was made, for which somebody may be waiting. */
-struct kk_push_change {
-	int64_t generation;
-	unsigned int wait_s;
-	/* Of a service: what it was before, so that a gateway's nack can undo it. */
-	int64_t service; /* 0: another change, which is not undone */
+
+/* What a service was before a change, so that a gateway's nack can undo it. */
+struct kk_push_undo {
+	int64_t service;
 	bool existed;
 	struct kk_service_row before;
+};
+
+/* A change that was made, for which somebody may be waiting. */
+struct kk_push_change {
+	int64_t generation, org;
+	unsigned int wait_s;
+	struct kk_push_undo
+		*undo; /* @n_undo of them, taken over; a change of something else is not undone */
+	size_t n_undo;
 	/*
 	 * Called once, perhaps before kk_push_wait() returns: with @applied (taken over), or with why a gateway
 	 * refused the change, which has been undone.
@@ -51,8 +61,17 @@ struct kk_push_change {
 	void *userdata;
 };
 
+/* -ENOMEM; @change's undo is taken over in any case. */
 int kk_push_wait(struct kk_push *push, const struct kk_push_change *change);
 /* The caller of @userdata is gone: @settled will not be called. */
 void kk_push_wait_cancel(struct kk_push *push, void *userdata);
+
+/* How many nodes of a role are connected, and how many bytes of messages have been sent to nodes. */
+struct kk_push_counts {
+	size_t connected[2]; /* KK_GATEWAY, KK_AGENT */
+	uint64_t messages, bytes, snapshots;
+};
+
+void kk_push_count(struct kk_push *push, struct kk_push_counts *ret);
 
 #endif

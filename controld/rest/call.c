@@ -137,6 +137,7 @@ int kk_call_hold(struct kk_call *call, struct kk_push_change *change)
 	int r;
 
 	change->generation = kk_store_generation(call->control->store);
+	change->org = kk_store_org(call->control->store);
 	change->wait_s = call->wait_s;
 	change->settled = on_settled;
 	change->userdata = call;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* How a node comes in: once with a token, from then on with its key. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -38,8 +39,8 @@ int kk_join(struct kk_call *call)
 		r = kk_secret_make(KK_NODE_PREFIX, key, key_hash);
 	if (r < 0)
 		return kk_err_set(&call->err, -r, NULL, "no key could be made");
-	r = kk_store_token_spend(store, secret_hash, key_hash, time(NULL), &role, &id, name,
-				 &call->err);
+	r = kk_store_token_spend(store, secret_hash, key_hash, time(NULL), kk_httpd_peer(call->req),
+				 &role, &id, name, &call->err);
 	if (r < 0)
 		return r;
 	kk_info("%s %s has joined from %s, version %s", role == KK_GATEWAY ? "gateway" : "Agent",
@@ -57,6 +58,7 @@ int kk_join(struct kk_call *call)
 struct opening {
 	struct kk_control *control;
 	uint8_t key_hash[KK_HASH_LEN];
+	char from[INET6_ADDRSTRLEN];
 };
 
 static void on_opened(struct kk_httpd_upgrade *connection, int fd, void *userdata)
@@ -69,7 +71,7 @@ static void on_opened(struct kk_httpd_upgrade *connection, int fd, void *userdat
 	/* The key may have been revoked between the request and now. */
 	if (connection && o->control->push &&
 	    kk_store_node_find(o->control->store, o->key_hash, &role, &id, name, NULL) == 0)
-		kk_push_open(o->control->push, role, id, name, connection, fd);
+		kk_push_open(o->control->push, role, id, o->from, connection, fd);
 	else if (connection)
 		kk_httpd_upgrade_close(connection);
 	free(o);
@@ -86,6 +88,7 @@ void kk_node_open(struct kk_control *control, struct kk_httpd_request *req,
 	}
 	o->control = control;
 	memcpy(o->key_hash, key_hash, KK_HASH_LEN);
+	snprintf(o->from, sizeof(o->from), "%s", kk_httpd_peer(req));
 	if (kk_httpd_upgrade(req, on_opened, o) < 0)
 		free(o);
 }

@@ -4,6 +4,7 @@
 
 #include "controld/rest/call.h"
 #include "controld/secret.h"
+#include "controld/store/accounts.h"
 #include "util/parse.h"
 
 struct fields {
@@ -22,7 +23,7 @@ static json_t *key_json(const struct kk_api_key_row *row)
 
 int kk_keys_add(struct kk_call *call)
 {
-	struct kk_api_key_row row = {0};
+	struct kk_api_key_row row = {.access = KK_OWNER};
 	uint8_t hash[KK_HASH_LEN];
 	char text[KK_SECRET_LEN];
 	struct fields f = {0};

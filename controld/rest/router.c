@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "controld/rest/call.h"
 #include "controld/secret.h"
+#include "controld/store/accounts.h"
 #include "util/parse.h"
 
 #define API	       "/api/v1"
@@ -143,10 +145,15 @@ static int bearer(struct kk_httpd_request *req, const char *prefix, uint8_t hash
 
 static int check_admin(struct kk_control *control, struct kk_httpd_request *req, struct kk_err *err)
 {
+	struct kk_caller caller;
 	uint8_t hash[KK_HASH_LEN];
 	int r = bearer(req, KK_API_PREFIX, hash, err);
 
-	return r < 0 ? r : kk_store_api_key_find(control->store, hash, err);
+	if (r == 0)
+		r = kk_store_api_key_find(control->store, hash, time(NULL), &caller, err);
+	if (r == 0)
+		kk_store_enter(control->store, caller.org, caller.who, kk_httpd_peer(req));
+	return r;
 }
 
 static void open_node(struct kk_control *control, struct kk_httpd_request *req)
@@ -196,6 +203,7 @@ static int prepare(struct kk_call *call, const struct route *route)
 {
 	int r = 0;
 
+	kk_store_enter(call->control->store, 0, "nobody", kk_httpd_peer(call->req));
 	if (!(route->flags & OPEN))
 		r = check_admin(call->control, call->req, &call->err);
 	if (r == 0 && route->flags & WAIT)

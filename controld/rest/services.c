@@ -131,9 +131,22 @@ static int read_add(struct kk_call *call, struct kk_service_row *row)
 	return check_gateways(call->control, row, err);
 }
 
+/* Holds the call for a change that led from @before, or from nothing. */
+static int hold(struct kk_call *call, int64_t service, const struct kk_service_row *before)
+{
+	struct kk_push_change change = {.undo = calloc(1, sizeof(*change.undo)), .n_undo = 1};
+
+	if (!change.undo)
+		return kk_err_set(&call->err, ENOMEM, NULL, "out of memory");
+	change.undo->service = service;
+	change.undo->existed = before != NULL;
+	if (before)
+		change.undo->before = *before;
+	return kk_call_hold(call, &change);
+}
+
 int kk_services_add(struct kk_call *call)
 {
-	struct kk_push_change change = {0};
 	struct kk_service_row row = {0};
 	int r = read_add(call, &row);
 
@@ -141,10 +154,7 @@ int kk_services_add(struct kk_call *call)
 		r = kk_store_service_add(call->control->store, &row, &call->err);
 	if (r == 0)
 		r = kk_call_answer(call, 201, service_json(&row));
-	if (r < 0)
-		return r;
-	change.service = row.id;
-	return kk_call_hold(call, &change);
+	return r < 0 ? r : hold(call, row.id, NULL);
 }
 
 static int append(const struct kk_service_row *row, void *userdata)
@@ -192,33 +202,28 @@ static int read_set(struct kk_call *call, struct kk_service_row *row)
 
 int kk_services_set(struct kk_call *call)
 {
-	struct kk_push_change change = {.existed = true};
-	struct kk_service_row row;
+	struct kk_service_row row, before;
 	int r = kk_store_service_get(call->control->store, call->name, &row, &call->err);
 
 	if (r < 0)
 		return r;
-	change.before = row;
-	change.service = row.id;
+	before = row;
 	r = read_set(call, &row);
 	if (r == 0)
 		r = kk_store_service_set(call->control->store, &row, &call->err);
 	if (r == 0)
 		r = kk_call_answer(call, 200, service_json(&row));
-	return r < 0 ? r : kk_call_hold(call, &change);
+	return r < 0 ? r : hold(call, row.id, &before);
 }
 
 int kk_services_remove(struct kk_call *call)
 {
-	struct kk_push_change change = {.existed = true};
-	int r = kk_store_service_get(call->control->store, call->name, &change.before, &call->err);
+	struct kk_service_row before;
+	int r = kk_store_service_get(call->control->store, call->name, &before, &call->err);
 
 	if (r == 0)
 		r = kk_store_service_remove(call->control->store, call->name, &call->err);
 	if (r == 0)
 		r = kk_call_answer(call, 200, kk_call_generation(call));
-	if (r < 0)
-		return r;
-	change.service = change.before.id;
-	return kk_call_hold(call, &change);
+	return r < 0 ? r : hold(call, before.id, &before);
 }

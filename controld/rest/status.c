@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <string.h>
 
 #include "controld/rest/call.h"
 
@@ -12,9 +13,11 @@ struct listing {
 static int append(struct listing *l, enum kk_kind role, int64_t id, json_t *item)
 {
 	struct kk_push_state state;
+	json_t *report;
 
 	kk_push_state(l->control->push, role, id, &state);
-	json_object_set(item, "report", state.report ? state.report : json_null());
+	report = state.report ? kk_json_parse(state.report, strlen(state.report), NULL) : NULL;
+	json_object_set_new(item, "report", report ? report : json_null());
 	if (state.refused)
 		json_object_set(item, "refused", state.refused);
 	return json_array_append_new(l->items, item) ? -ENOMEM : 0;

@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-#define COLUMNS	      "id, name, number, public_key, key_hash IS NOT NULL, generation"
+#define COLUMNS	      "id, name, number, public_key, key_hash IS NOT NULL, generation, org"
 #define SECOND_OCTETS 254
 #define SUBNET_LEN    24
 
@@ -26,6 +26,7 @@ static void read_row(struct kk_store *store, sqlite3_stmt *stmt, struct kk_agent
 		.number = sqlite3_column_int64(stmt, 2),
 		.joined = sqlite3_column_int(stmt, 4),
 		.generation = sqlite3_column_int64(stmt, 5),
+		.org = sqlite3_column_int64(stmt, 6),
 	};
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
 	row->subnet = kk_agent_subnet(&store->pool, row->number);
@@ -47,10 +48,11 @@ static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_agent
 int kk_store_agent_get(struct kk_store *store, const char *name, struct kk_agent_row *ret,
 		       struct kk_err *err)
 {
-	int r = read_only(
-		store,
-		kk_sql(store, err, "SELECT " COLUMNS " FROM agents WHERE name = ?", "t", name), ret,
-		err);
+	int r = read_only(store,
+			  kk_sql(store, err,
+				 "SELECT " COLUMNS " FROM agents WHERE org = ? AND name = ?", "it",
+				 store->org, name),
+			  ret, err);
 
 	if (r == -ENOENT)
 		return kk_err_set(err, ENOENT, NULL, "there is no Agent \"%.64s\"", name);
@@ -74,7 +76,9 @@ int kk_store_agent_list(struct kk_store *store,
 			int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
 			struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT " COLUMNS " FROM agents ORDER BY id", "");
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, "SELECT " COLUMNS " FROM agents WHERE org = ? ORDER BY id", "i",
+		       store->org);
 	struct kk_agent_row one;
 	int r;
 
@@ -120,8 +124,8 @@ static int free_number(struct kk_store *store, int64_t *ret, struct kk_err *err)
 static int add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *err)
 {
 	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM agents WHERE name = ?", "t",
-			      row->name);
+	int r = kk_sql_number(store, &id, err, "SELECT id FROM agents WHERE org = ? AND name = ?",
+			      "it", store->org, row->name);
 
 	if (r == 0)
 		return kk_err_set(err, EEXIST, "name", "name: there is already an Agent %s",
@@ -132,11 +136,13 @@ static int add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *
 	if (r < 0)
 		return r;
 	row->generation = kk_tx_generation(store);
-	r = kk_sql_run(store, err, "INSERT INTO agents (name, number, generation) VALUES (?, ?, ?)",
-		       "tii", row->name, row->number, row->generation);
+	r = kk_sql_run(store, err,
+		       "INSERT INTO agents (org, name, number, generation) VALUES (?, ?, ?, ?)",
+		       "itii", store->org, row->name, row->number, row->generation);
 	if (r < 0)
 		return r;
 	row->id = sqlite3_last_insert_rowid(store->db);
+	row->org = store->org;
 	row->subnet = kk_agent_subnet(&store->pool, row->number);
 	row->has_key = row->joined = false;
 	return kk_tx_change(store, KK_AGENT, KK_ADD, row->id, 0, err);

@@ -1,15 +1,29 @@
 // SPDX-License-Identifier: MIT
-#include "controld/store/sql.h"
+#include "controld/store/accounts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
-int kk_store_api_key_add(struct kk_store *store, const uint8_t hash[KK_HASH_LEN],
-			 struct kk_api_key_row *row, struct kk_err *err)
+#include "controld/store/sql.h"
+
+#define COLUMNS "id, name, role, created_at, expires_at"
+
+static void read_row(sqlite3_stmt *stmt, struct kk_api_key_row *row)
+{
+	row->id = sqlite3_column_int64(stmt, 0);
+	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
+	row->access = (enum kk_access)sqlite3_column_int(stmt, 2);
+	row->created_at = sqlite3_column_int64(stmt, 3);
+	row->expires_at = sqlite3_column_int64(stmt, 4);
+}
+
+static int add(struct kk_store *store, const uint8_t hash[KK_HASH_LEN], struct kk_api_key_row *row,
+	       struct kk_err *err)
 {
 	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM api_keys WHERE name = ?", "t",
-			      row->name);
+	int r = kk_sql_number(store, &id, err, "SELECT id FROM api_keys WHERE org = ? AND name = ?",
+			      "it", store->org, row->name);
 
 	if (r == 0)
 		return kk_err_set(err, EEXIST, "name", "name: there is already a key %s",
@@ -17,36 +31,80 @@ int kk_store_api_key_add(struct kk_store *store, const uint8_t hash[KK_HASH_LEN]
 	if (r != -ENOENT)
 		return r;
 	row->created_at = time(NULL);
-	return kk_sql_run(store, err,
-			  "INSERT INTO api_keys (name, hash, created_at) VALUES (?, ?, ?)", "tbi",
-			  row->name, hash, row->created_at);
+	r = kk_sql_run(store, err,
+		       "INSERT INTO api_keys (org, name, role, hash, created_at, expires_at) "
+		       "VALUES (?, ?, ?, ?, ?, ?)",
+		       "itibii", store->org, row->name, (int64_t)row->access, hash, row->created_at,
+		       row->expires_at);
+	row->id = sqlite3_last_insert_rowid(store->db);
+	return r;
+}
+
+int kk_store_api_key_add(struct kk_store *store, const uint8_t hash[KK_HASH_LEN],
+			 struct kk_api_key_row *row, struct kk_err *err)
+{
+	int r = kk_tx_begin(store, err);
+
+	return r < 0 ? r : kk_tx_end(store, add(store, hash, row, err), err);
 }
 
 int kk_store_api_key_put(struct kk_store *store, const uint8_t hash[KK_HASH_LEN], const char *name,
 			 struct kk_err *err)
 {
 	static const char upsert[] =
-		"INSERT INTO api_keys (name, hash, created_at) VALUES (?, ?, ?) "
-		"ON CONFLICT (name) DO UPDATE SET hash = excluded.hash, "
-		"created_at = excluded.created_at";
+		"INSERT INTO api_keys (org, name, role, hash, created_at, expires_at) "
+		"VALUES (?, ?, 4, ?, ?, 0) ON CONFLICT (org, name) DO UPDATE SET role = 4, "
+		"hash = excluded.hash, created_at = excluded.created_at, expires_at = 0";
 
-	return kk_sql_run(store, err, upsert, "tbi", name, hash, (int64_t)time(NULL));
+	return kk_sql_run(store, err, upsert, "itbi", store->org, name, hash, (int64_t)time(NULL));
 }
 
-int kk_store_api_key_find(struct kk_store *store, const uint8_t hash[KK_HASH_LEN],
-			  struct kk_err *err)
+int kk_store_api_key_find(struct kk_store *store, const uint8_t hash[KK_HASH_LEN], int64_t now,
+			  struct kk_caller *ret, struct kk_err *err)
 {
-	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM api_keys WHERE hash = ?", "b", hash);
+	static const char select[] =
+		"SELECT k.org, k.id, k.role, k.name, o.name, k.expires_at FROM api_keys k "
+		"JOIN organisations o ON o.id = k.org WHERE k.hash = ?";
+	sqlite3_stmt *stmt = kk_sql(store, err, select, "b", hash);
+	int64_t expires_at;
+	int r = kk_sql_step(store, stmt, err);
 
-	if (r == -ENOENT)
+	if (r < 0)
+		return r;
+	if (r == 0)
 		return kk_err_set(err, EACCES, NULL, "the key is unknown or revoked");
-	return r;
+	*ret = (struct kk_caller){
+		.org = sqlite3_column_int64(stmt, 0),
+		.key = sqlite3_column_int64(stmt, 1),
+		.access = (enum kk_access)sqlite3_column_int(stmt, 2),
+	};
+	kk_sql_text(stmt, 3, ret->name, sizeof(ret->name));
+	kk_sql_text(stmt, 4, ret->org_name, sizeof(ret->org_name));
+	expires_at = sqlite3_column_int64(stmt, 5);
+	kk_sql_done(stmt);
+	if (expires_at && expires_at <= now)
+		return kk_err_set(err, EACCES, NULL, "the key has expired");
+	snprintf(ret->who, sizeof(ret->who), "key %s", ret->name);
+	if (ret->access == KK_OWNER && ret->org == KK_ORG_FIRST)
+		ret->access = KK_ROOT;
+	return 0;
 }
 
-int kk_store_api_key_count(struct kk_store *store, int64_t *ret, struct kk_err *err)
+int kk_store_api_key_get(struct kk_store *store, const char *name, struct kk_api_key_row *ret,
+			 struct kk_err *err)
 {
-	return kk_sql_number(store, ret, err, "SELECT count(*) FROM api_keys", "");
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, "SELECT " COLUMNS " FROM api_keys WHERE org = ? AND name = ?",
+		       "it", store->org, name);
+	int r = kk_sql_step(store, stmt, err);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return kk_err_set(err, ENOENT, NULL, "there is no key \"%.64s\"", name);
+	read_row(stmt, ret);
+	kk_sql_done(stmt);
+	return 0;
 }
 
 int kk_store_api_key_list(struct kk_store *store,
@@ -54,13 +112,13 @@ int kk_store_api_key_list(struct kk_store *store,
 			  void *userdata, struct kk_err *err)
 {
 	sqlite3_stmt *stmt =
-		kk_sql(store, err, "SELECT name, created_at FROM api_keys ORDER BY id", "");
+		kk_sql(store, err, "SELECT " COLUMNS " FROM api_keys WHERE org = ? ORDER BY id",
+		       "i", store->org);
+	struct kk_api_key_row one;
 	int r;
 
 	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		struct kk_api_key_row one = {.created_at = sqlite3_column_int64(stmt, 1)};
-
-		kk_sql_text(stmt, 0, one.name, sizeof(one.name));
+		read_row(stmt, &one);
 		r = row(&one, userdata);
 		if (r) {
 			kk_sql_done(stmt);
@@ -72,27 +130,21 @@ int kk_store_api_key_list(struct kk_store *store,
 
 static int remove_key(struct kk_store *store, const char *name, struct kk_err *err)
 {
-	int64_t id, n;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM api_keys WHERE name = ?", "t", name);
+	struct kk_api_key_row row;
+	char what[KK_NAME_MAX + 16];
+	int r = kk_store_api_key_get(store, name, &row, err);
 
-	if (r == -ENOENT)
-		return kk_err_set(err, ENOENT, NULL, "there is no key \"%.64s\"", name);
 	if (r == 0)
-		r = kk_store_api_key_count(store, &n, err);
-	if (r < 0)
+		r = kk_sql_run(store, err, "DELETE FROM api_keys WHERE id = ?", "i", row.id);
+	if (r < 0 || row.access != KK_OWNER || row.expires_at)
 		return r;
-	if (n == 1)
-		return kk_err_set(err, EBUSY, NULL,
-				  "key %s is the last one, and nobody could come in without it",
-				  name);
-	return kk_sql_run(store, err, "DELETE FROM api_keys WHERE id = ?", "i", id);
+	snprintf(what, sizeof(what), "key %s", name);
+	return kk_store_check_owner(store, what, err);
 }
 
 int kk_store_api_key_remove(struct kk_store *store, const char *name, struct kk_err *err)
 {
 	int r = kk_tx_begin(store, err);
 
-	if (r < 0)
-		return r;
-	return kk_tx_end(store, remove_key(store, name, err), err);
+	return r < 0 ? r : kk_tx_end(store, remove_key(store, name, err), err);
 }

@@ -21,7 +21,7 @@ int kk_store_changes(struct kk_store *store, int64_t from,
 		     int (*change)(const struct kk_change *change, void *userdata), void *userdata,
 		     struct kk_err *err)
 {
-	static const char select[] = "SELECT generation, kind, op, id, agent FROM changes "
+	static const char select[] = "SELECT generation, kind, op, id, agent, org FROM changes "
 				     "WHERE generation > ? ORDER BY seq";
 	sqlite3_stmt *stmt;
 	int64_t oldest;
@@ -40,6 +40,7 @@ int kk_store_changes(struct kk_store *store, int64_t from,
 			.op = (enum kk_op)sqlite3_column_int(stmt, 2),
 			.id = sqlite3_column_int64(stmt, 3),
 			.agent = sqlite3_column_int64(stmt, 4),
+			.org = sqlite3_column_int64(stmt, 5),
 		};
 
 		r = change(&row, userdata);

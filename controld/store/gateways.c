@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COLUMNS "id, name, idx, address, wg_port, public_key, key_hash IS NOT NULL, generation"
+#define COLUMNS "id, name, idx, address, wg_port, public_key, key_hash IS NOT NULL, generation, org"
 
 static void read_row(sqlite3_stmt *stmt, struct kk_gateway_row *row)
 {
@@ -18,6 +18,7 @@ static void read_row(sqlite3_stmt *stmt, struct kk_gateway_row *row)
 		.wg_port = (uint16_t)sqlite3_column_int(stmt, 4),
 		.joined = sqlite3_column_int(stmt, 6),
 		.generation = sqlite3_column_int64(stmt, 7),
+		.org = sqlite3_column_int64(stmt, 8),
 	};
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
 	kk_sql_text(stmt, 3, address, sizeof(address));
@@ -40,10 +41,11 @@ static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_gatew
 int kk_store_gateway_get(struct kk_store *store, const char *name, struct kk_gateway_row *ret,
 			 struct kk_err *err)
 {
-	int r = read_only(
-		store,
-		kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE name = ?", "t", name),
-		ret, err);
+	int r = read_only(store,
+			  kk_sql(store, err,
+				 "SELECT " COLUMNS " FROM gateways WHERE org = ? AND name = ?",
+				 "it", store->org, name),
+			  ret, err);
 
 	if (r == -ENOENT)
 		return kk_err_set(err, ENOENT, NULL, "there is no gateway \"%.64s\"", name);
@@ -67,7 +69,9 @@ int kk_store_gateway_list(struct kk_store *store,
 			  int (*row)(const struct kk_gateway_row *row, void *userdata),
 			  void *userdata, struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT " COLUMNS " FROM gateways ORDER BY id", "");
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE org = ? ORDER BY id",
+		       "i", store->org);
 	struct kk_gateway_row one;
 	int r;
 
@@ -85,7 +89,8 @@ int kk_store_gateway_list(struct kk_store *store,
 /* The lowest index that is free; .100 is the Agent's. */
 static int free_index(struct kk_store *store, uint8_t *ret, struct kk_err *err)
 {
-	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT idx FROM gateways ORDER BY idx", "");
+	sqlite3_stmt *stmt = kk_sql(
+		store, err, "SELECT idx FROM gateways WHERE org = ? ORDER BY idx", "i", store->org);
 	int next = 1, r;
 
 	while ((r = kk_sql_step(store, stmt, err)) > 0) {
@@ -110,7 +115,7 @@ static int free_index(struct kk_store *store, uint8_t *ret, struct kk_err *err)
 static int refuse_taken(struct kk_store *store, sqlite3_stmt *stmt, const char *field,
 			const char *what, struct kk_err *err)
 {
-	char name[KK_NAME_MAX + 1];
+	char name[KK_NAME_MAX + 16];
 	int r = kk_sql_step(store, stmt, err);
 
 	if (r <= 0)
@@ -127,34 +132,37 @@ static int check_free(struct kk_store *store, const struct kk_gateway_row *row, 
 	int r;
 
 	snprintf(what, sizeof(what), "there is already a gateway");
-	r = refuse_taken(
-		store,
-		kk_sql(store, err, "SELECT name FROM gateways WHERE name = ?", "t", row->name),
-		"name", what, err);
+	r = refuse_taken(store,
+			 kk_sql(store, err, "SELECT name FROM gateways WHERE org = ? AND name = ?",
+				"it", store->org, row->name),
+			 "name", what, err);
 	if (r < 0)
 		return r;
-	snprintf(what, sizeof(what), "%s with WireGuard port %u is that of gateway", address,
-		 row->wg_port);
+	snprintf(what, sizeof(what), "%s with WireGuard port %u is that of", address, row->wg_port);
+	/* Whose gateway it is in another organisation is none of ours. */
 	r = refuse_taken(store,
 			 kk_sql(store, err,
-				"SELECT name FROM gateways WHERE address = ? AND wg_port = ?", "ti",
-				address, (int64_t)row->wg_port),
+				"SELECT CASE org WHEN ? THEN 'gateway ' || name "
+				"ELSE 'another gateway' END FROM gateways "
+				"WHERE address = ? AND wg_port = ?",
+				"iti", store->org, address, (int64_t)row->wg_port),
 			 "address", what, err);
 	if (r < 0)
 		return r;
 	snprintf(what, sizeof(what), "%u/udp is published by service", row->wg_port);
 	return refuse_taken(store,
 			    kk_sql(store, err,
-				   "SELECT name FROM services WHERE protocol = 17 AND port = ?",
-				   "i", (int64_t)row->wg_port),
+				   "SELECT name FROM services WHERE org = ? AND protocol = 17 "
+				   "AND port = ?",
+				   "ii", store->org, (int64_t)row->wg_port),
 			    "wg_port", what, err);
 }
 
 static int add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err)
 {
 	static const char insert[] =
-		"INSERT INTO gateways (name, idx, address, wg_port, generation) "
-		"VALUES (?, ?, ?, ?, ?)";
+		"INSERT INTO gateways (org, name, idx, address, wg_port, generation) "
+		"VALUES (?, ?, ?, ?, ?, ?)";
 	char address[INET_ADDRSTRLEN];
 	int r;
 
@@ -165,11 +173,12 @@ static int add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err
 	if (r < 0)
 		return r;
 	row->generation = kk_tx_generation(store);
-	r = kk_sql_run(store, err, insert, "titii", row->name, (int64_t)row->index, address,
-		       (int64_t)row->wg_port, row->generation);
+	r = kk_sql_run(store, err, insert, "ititii", store->org, row->name, (int64_t)row->index,
+		       address, (int64_t)row->wg_port, row->generation);
 	if (r < 0)
 		return r;
 	row->id = sqlite3_last_insert_rowid(store->db);
+	row->org = store->org;
 	row->has_key = row->joined = false;
 	return kk_tx_change(store, KK_GATEWAY, KK_ADD, row->id, 0, err);
 }
@@ -218,8 +227,8 @@ int kk_store_gateway_list_ports(struct kk_store *store,
 {
 	sqlite3_stmt *stmt = kk_sql(store, err,
 				    "SELECT name, ports_in_use FROM gateways "
-				    "WHERE ports_in_use IS NOT NULL ORDER BY id",
-				    "");
+				    "WHERE org = ? AND ports_in_use IS NOT NULL ORDER BY id",
+				    "i", store->org);
 	int r;
 
 	while ((r = kk_sql_step(store, stmt, err)) > 0) {

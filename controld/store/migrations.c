@@ -6,7 +6,16 @@
 #include "controld/store/sql.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
+
+/* Ends the making of a table anew as TABLE_2: with the old one's counter of ids, and its name. */
+#define MOVE(table)                                                                                \
+	"DELETE FROM sqlite_sequence WHERE name = '" table "_2';"                                  \
+	"INSERT INTO sqlite_sequence (name, seq)"                                                  \
+	"  SELECT '" table "_2', seq FROM sqlite_sequence WHERE name = '" table "';"               \
+	"DROP TABLE " table ";"                                                                    \
+	"ALTER TABLE " table "_2 RENAME TO " table ";"
 
 /*
  * Ids are never used again (AUTOINCREMENT), since nodes hear of removals by id. A secret is there as its
@@ -78,6 +87,144 @@ static const char *const steps[] = {
 	"  agent INTEGER NOT NULL"
 	") STRICT;"
 	"CREATE INDEX changes_generation ON changes (generation);",
+	/*
+	 * Everything belongs to an organisation, and names are its own. Agents keep numbers, and with them
+	 * addresses, that are unique in the whole of Control. The counters of ids move along, so that none is used
+	 * again.
+	 */
+	"CREATE TABLE organisations ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  name TEXT NOT NULL UNIQUE,"
+	"  created_at INTEGER NOT NULL"
+	") STRICT;"
+	"INSERT INTO organisations (id, name, created_at)"
+	"  VALUES (1, 'default', CAST(strftime('%s', 'now') AS INTEGER));"
+	"CREATE TABLE gateways_2 ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE RESTRICT,"
+	"  name TEXT NOT NULL,"
+	"  idx INTEGER NOT NULL CHECK (idx BETWEEN 1 AND 254 AND idx <> 100),"
+	"  address TEXT NOT NULL,"
+	"  wg_port INTEGER NOT NULL CHECK (wg_port BETWEEN 1 AND 65535),"
+	"  public_key BLOB UNIQUE CHECK (length(public_key) = 32),"
+	"  key_hash BLOB UNIQUE CHECK (length(key_hash) = 32),"
+	"  ports_in_use TEXT,"
+	"  generation INTEGER NOT NULL,"
+	"  UNIQUE (org, name),"
+	"  UNIQUE (org, idx),"
+	"  UNIQUE (id, org),"
+	"  UNIQUE (address, wg_port)"
+	") STRICT;"
+	"INSERT INTO gateways_2 SELECT id, 1, name, idx, address, wg_port, public_key, key_hash,"
+	"  ports_in_use, generation FROM gateways;" MOVE(
+		"gateways") "CREATE TABLE agents_2 ("
+			    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+			    "  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE RESTRICT,"
+			    "  name TEXT NOT NULL,"
+			    "  number INTEGER NOT NULL UNIQUE CHECK (number BETWEEN 0 AND 65023),"
+			    "  public_key BLOB UNIQUE CHECK (length(public_key) = 32),"
+			    "  key_hash BLOB UNIQUE CHECK (length(key_hash) = 32),"
+			    "  generation INTEGER NOT NULL,"
+			    "  UNIQUE (org, name),"
+			    "  UNIQUE (id, org)"
+			    ") STRICT;"
+			    "INSERT INTO agents_2 SELECT id, 1, name, number, public_key, key_hash, generation"
+			    "  FROM agents;" MOVE(
+				    "agents") "CREATE TABLE services_2 ("
+					      "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+					      "  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE RESTRICT,"
+					      "  name TEXT NOT NULL,"
+					      "  agent INTEGER NOT NULL,"
+					      "  protocol INTEGER NOT NULL CHECK (protocol IN (6, 17)),"
+					      "  port INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),"
+					      "  agent_port INTEGER NOT NULL CHECK (agent_port BETWEEN 1 AND 65535),"
+					      "  target TEXT NOT NULL,"
+					      "  proxy_protocol INTEGER NOT NULL CHECK (proxy_protocol IN (0, 1)),"
+					      "  generation INTEGER NOT NULL,"
+					      "  FOREIGN KEY (agent, org) REFERENCES agents (id, org) ON DELETE RESTRICT,"
+					      "  UNIQUE (org, name),"
+					      "  UNIQUE (org, protocol, port),"
+					      "  UNIQUE (agent, protocol, agent_port)"
+					      ") STRICT;"
+					      "INSERT INTO services_2 SELECT id, 1, name, agent, protocol, port, agent_port, target,"
+					      "  proxy_protocol, generation FROM services;" MOVE(
+						      "services")
+	/* Bound to a node and good for one join, or for Agents that do not exist yet: "prefix", "uses". */
+	"CREATE TABLE join_tokens_2 ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE RESTRICT,"
+	"  gateway INTEGER,"
+	"  agent INTEGER,"
+	"  prefix TEXT,"
+	"  uses INTEGER NOT NULL CHECK (uses >= -1)," /* left; -1: as many as you like */
+	"  secret_hash BLOB NOT NULL UNIQUE CHECK (length(secret_hash) = 32),"
+	"  expires_at INTEGER NOT NULL,"
+	"  FOREIGN KEY (gateway, org) REFERENCES gateways (id, org) ON DELETE CASCADE,"
+	"  FOREIGN KEY (agent, org) REFERENCES agents (id, org) ON DELETE CASCADE,"
+	"  CHECK ((gateway IS NOT NULL) + (agent IS NOT NULL) + (prefix IS NOT NULL) = 1)"
+	") STRICT;"
+	"INSERT INTO join_tokens_2 SELECT id, 1, gateway, agent, NULL, NOT used, secret_hash,"
+	"  expires_at FROM join_tokens;" MOVE(
+		"join_tokens") "CREATE INDEX join_tokens_gateway ON join_tokens (gateway);"
+			       "CREATE INDEX join_tokens_agent ON join_tokens (agent);"
+			       /* role: enum kk_access; expires_at 0: never */
+			       "CREATE TABLE api_keys_2 ("
+			       "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+			       "  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,"
+			       "  name TEXT NOT NULL,"
+			       "  role INTEGER NOT NULL CHECK (role BETWEEN 1 AND 4),"
+			       "  hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),"
+			       "  created_at INTEGER NOT NULL,"
+			       "  expires_at INTEGER NOT NULL,"
+			       "  UNIQUE (org, name)"
+			       ") STRICT;"
+			       "INSERT INTO api_keys_2 SELECT id, 1, name, 4, hash, created_at, 0"
+			       "  FROM api_keys;" MOVE(
+				       "api_keys") "CREATE TABLE users ("
+						   "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+						   "  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,"
+						   "  name TEXT NOT NULL,"
+						   "  role INTEGER NOT NULL CHECK (role BETWEEN 1 AND 4),"
+						   "  password TEXT NOT NULL," /* controld/password.h */
+						   "  created_at INTEGER NOT NULL,"
+						   "  UNIQUE (org, name),"
+						   "  UNIQUE (id, org)"
+						   ") STRICT;"
+						   "CREATE TABLE sessions ("
+						   "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+						   "  org INTEGER NOT NULL,"
+						   "  user INTEGER NOT NULL,"
+						   "  address TEXT NOT NULL,"
+						   "  hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),"
+						   "  created_at INTEGER NOT NULL,"
+						   "  expires_at INTEGER NOT NULL,"
+						   "  FOREIGN KEY (user, org) REFERENCES users (id, org) ON DELETE CASCADE"
+						   ") STRICT;"
+						   "CREATE INDEX sessions_user ON sessions (user);"
+						   /* Stays when what it tells of is gone. */
+						   "CREATE TABLE audit ("
+						   "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+						   "  at INTEGER NOT NULL,"
+						   "  org INTEGER NOT NULL,"
+						   "  who TEXT NOT NULL,"
+						   "  address TEXT NOT NULL,"
+						   "  action TEXT NOT NULL,"
+						   "  kind TEXT NOT NULL,"
+						   "  object TEXT NOT NULL,"
+						   "  before TEXT,"
+						   "  after TEXT"
+						   ") STRICT;"
+						   "CREATE INDEX audit_org ON audit (org, id);"
+						   /* Answers to creations, for who asks again; sealed with what only the caller has. */
+						   "CREATE TABLE answers ("
+						   "  hash BLOB PRIMARY KEY CHECK (length(hash) = 32),"
+						   "  request BLOB NOT NULL CHECK (length(request) = 32),"
+						   "  status INTEGER NOT NULL,"
+						   "  sealed BLOB NOT NULL,"
+						   "  created_at INTEGER NOT NULL"
+						   ") STRICT, WITHOUT ROWID;"
+						   "CREATE INDEX answers_created_at ON answers (created_at);"
+						   "ALTER TABLE changes ADD COLUMN org INTEGER NOT NULL DEFAULT 1;",
 };
 
 _Static_assert(ARRAY_SIZE(steps) == KK_SCHEMA_VERSION, "a step for every version");
@@ -102,6 +249,19 @@ static int read_version(sqlite3 *db, const char *path, int *ret, struct kk_err *
 	return 0;
 }
 
+/* Rows that refer to nothing: with foreign keys off, as a step is taken, nobody else would notice. */
+static bool refers_to_nothing(sqlite3 *db)
+{
+	sqlite3_stmt *stmt;
+	bool found;
+
+	if (sqlite3_prepare_v2(db, "PRAGMA foreign_key_check", -1, &stmt, NULL) != SQLITE_OK)
+		return true;
+	found = sqlite3_step(stmt) != SQLITE_DONE;
+	sqlite3_finalize(stmt);
+	return found;
+}
+
 static int take_step(sqlite3 *db, const char *path, int version, struct kk_err *err)
 {
 	char pragma[48];
@@ -109,7 +269,7 @@ static int take_step(sqlite3 *db, const char *path, int version, struct kk_err *
 	snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", version + 1);
 	if (sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL) == SQLITE_OK &&
 	    sqlite3_exec(db, steps[version], NULL, NULL, NULL) == SQLITE_OK &&
-	    sqlite3_exec(db, pragma, NULL, NULL, NULL) == SQLITE_OK &&
+	    sqlite3_exec(db, pragma, NULL, NULL, NULL) == SQLITE_OK && !refers_to_nothing(db) &&
 	    sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
 		return 0;
 	failed(db, path, err);
@@ -118,7 +278,7 @@ static int take_step(sqlite3 *db, const char *path, int version, struct kk_err *
 	return -EIO;
 }
 
-int kk_store_migrate(sqlite3 *db, const char *path, struct kk_err *err)
+int kk_store_migrate(sqlite3 *db, const char *path, int to, struct kk_err *err)
 {
 	int version = 0, r = read_version(db, path, &version, err);
 
@@ -130,10 +290,14 @@ int kk_store_migrate(sqlite3 *db, const char *path, struct kk_err *err)
 			"%s was made by a newer version of kkcontrold (schema %d, this one "
 			"knows up to %d)",
 			path, version, KK_SCHEMA_VERSION);
-	for (; version < KK_SCHEMA_VERSION; version++) {
+	/* A table that others refer to can be made anew only without. */
+	sqlite3_exec(db, "PRAGMA foreign_keys = OFF", NULL, NULL, NULL);
+	for (; version < to; version++) {
 		r = take_step(db, path, version, err);
 		if (r < 0)
 			return r;
 	}
+	if (sqlite3_exec(db, "PRAGMA foreign_keys = ON", NULL, NULL, NULL) != SQLITE_OK)
+		return failed(db, path, err);
 	return 0;
 }

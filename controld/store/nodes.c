@@ -58,8 +58,8 @@ static int take_keys(struct kk_store *store, enum kk_kind role, const char *name
 	static const char gateway[] = "UPDATE gateways SET key_hash = NULL WHERE id = ?";
 	static const char agent[] = "UPDATE agents SET key_hash = NULL WHERE id = ?";
 	static const char gateway_tokens[] =
-		"DELETE FROM join_tokens WHERE gateway = ? AND NOT used";
-	static const char agent_tokens[] = "DELETE FROM join_tokens WHERE agent = ? AND NOT used";
+		"DELETE FROM join_tokens WHERE gateway = ? AND uses <> 0";
+	static const char agent_tokens[] = "DELETE FROM join_tokens WHERE agent = ? AND uses <> 0";
 	struct kk_gateway_row g;
 	struct kk_agent_row a;
 	int64_t id;

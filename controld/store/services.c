@@ -44,8 +44,10 @@ static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_servi
 int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
 			 struct kk_err *err)
 {
-	int r = read_only(store, kk_sql(store, err, SELECT "WHERE s.name = ?", "t", name), ret,
-			  err);
+	int r = read_only(
+		store,
+		kk_sql(store, err, SELECT "WHERE s.org = ? AND s.name = ?", "it", store->org, name),
+		ret, err);
 
 	if (r == -ENOENT)
 		return kk_err_set(err, ENOENT, NULL, "there is no service \"%.64s\"", name);
@@ -69,7 +71,7 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 {
 	sqlite3_stmt *stmt =
 		agent ? kk_sql(store, err, SELECT "WHERE s.agent = ? ORDER BY s.id", "i", agent)
-		      : kk_sql(store, err, SELECT "ORDER BY s.id", "");
+		      : kk_sql(store, err, SELECT "WHERE s.org = ? ORDER BY s.id", "i", store->org);
 	struct kk_service_row one;
 	int r;
 
@@ -86,14 +88,15 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 
 int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *err)
 {
-	return kk_sql_number(store, ret, err, "SELECT count(*) FROM services", "");
+	return kk_sql_number(store, ret, err, "SELECT count(*) FROM services WHERE org = ?", "i",
+			     store->org);
 }
 
 static int check_name(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
 {
 	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM services WHERE name = ?", "t",
-			      row->name);
+	int r = kk_sql_number(store, &id, err, "SELECT id FROM services WHERE org = ? AND name = ?",
+			      "it", store->org, row->name);
 
 	if (r == 0)
 		return kk_err_set(err, EEXIST, "name", "name: there is already a service %s",
@@ -109,8 +112,9 @@ static int check_port(struct kk_store *store, const struct kk_service_row *row, 
 	int r;
 
 	stmt = kk_sql(store, err,
-		      "SELECT name FROM services WHERE protocol = ? AND port = ? AND id <> ?",
-		      "iii", (int64_t)row->protocol, (int64_t)row->port, row->id);
+		      "SELECT name FROM services WHERE org = ? AND protocol = ? AND port = ? "
+		      "AND id <> ?",
+		      "iiii", store->org, (int64_t)row->protocol, (int64_t)row->port, row->id);
 	r = kk_sql_step(store, stmt, err);
 	if (r > 0) {
 		kk_sql_text(stmt, 0, name, sizeof(name));
@@ -120,8 +124,9 @@ static int check_port(struct kk_store *store, const struct kk_service_row *row, 
 	}
 	if (r < 0 || row->protocol != IPPROTO_UDP)
 		return r;
-	stmt = kk_sql(store, err, "SELECT name FROM gateways WHERE wg_port = ? ORDER BY id", "i",
-		      (int64_t)row->port);
+	stmt = kk_sql(store, err,
+		      "SELECT name FROM gateways WHERE org = ? AND wg_port = ? ORDER BY id", "ii",
+		      store->org, (int64_t)row->port);
 	r = kk_sql_step(store, stmt, err);
 	if (r <= 0)
 		return r;
@@ -134,10 +139,10 @@ static int check_port(struct kk_store *store, const struct kk_service_row *row, 
 static int insert(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
 {
 	static const char sql[] =
-		"INSERT INTO services (id, name, agent, protocol, port, agent_port, target, "
-		"proxy_protocol, generation) VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?)";
+		"INSERT INTO services (id, org, name, agent, protocol, port, agent_port, target, "
+		"proxy_protocol, generation) VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
-	return kk_sql_run(store, err, sql, "itiiiitii", row->id, row->name, row->agent,
+	return kk_sql_run(store, err, sql, "iitiiiitii", row->id, store->org, row->name, row->agent,
 			  (int64_t)row->protocol, (int64_t)row->port, (int64_t)row->agent_port,
 			  row->target, (int64_t)row->proxy_protocol, row->generation);
 }
@@ -155,7 +160,8 @@ static int update(struct kk_store *store, const struct kk_service_row *row, stru
 /* An unknown Agent is a fault of the request, not of its path. */
 static int find_agent(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
 {
-	int r = kk_sql_number(store, &row->agent, err, "SELECT id FROM agents WHERE name = ?", "t",
+	int r = kk_sql_number(store, &row->agent, err,
+			      "SELECT id FROM agents WHERE org = ? AND name = ?", "it", store->org,
 			      row->agent_name);
 
 	if (r == -ENOENT)

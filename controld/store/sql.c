@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "util/log.h"
@@ -49,6 +50,10 @@ static int bind_one(sqlite3_stmt *stmt, int i, char type, va_list *ap)
 		data = va_arg(*ap, const void *);
 		return data ? sqlite3_bind_blob(stmt, i, data, KK_HASH_LEN, SQLITE_TRANSIENT)
 			    : sqlite3_bind_null(stmt, i);
+	case 'B':
+		data = va_arg(*ap, const void *);
+		return sqlite3_bind_blob64(stmt, i, data, (uint64_t)va_arg(*ap, int64_t),
+					   SQLITE_TRANSIENT);
 	default:
 		return SQLITE_MISUSE;
 	}
@@ -148,12 +153,18 @@ static int check_file(struct kk_store *store, struct kk_err *err)
 
 int kk_tx_begin(struct kk_store *store, struct kk_err *err)
 {
-	int r = check_file(store, err);
+	int r = 0;
 
-	if (r < 0)
-		return r;
-	store->n_changes = 0;
-	return kk_sql_run(store, err, "BEGIN IMMEDIATE", "");
+	if (store->depth == 0) {
+		r = check_file(store, err);
+		store->n_changes = 0;
+		store->failed = false;
+		if (r == 0)
+			r = kk_sql_run(store, err, "BEGIN IMMEDIATE", "");
+	}
+	if (r == 0)
+		store->depth++;
+	return r;
 }
 
 int64_t kk_tx_generation(const struct kk_store *store)
@@ -161,48 +172,92 @@ int64_t kk_tx_generation(const struct kk_store *store)
 	return store->generation + 1;
 }
 
+static int note(struct kk_store *store, const struct kk_change *change)
+{
+	if (store->n_changes == store->changes_size) {
+		size_t size = store->changes_size ? store->changes_size * 2 : 16;
+		struct kk_change *bigger = reallocarray(store->changes, size, sizeof(*bigger));
+
+		if (!bigger)
+			return -ENOMEM;
+		store->changes = bigger;
+		store->changes_size = size;
+	}
+	store->changes[store->n_changes++] = *change;
+	return 0;
+}
+
 int kk_tx_change(struct kk_store *store, enum kk_kind kind, enum kk_op op, int64_t id,
 		 int64_t agent, struct kk_err *err)
 {
-	static const char insert[] = "INSERT INTO changes (generation, kind, op, id, agent) "
-				     "VALUES (?, ?, ?, ?, ?)";
-	struct kk_change *change = &store->changes[store->n_changes];
+	static const char insert[] = "INSERT INTO changes (generation, kind, op, id, agent, org) "
+				     "VALUES (?, ?, ?, ?, ?, ?)";
+	struct kk_change change = {kk_tx_generation(store), kind, op, id, agent, store->org};
 
-	if (store->n_changes == KK_TX_CHANGES_MAX)
-		return kk_err_set(err, EIO, NULL, "too many changes in one transaction");
-	*change = (struct kk_change){kk_tx_generation(store), kind, op, id, agent};
-	store->n_changes++;
-	return kk_sql_run(store, err, insert, "iiiii", change->generation, (int64_t)kind,
-			  (int64_t)op, id, agent);
+	if (note(store, &change) < 0)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	return kk_sql_run(store, err, insert, "iiiiii", change.generation, (int64_t)kind,
+			  (int64_t)op, id, agent, change.org);
 }
 
+/* The log is bounded in generations and, since one may hold many changes, in these. */
 static int next_generation(struct kk_store *store, struct kk_err *err)
 {
+	static const char forget[] =
+		"DELETE FROM changes WHERE generation <= max(?, ifnull((SELECT generation FROM "
+		"changes WHERE seq = (SELECT max(seq) FROM changes) - ?), 0))";
 	int r = kk_sql_run(store, err, "UPDATE control SET generation = ?", "i",
 			   kk_tx_generation(store));
 
 	if (r < 0)
 		return r;
-	return kk_sql_run(store, err, "DELETE FROM changes WHERE generation <= ?", "i",
-			  kk_tx_generation(store) - KK_CHANGES_MAX);
+	return kk_sql_run(store, err, forget, "ii", kk_tx_generation(store) - KK_CHANGES_MAX,
+			  (int64_t)KK_CHANGE_ROWS_MAX);
 }
 
-int kk_tx_end(struct kk_store *store, int r, struct kk_err *err)
+static int commit(struct kk_store *store, int r, struct kk_err *err)
 {
+	if (r == 0 && store->failed)
+		r = kk_err_set(err, EIO, NULL, "a part of the change failed");
 	if (r == 0 && store->n_changes)
 		r = next_generation(store, err);
 	if (r == 0)
 		r = kk_sql_run(store, err, "COMMIT", "");
-	if (r < 0) {
-		/* After some failures SQLite has rolled back by itself. */
-		if (!sqlite3_get_autocommit(store->db))
-			kk_sql_run(store, NULL, "ROLLBACK", "");
+	if (r == 0)
+		return 0;
+	/* After some failures SQLite has rolled back by itself. */
+	if (!sqlite3_get_autocommit(store->db))
+		kk_sql_run(store, NULL, "ROLLBACK", "");
+	store->agent_hint = 0;
+	store->n_changes = 0;
+	return r;
+}
+
+int kk_tx_end(struct kk_store *store, int r, struct kk_err *err)
+{
+	size_t n;
+
+	if (--store->depth) {
+		store->failed |= r < 0;
 		return r;
 	}
-	if (!store->n_changes)
-		return 0;
+	r = commit(store, r, err);
+	n = store->n_changes;
+	if (r < 0 || !n)
+		return r;
 	store->generation++;
-	for (size_t i = 0; store->changed && i < store->n_changes; i++)
-		store->changed(&store->changes[i], store->userdata);
+	store->n_changes = 0;
+	if (store->changed)
+		store->changed(store->changes, n, store->userdata);
 	return 0;
+}
+
+int kk_store_begin(struct kk_store *store, struct kk_err *err)
+{
+	return kk_tx_begin(store, err);
+}
+
+int kk_store_end(struct kk_store *store, int r, struct kk_err *err)
+{
+	return kk_tx_end(store, r, err);
 }

@@ -8,8 +8,8 @@
 #include "controld/store/store.h"
 #include "util/cleanup.h"
 
-#define KK_STATEMENTS_MAX 96
-#define KK_TX_CHANGES_MAX 8 /* changes in one transaction */
+#define KK_STATEMENTS_MAX 192
+#define KK_WHO_MAX	  96
 
 struct kk_store {
 	sqlite3 *db;
@@ -21,16 +21,21 @@ struct kk_store {
 	char epoch[KK_EPOCH_LEN + 1];
 	struct kk_prefix4 pool;
 	int64_t generation;
-	int64_t agent_hint;			     /* every Agent number below is taken */
-	struct kk_change changes[KK_TX_CHANGES_MAX]; /* of the open transaction */
-	size_t n_changes;
-	void (*changed)(const struct kk_change *change, void *userdata);
+	int64_t agent_hint; /* every Agent number below is taken */
+	int64_t org;	    /* of the actor; 0: nothing is found */
+	char who[KK_WHO_MAX], from[INET6_ADDRSTRLEN];
+	unsigned int depth;	   /* of transactions in transactions */
+	bool failed;		   /* one of them did */
+	struct kk_change *changes; /* of the open transaction */
+	size_t n_changes, changes_size;
+	void (*changed)(const struct kk_change *changes, size_t n, void *userdata);
 	void *userdata;
 };
 
 /*
  * The statement for @sql, a literal that lives as long as the store, reset and with its parameters bound:
- * a letter of @types each: i int64_t, t text (NULL: null), b a blob of KK_HASH_LEN bytes (NULL: null).
+ * a letter of @types each: i int64_t, t text (NULL: null), b a blob of KK_HASH_LEN bytes (NULL: null),
+ * B a blob and its length as int64_t.
  * NULL with @err on failure. Reset it with kk_sql_done() when rows are left over.
  */
 sqlite3_stmt *kk_sql(struct kk_store *store, struct kk_err *err, const char *sql, const char *types,
@@ -52,7 +57,10 @@ void kk_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t len);
 /* A key column; false for null. */
 bool kk_sql_key(sqlite3_stmt *stmt, int column, uint8_t key[KK_KEY_LEN]);
 
-/* A transaction. kk_tx_end() commits where @r is 0, else rolls back, and returns what is to be returned. */
+/*
+ * A transaction. kk_tx_end() commits where @r is 0, else rolls back, and returns what is to be returned.
+ * One within another is a part of it.
+ */
 int kk_tx_begin(struct kk_store *store, struct kk_err *err);
 int kk_tx_end(struct kk_store *store, int r, struct kk_err *err);
 /* The generation that the open transaction makes. */
@@ -61,7 +69,10 @@ int64_t kk_tx_generation(const struct kk_store *store);
 int kk_tx_change(struct kk_store *store, enum kk_kind kind, enum kk_op op, int64_t id,
 		 int64_t agent, struct kk_err *err);
 
-/* migrations.c: brings the schema to KK_SCHEMA_VERSION. */
-int kk_store_migrate(sqlite3 *db, const char *path, struct kk_err *err);
+/* Notes the actor's changes of every table that people know of in the audit log, from now on. */
+int kk_audit_start(struct kk_store *store, struct kk_err *err);
+
+/* migrations.c: brings the schema up to @version, KK_SCHEMA_VERSION but for tests. */
+int kk_store_migrate(sqlite3 *db, const char *path, int version, struct kk_err *err);
 
 #endif

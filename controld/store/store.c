@@ -105,6 +105,7 @@ int kk_store_open(const char *path, const struct kk_prefix4 *pool, struct kk_sto
 
 	if (!store)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	kk_store_enter(store, KK_ORG_FIRST, "control", "");
 	mask = umask(077);
 	if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
 	    SQLITE_OK)
@@ -115,10 +116,12 @@ int kk_store_open(const char *path, const struct kk_prefix4 *pool, struct kk_sto
 	umask(mask);
 	if (r == 0) {
 		sqlite3_busy_timeout(store->db, BUSY_MS);
-		r = kk_store_migrate(store->db, path, err);
+		r = kk_store_migrate(store->db, path, KK_SCHEMA_VERSION, err);
 	}
 	if (r == 0)
 		r = read_control(store, pool, err);
+	if (r == 0)
+		r = kk_audit_start(store, err);
 	if (r < 0) {
 		kk_store_close(store);
 		return r;
@@ -134,12 +137,38 @@ void kk_store_close(struct kk_store *store)
 	for (size_t i = 0; i < store->n_statements; i++)
 		sqlite3_finalize(store->statements[i].stmt);
 	sqlite3_close(store->db);
+	free(store->changes);
 	free(store);
 }
 
 int64_t kk_store_generation(const struct kk_store *store)
 {
 	return store->generation;
+}
+
+int64_t kk_store_latest(const struct kk_store *store)
+{
+	return store->generation + (store->n_changes > 0);
+}
+
+void kk_store_enter(struct kk_store *store, int64_t org, const char *who, const char *from)
+{
+	store->org = org;
+	snprintf(store->who, sizeof(store->who), "%s", who);
+	snprintf(store->from, sizeof(store->from), "%s", from);
+}
+
+int64_t kk_store_org(const struct kk_store *store)
+{
+	return store->org;
+}
+
+int64_t kk_store_set_org(struct kk_store *store, int64_t org)
+{
+	int64_t old = store->org;
+
+	store->org = org;
+	return old;
 }
 
 const char *kk_store_epoch(const struct kk_store *store)
@@ -153,7 +182,7 @@ const struct kk_prefix4 *kk_store_pool(const struct kk_store *store)
 }
 
 void kk_store_on_change(struct kk_store *store,
-			void (*changed)(const struct kk_change *change, void *userdata),
+			void (*changed)(const struct kk_change *changes, size_t n, void *userdata),
 			void *userdata)
 {
 	store->changed = changed;

@@ -19,12 +19,15 @@
 #include "proto/model.h"
 #include "util/err.h"
 
-#define KK_HASH_LEN	  32 /* SHA-256 */
-#define KK_EPOCH_LEN	  32 /* characters */
-#define KK_GATEWAYS_MAX	  253
-#define KK_AGENTS_MAX	  65024 /* 254 x 256, requirement K4 */
-#define KK_CHANGES_MAX	  10000 /* generations that the change log reaches back */
-#define KK_SCHEMA_VERSION 1
+#define KK_HASH_LEN	   32 /* SHA-256 */
+#define KK_EPOCH_LEN	   32 /* characters */
+#define KK_GATEWAYS_MAX	   253
+#define KK_AGENTS_MAX	   65024  /* 254 x 256, requirement K4 */
+#define KK_CHANGES_MAX	   10000  /* generations that the change log reaches back */
+#define KK_CHANGE_ROWS_MAX 200000 /* changes that it holds */
+#define KK_SCHEMA_VERSION  2
+#define KK_PREFIX_MAX	   24 /* of the names of Agents that are made when they join */
+#define KK_ORG_FIRST	   1  /* the organisation that is made with the database, its operator's */
 
 enum kk_kind {
 	KK_GATEWAY,
@@ -44,10 +47,11 @@ struct kk_change {
 	enum kk_op op;
 	int64_t id;
 	int64_t agent; /* of a service, else 0 */
+	int64_t org;
 };
 
 struct kk_gateway_row {
-	int64_t id;
+	int64_t id, org;
 	char name[KK_NAME_MAX + 1];
 	uint8_t index;
 	struct in_addr address;
@@ -58,7 +62,7 @@ struct kk_gateway_row {
 };
 
 struct kk_agent_row {
-	int64_t id;
+	int64_t id, org;
 	char name[KK_NAME_MAX + 1];
 	int64_t number;
 	struct kk_prefix4 subnet;
@@ -82,13 +86,10 @@ struct kk_service_row {
 struct kk_token_row {
 	int64_t id;
 	enum kk_kind role;
-	char node[KK_NAME_MAX + 1];
-	int64_t expires_at; /* UNIX seconds */
-};
-
-struct kk_api_key_row {
-	char name[KK_NAME_MAX + 1];
-	int64_t created_at;
+	char node[KK_NAME_MAX + 1];   /* that it is bound to, or "" */
+	char prefix[KK_NAME_MAX + 1]; /* of the names of the Agents that it makes, or "" */
+	int64_t uses;		      /* that are left, -1: any number */
+	int64_t expires_at;	      /* UNIX seconds */
 };
 
 struct kk_store;
@@ -103,10 +104,29 @@ void kk_store_close(struct kk_store *store);
 int64_t kk_store_generation(const struct kk_store *store);
 const char *kk_store_epoch(const struct kk_store *store);
 const struct kk_prefix4 *kk_store_pool(const struct kk_store *store);
-/* Is told every change after it is on disk, in order. */
+/* Is told every transaction's changes after it is on disk, in order. */
 void kk_store_on_change(struct kk_store *store,
-			void (*changed)(const struct kk_change *change, void *userdata),
+			void (*changed)(const struct kk_change *changes, size_t n, void *userdata),
 			void *userdata);
+/* The generation of the changes made last, those of a transaction that is not over included. */
+int64_t kk_store_latest(const struct kk_store *store);
+
+/*
+ * On whose behalf the store is used from now on. What goes by names finds, makes and changes objects of
+ * @org only (0: there are none); the audit log tells @who and @from what address. The texts are copied.
+ * A store that was just opened is used on behalf of Control in KK_ORG_FIRST.
+ */
+void kk_store_enter(struct kk_store *store, int64_t org, const char *who, const char *from);
+int64_t kk_store_org(const struct kk_store *store);
+/* Enters another organisation, with the same actor, and returns the one before. */
+int64_t kk_store_set_org(struct kk_store *store, int64_t org);
+
+/*
+ * Makes everything until kk_store_end() one transaction and one generation: all of it is on disk when that
+ * returns 0, or nothing where @r or its result is negative. Transactions may lie within each other.
+ */
+int kk_store_begin(struct kk_store *store, struct kk_err *err);
+int kk_store_end(struct kk_store *store, int r, struct kk_err *err);
 
 /* The subnet of Agent @number, 0 to KK_AGENTS_MAX - 1 (requirement K4). */
 struct kk_prefix4 kk_agent_subnet(const struct kk_prefix4 *pool, int64_t number);
@@ -177,7 +197,7 @@ int kk_store_node_find(struct kk_store *store, const uint8_t key_hash[KK_HASH_LE
 		       enum kk_kind *ret_role, int64_t *ret_id, char ret_name[KK_NAME_MAX + 1],
 		       struct kk_err *err);
 
-/* @role, @node and @expires_at are read; the id is filled in. */
+/* All but the id is read, @node or @prefix; the id is filled in. */
 int kk_store_token_add(struct kk_store *store, const uint8_t secret_hash[KK_HASH_LEN],
 		       struct kk_token_row *row, struct kk_err *err);
 /* Those that can still be spent at @now. */
@@ -185,23 +205,14 @@ int kk_store_token_list(struct kk_store *store, int64_t now,
 			int (*row)(const struct kk_token_row *row, void *userdata), void *userdata,
 			struct kk_err *err);
 int kk_store_token_remove(struct kk_store *store, int64_t id, struct kk_err *err);
-/* Spends the token and gives its node the key with hash @key_hash, in place of an earlier one. */
+/*
+ * Spends the token and gives its node, or the Agent that is made for it, the key with hash @key_hash, in
+ * place of an earlier one. Whoever has the secret acts for its organisation: that is entered.
+ */
 int kk_store_token_spend(struct kk_store *store, const uint8_t secret_hash[KK_HASH_LEN],
-			 const uint8_t key_hash[KK_HASH_LEN], int64_t now, enum kk_kind *ret_role,
-			 int64_t *ret_id, char ret_name[KK_NAME_MAX + 1], struct kk_err *err);
-
-int kk_store_api_key_add(struct kk_store *store, const uint8_t hash[KK_HASH_LEN],
-			 struct kk_api_key_row *row, struct kk_err *err);
-/* Makes or replaces the key of that name. */
-int kk_store_api_key_put(struct kk_store *store, const uint8_t hash[KK_HASH_LEN], const char *name,
+			 const uint8_t key_hash[KK_HASH_LEN], int64_t now, const char *from,
+			 enum kk_kind *ret_role, int64_t *ret_id, char ret_name[KK_NAME_MAX + 1],
 			 struct kk_err *err);
-int kk_store_api_key_find(struct kk_store *store, const uint8_t hash[KK_HASH_LEN],
-			  struct kk_err *err);
-int kk_store_api_key_count(struct kk_store *store, int64_t *ret, struct kk_err *err);
-int kk_store_api_key_list(struct kk_store *store,
-			  int (*row)(const struct kk_api_key_row *row, void *userdata),
-			  void *userdata, struct kk_err *err);
-int kk_store_api_key_remove(struct kk_store *store, const char *name, struct kk_err *err);
 
 /*
  * The changes after generation @from, oldest first. -ESTALE if the log does not reach back that far, or

@@ -2,6 +2,7 @@
 #include "bpf/datapath.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <limits.h>
 #include <net/if.h>
@@ -17,11 +18,14 @@
 #include <kk/core/reasons.h>
 
 #include "bpf/attach.h"
+#include "bpf/bans.h"
 #include "bpf/bpffs.h"
+#include "bpf/groups.h"
 #include "bpf/tables.h"
 #include "kk_tc.skel.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "wg/siphash.h"
 
 enum { TUNNEL, PUBLIC, N_LINKS };
 
@@ -59,7 +63,7 @@ static const struct {
 	const char *field; /* as the daemons' option is called */
 	unsigned short type;
 	const char *text;
-} wanted[N_LINKS] = {
+} kinds[N_LINKS] = {
 	[TUNNEL] = {"tunnel-interface", ARPHRD_NONE, "layer 3 tunnel (WireGuard or TUN)"},
 	[PUBLIC] = {"public-interface", ARPHRD_ETHER, "Ethernet device"},
 };
@@ -67,7 +71,7 @@ static const struct {
 static int link_init(struct link *links, int which, const char *ifname, struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	const char *field = wanted[which].field;
+	const char *field = kinds[which].field;
 	struct ifreq req = {0};
 
 	if (fd < 0)
@@ -77,9 +81,9 @@ static int link_init(struct link *links, int which, const char *ifname, struct k
 	strcpy(req.ifr_name, ifname);
 	if (ioctl(fd, SIOCGIFHWADDR, &req) < 0)
 		return kk_err_set(err, errno, field, "interface %s: %s", ifname, strerror(errno));
-	if (req.ifr_hwaddr.sa_family != wanted[which].type)
+	if (req.ifr_hwaddr.sa_family != kinds[which].type)
 		return kk_err_set(err, EINVAL, field, "interface %s is no %s", ifname,
-				  wanted[which].text);
+				  kinds[which].text);
 	if (ioctl(fd, SIOCGIFINDEX, &req) < 0)
 		return kk_err_set(err, errno, field, "interface %s: %s", ifname, strerror(errno));
 	strcpy(links[which].name, ifname);
@@ -153,6 +157,18 @@ static int check_config(const struct kk_datapath_config *config, struct kk_err *
 	return r;
 }
 
+/* As many words as the hash wants, the same on every machine. */
+static void expand_flow_key(const uint8_t secret[16], __u64 key[KK_FLOW_KEY_WORDS])
+{
+	struct wg_siphash_key sip;
+
+	memcpy(&sip, secret, sizeof(sip));
+	sip.k[0] = le64toh(sip.k[0]);
+	sip.k[1] = le64toh(sip.k[1]);
+	for (uint8_t i = 0; i < KK_FLOW_KEY_WORDS; i++)
+		key[i] = wg_siphash(&sip, &i, sizeof(i));
+}
+
 static struct kk_settings settings_of(const struct kk_datapath_config *config, uint32_t mtu)
 {
 	struct kk_settings set = {
@@ -163,6 +179,7 @@ static struct kk_settings settings_of(const struct kk_datapath_config *config, u
 	};
 	size_t n4 = 0, n6 = 0;
 
+	expand_flow_key(config->flow_key, set.flow_key);
 	memcpy(&set.pool6, &config->pool6, sizeof(set.pool6));
 	for (size_t i = 0; i < config->n_addresses; i++) {
 		const struct kk_address *address = &config->addresses[i];
@@ -392,25 +409,97 @@ static int check_listener(const struct kk_datapath *dp, const struct kk_listener
 	return 0;
 }
 
-int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
-		     struct kk_err *err)
+static int check_writable(const struct kk_datapath *dp, struct kk_err *err)
 {
-	int r;
+	return dp->readonly
+		       ? kk_err_set(err, EROFS, NULL, "these tables were opened to be read only")
+		       : 0;
+}
 
-	if (dp->readonly)
-		return kk_err_set(err, EROFS, NULL, "these tables were opened to be read only");
-	for (size_t i = 0; i < n; i++) {
-		r = check_listener(dp, &listeners[i], err);
-		if (r < 0)
-			return r;
-	}
-	r = kk_tables_sync(&dp->tables, listeners, n, err);
+int kk_datapath_set(struct kk_datapath *dp, const struct kk_datapath_tables *wanted,
+		    struct kk_err *err)
+{
+	int r = check_writable(dp, err);
+
+	for (size_t i = 0; i < wanted->n_listeners && r == 0; i++)
+		r = check_listener(dp, &wanted->listeners[i], err);
+	if (r == 0)
+		r = kk_tables_set(&dp->tables, wanted, err);
 	if (r < 0 || !dp->pending)
 		return r;
 	r = put_in_force(dp, false, err);
 	if (r == 0)
 		dp->pending = false;
 	return r;
+}
+
+int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
+		     struct kk_err *err)
+{
+	const struct kk_datapath_tables wanted = {.listeners = listeners, .n_listeners = n};
+
+	return kk_datapath_set(dp, &wanted, err);
+}
+
+int kk_datapath_set_group(struct kk_datapath *dp, const struct kk_group *group, struct kk_err *err)
+{
+	int r = check_writable(dp, err);
+
+	return r < 0 ? r : kk_groups_set_one(&dp->tables, group, err);
+}
+
+/* Which kinds of bans there are: the programs look for no other. */
+static int renew_bans(struct kk_datapath *dp, struct kk_ban_entry **ret, struct kk_err *err)
+{
+	struct kk_bans_found found;
+	int n = kk_bans_read(dp->tables.bans_fd, !dp->readonly, ret, &found, err);
+
+	if (n < 0 || dp->readonly)
+		return n;
+	kk_tables_feature(&dp->tables, KK_FEATURE_BANS, found.gateway);
+	kk_tables_feature(&dp->tables, KK_FEATURE_SERVICE_BANS, found.service);
+	return n;
+}
+
+int kk_datapath_ban(struct kk_datapath *dp, const struct kk_ban_entry *bans, size_t n,
+		    struct kk_err *err)
+{
+	KK_CLEANUP_FREE struct kk_ban_entry *all = NULL;
+	int r = check_writable(dp, err);
+
+	/* What has ended makes room. */
+	if (r == 0)
+		r = renew_bans(dp, &all, err);
+	if (r >= 0)
+		r = kk_bans_put(dp->tables.bans_fd, bans, n, err);
+	for (size_t i = 0; i < n && r == 0; i++)
+		kk_tables_feature(&dp->tables,
+				  bans[i].service ? KK_FEATURE_SERVICE_BANS : KK_FEATURE_BANS,
+				  true);
+	return r;
+}
+
+int kk_datapath_unban(struct kk_datapath *dp, const struct kk_address *source, uint32_t service,
+		      struct kk_err *err)
+{
+	KK_CLEANUP_FREE struct kk_ban_entry *all = NULL;
+	int r = check_writable(dp, err);
+
+	if (r == 0)
+		r = kk_bans_lift(dp->tables.bans_fd, source, service, err);
+	if (r == 0)
+		r = renew_bans(dp, &all, err);
+	return r < 0 ? r : 0;
+}
+
+int kk_datapath_bans(struct kk_datapath *dp, struct kk_ban_entry **ret, struct kk_err *err)
+{
+	return renew_bans(dp, ret, err);
+}
+
+int kk_datapath_read(struct kk_datapath *dp, struct kk_datapath_tables **ret, struct kk_err *err)
+{
+	return kk_tables_read(&dp->tables, ret, err);
 }
 
 int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err)

@@ -23,10 +23,73 @@ struct kk_listener {
 	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
 	struct kk_address address;
 	uint16_t port;
-	struct in_addr
-		agent_address; /* of IPv6 too: the prefix before it is kk_datapath_config.pool6 */
+	/* Of IPv6 too: the prefix before it is kk_datapath_config.pool6. */
+	struct in_addr agent_address;
 	uint16_t agent_port;
 	uint32_t service; /* id, for counters */
+	uint32_t group;	  /* id of the group whose members stand in for agent_address; 0: none */
+	bool snat;	  /* a plain WireGuard peer: it sees the gateway in the client's place */
+	/*
+	 * TCP connections that stand may go on, nothing new begins. Of UDP it cannot be told what
+	 * stands: such a listener is as if it were not there.
+	 */
+	bool draining;
+};
+
+/* Agents that one service is published on; each flow goes to one of them. */
+struct kk_member {
+	struct in_addr address;
+	bool healthy; /* gets flows; where none is healthy, all do */
+};
+
+struct kk_group {
+	uint32_t id; /* any but 0 */
+	const struct kk_member *members;
+	size_t n_members; /* 1 to 128 */
+};
+
+/* For each source (of IPv6 each /64). */
+struct kk_limit {
+	uint32_t rate;	/* a second, 1 to KK_RATE_MAX; 0: no limit */
+	uint32_t burst; /* at once, 1 to KK_BURST_MAX */
+};
+
+#define KK_RATE_MAX  10000000
+#define KK_BURST_MAX 1000000
+
+/* What a service asks of its clients. */
+struct kk_guard {
+	uint32_t service; /* id */
+	uint32_t list;	  /* id of one; 0: none */
+	bool deny_others; /* whom the list does not name */
+	struct kk_limit packets;
+	struct kk_limit connections; /* that begin: segments with SYN, of TCP alone */
+	uint32_t
+		syn_rate; /* SYNs a second from which on sources prove themselves; 0: the gateway's */
+};
+
+/* The longest prefix that a source is in decides. */
+struct kk_rule {
+	struct kk_prefix prefix;
+	bool allow;
+};
+
+struct kk_list {
+	uint32_t id; /* 0: of the whole gateway, denies alone and whatever a service says */
+	const struct kk_rule *rules;
+	size_t n_rules;
+};
+
+/* What the tables hold. Whoever asks for them to be changed keeps the arrays. */
+struct kk_datapath_tables {
+	const struct kk_listener *listeners;
+	size_t n_listeners;
+	const struct kk_group *groups;
+	size_t n_groups;
+	const struct kk_guard *guards;
+	size_t n_guards;
+	const struct kk_list *lists;
+	size_t n_lists;
 };
 
 struct kk_datapath_config {
@@ -48,6 +111,8 @@ struct kk_datapath_config {
 	struct in6_addr pool6;
 	/* The gateway is .host of every Agent's /24; 0: Agents reach no address of it at all. */
 	uint8_t host;
+	/* Of the hash that picks a group's member: secret, and the same on every gateway. */
+	uint8_t flow_key[16];
 };
 
 /*
@@ -71,14 +136,54 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
 		       struct kk_err *err);
 
 /*
- * Brings the tables from what they hold to exactly @listeners, touching only entries that differ;
- * on failure everything is put back. -EEXIST: two listeners claim the same public or Agent port
- * (@err names the port). -EINVAL: an address that is not managed or not in the pool, a port 0.
- * -ENOSPC: more than the tables hold. A service on several addresses is a listener on each, with
- * the same Agent port on one address of each family at most.
+ * Brings the tables from what they hold to exactly @wanted, touching only entries that differ; on
+ * failure everything is put back. -EEXIST: two listeners claim the same public or Agent port (@err
+ * names the port), two groups, guards or lists have one id. -EINVAL: an address that is not managed or
+ * not in the pool, a port 0, a limit or prefix that cannot be. -ENOENT: a group or list that is named
+ * and not there, a guard of a service without listeners. -ENOSPC: more than the tables hold. A
+ * service on several addresses is a listener on each, with the same Agent port on one address of each
+ * family at most. Packets meet each listener either as it was or as it shall be, and what stays the
+ * same is not touched: none of its packets is lost.
  */
+int kk_datapath_set(struct kk_datapath *dp, const struct kk_datapath_tables *wanted,
+		    struct kk_err *err);
+/* The same with listeners alone. */
 int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
 		     struct kk_err *err);
+/*
+ * Of a group in the tables which members are healthy; the members are those that it was set with. Flows of
+ * the others stay where they are. -ENOENT: there is no such group.
+ */
+int kk_datapath_set_group(struct kk_datapath *dp, const struct kk_group *group, struct kk_err *err);
+
+/* A source (of IPv6 its /64) that is kept out. */
+struct kk_ban_entry {
+	struct kk_address source;
+	uint32_t service; /* id; 0: of all services */
+	uint32_t seconds; /* that are left; 0: for good */
+};
+
+/*
+ * Adds bans or sets them anew, all or none. They are no part of kk_datapath_set(): each stays until it ends or
+ * is lifted. -EINVAL: no host's address. -ENOSPC.
+ */
+int kk_datapath_ban(struct kk_datapath *dp, const struct kk_ban_entry *bans, size_t n,
+		    struct kk_err *err);
+/* -ENOENT: @source is not banned from @service (0: from all of them). */
+int kk_datapath_unban(struct kk_datapath *dp, const struct kk_address *source, uint32_t service,
+		      struct kk_err *err);
+/*
+ * The bans in force; *@ret is freed by the caller. Those that have ended are taken out of the table, unless it
+ * was opened to be read: call it now and then. Count or errno.
+ */
+int kk_datapath_bans(struct kk_datapath *dp, struct kk_ban_entry **ret, struct kk_err *err);
+
+/*
+ * Reads everything back, from the tables: of groups the members that get flows, rates as they are kept.
+ * *@ret is freed with kk_datapath_tables_free().
+ */
+int kk_datapath_read(struct kk_datapath *dp, struct kk_datapath_tables **ret, struct kk_err *err);
+void kk_datapath_tables_free(struct kk_datapath_tables *tables);
 
 /*
  * Reads the tables back (not the caller's memory of them). *@ret is freed by the caller. Count or

@@ -11,19 +11,32 @@
 #include <string.h>
 #include <bpf/bpf.h>
 
-#include "bpf/origins.h"
+#include "bpf/groups.h"
+#include "bpf/guards.h"
+#include "bpf/lists.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+
+struct origin {
+	struct kk_origin_key key;
+	struct kk_origin value;
+};
+_Static_assert(sizeof(struct origin) == 16, "a record has no gap");
 
 struct plan {
 	__u64 *listeners; /* the whole table as it shall be */
 	/* all listeners by Agent port, then those that need an origin */
-	struct kk_origin_entry *origins;
+	struct origin *origins;
 	size_t n_origins;
 	uint32_t *ids;	 /* services, sorted, each once */
 	uint32_t *slots; /* of them */
 	size_t n_ids;
 	uint8_t *taken; /* by slot: wanted after the change */
+	struct kk_groups_plan groups;
+	struct kk_guards_plan guards;
+	bool deny; /* the gateway's own list has prefixes */
+	struct kk_table origins_table, lists_table;
+	struct kk_change origins_change, lists_change;
 };
 
 static void plan_clean(struct plan *plan)
@@ -33,19 +46,48 @@ static void plan_clean(struct plan *plan)
 	free(plan->ids);
 	free(plan->slots);
 	free(plan->taken);
+	kk_groups_clean(&plan->groups);
+	kk_guards_clean(&plan->guards);
+	kk_change_clean(&plan->origins_change);
+	kk_change_clean(&plan->lists_change);
 }
 
-static int plan_init(struct plan *plan, uint32_t n_slots, size_t n)
+/* One for each Agent that a listener leads to. */
+static size_t count_origins(const struct plan *plan, const struct kk_datapath_tables *wanted)
 {
-	plan->listeners =
-		calloc((size_t)n_slots * KK_LISTENERS_PER_ADDRESS, sizeof(*plan->listeners));
-	plan->origins = calloc(n ? n : 1, sizeof(*plan->origins));
-	plan->ids = calloc(n ? n : 1, sizeof(*plan->ids));
-	plan->slots = calloc(n ? n : 1, sizeof(*plan->slots));
+	size_t n = 0;
+
+	for (size_t i = 0; i < wanted->n_listeners; i++) {
+		const struct kk_group_plan *group =
+			kk_groups_find(&plan->groups, wanted->listeners[i].group);
+
+		n += group ? group->group->n_members : 1;
+	}
+	return n;
+}
+
+static int plan_init(struct plan *plan, const struct kk_tables *tables,
+		     const struct kk_datapath_tables *wanted)
+{
+	size_t n = wanted->n_listeners ? wanted->n_listeners : 1;
+
+	plan->origins_table = kk_tables_origins(tables);
+	plan->lists_table = kk_tables_lists(tables);
+	plan->listeners = calloc((size_t)tables->n_slots * KK_LISTENERS_PER_ADDRESS,
+				 sizeof(*plan->listeners));
+	plan->origins = calloc(count_origins(plan, wanted) + 1, sizeof(*plan->origins));
+	plan->ids = calloc(n, sizeof(*plan->ids));
+	plan->slots = calloc(n, sizeof(*plan->slots));
 	plan->taken = calloc(KK_SERVICES_MAX, 1);
 	return plan->listeners && plan->origins && plan->ids && plan->slots && plan->taken
 		       ? 0
 		       : -ENOMEM;
+}
+
+/* Of UDP nothing can drain. */
+static bool is_there(const struct kk_listener *l)
+{
+	return !(l->draining && l->protocol == IPPROTO_UDP);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -64,8 +106,12 @@ static uint32_t *plan_slot(const struct plan *plan, uint32_t id)
 
 static void plan_ids(struct plan *plan, const struct kk_listener *listeners, size_t n)
 {
+	size_t kept = 0;
+
 	for (size_t i = 0; i < n; i++)
-		plan->ids[i] = listeners[i].service;
+		if (is_there(&listeners[i]))
+			plan->ids[kept++] = listeners[i].service;
+	n = kept;
 	qsort(plan->ids, n, sizeof(*plan->ids), compare_ids);
 	for (size_t i = 0; i < n; i++)
 		if (i == 0 || plan->ids[i] != plan->ids[i - 1])
@@ -119,6 +165,34 @@ static int plan_services(struct plan *plan, const union kk_service_slot *service
 	return 0;
 }
 
+static void plan_origin(struct plan *plan, const struct kk_listener *l, uint32_t slot, __be32 agent,
+			uint32_t service)
+{
+	plan->origins[plan->n_origins++] = (struct origin){
+		.key = {.address = agent,
+			.port = KK_BE16(l->agent_port),
+			.protocol = l->protocol,
+			.family = kk_slot_family(slot)},
+		.value = {.port = KK_BE16(l->port), .slot = (__u16)slot, .service = service},
+	};
+}
+
+/* The word of a listener that leads to all members of a group. */
+static int plan_group(struct plan *plan, const struct kk_listener *l, uint32_t slot,
+		      uint32_t service, __u64 flags, __u64 *word, struct kk_err *err)
+{
+	const struct kk_group_plan *group = kk_groups_find(&plan->groups, l->group);
+
+	if (!group)
+		return kk_err_set(err, ENOENT, "group",
+				  "port %u/%s leads to group %u, which there is not", l->port,
+				  l->protocol == IPPROTO_TCP ? "tcp" : "udp", l->group);
+	*word = kk_listener_word(group->number, l->agent_port, service, flags | KK_LISTENER_GROUP);
+	for (size_t i = 0; i < group->group->n_members && !l->snat; i++)
+		plan_origin(plan, l, slot, group->group->members[i].address.s_addr, service);
+	return 0;
+}
+
 static int plan_listener(struct plan *plan, const struct kk_tables *tables,
 			 const struct kk_listener *l, struct kk_err *err)
 {
@@ -126,7 +200,7 @@ static int plan_listener(struct plan *plan, const struct kk_tables *tables,
 	uint32_t service = *plan_slot(plan, l->service);
 	__be32 agent = l->agent_address.s_addr;
 	char text[KK_ADDRESS_TEXT];
-	__u64 *word;
+	__u64 *word, flags;
 
 	if (slot < 0)
 		return kk_err_set(err, EINVAL, "address", "address %s is not managed here",
@@ -135,61 +209,130 @@ static int plan_listener(struct plan *plan, const struct kk_tables *tables,
 	if (*word)
 		return kk_err_set(err, EEXIST, "port", "port %u/%s is published twice", l->port,
 				  l->protocol == IPPROTO_TCP ? "tcp" : "udp");
+	flags = (kk_guards_number(&plan->guards, l->service) ? KK_LISTENER_GUARDED : 0) |
+		(l->snat ? KK_LISTENER_SNAT : 0) | (l->draining ? KK_LISTENER_DRAINING : 0);
+	if (l->group)
+		return plan_group(plan, l, (uint32_t)slot, service, flags, word, err);
 	*word = kk_listener_word(kk_pool_offset(agent, tables->settings.pool_mask), l->agent_port,
-				 service, 0);
-	plan->origins[plan->n_origins++] = (struct kk_origin_entry){
-		.key = {.address = agent,
-			.port = KK_BE16(l->agent_port),
-			.protocol = l->protocol,
-			.family = kk_slot_family((uint32_t)slot)},
-		.value = {.port = KK_BE16(l->port), .slot = (__u16)slot, .service = service},
-	};
+				 service, flags);
+	if (!l->snat)
+		plan_origin(plan, l, (uint32_t)slot, agent, service);
 	return 0;
 }
 
 /* Whether the array of listeners answers for it, at the Agent's port of the first address. */
-static bool is_plain(const struct kk_origin_entry *origin)
+static bool is_plain(const struct plan *plan, const struct origin *origin)
 {
-	return origin->key.port == origin->value.port &&
-	       origin->value.slot == kk_slot(origin->key.family, 0);
+	uint32_t slot = kk_slot(origin->key.family, 0);
+
+	return origin->key.port == origin->value.port && origin->value.slot == slot &&
+	       !(plan->listeners[kk_listener_index(slot, origin->key.protocol,
+						   KK_HOST16(origin->key.port))] &
+		 KK_LISTENER_GROUP);
 }
 
 /* Sorts them, refuses twins, and keeps those that the array of listeners does not answer for. */
 static int plan_origins(struct plan *plan, struct kk_err *err)
 {
+	const struct kk_table *table = &plan->origins_table;
+	const struct origin *twin;
+	char text[INET_ADDRSTRLEN];
 	size_t kept = 0;
 
-	qsort(plan->origins, plan->n_origins, sizeof(*plan->origins), kk_origin_compare);
-	for (size_t i = 1; i < plan->n_origins; i++) {
-		const struct kk_origin_key *key = &plan->origins[i].key;
-		char text[INET_ADDRSTRLEN];
-
-		if (kk_origin_compare(&plan->origins[i - 1], &plan->origins[i]) != 0)
-			continue;
+	kk_records_sort(table, plan->origins, plan->n_origins);
+	twin = kk_records_twin(table, plan->origins, plan->n_origins);
+	if (twin)
 		return kk_err_set(err, EEXIST, "agent_port",
-				  "port %u/%s of Agent %s is published twice", KK_HOST16(key->port),
-				  key->protocol == IPPROTO_TCP ? "tcp" : "udp",
-				  inet_ntop(AF_INET, &key->address, text, sizeof(text)));
-	}
+				  "port %u/%s of Agent %s is published twice",
+				  KK_HOST16(twin->key.port),
+				  twin->key.protocol == IPPROTO_TCP ? "tcp" : "udp",
+				  inet_ntop(AF_INET, &twin->key.address, text, sizeof(text)));
 	for (size_t i = 0; i < plan->n_origins; i++)
-		if (!is_plain(&plan->origins[i]))
+		if (!is_plain(plan, &plan->origins[i]))
 			plan->origins[kept++] = plan->origins[i];
 	plan->n_origins = kept;
+	return kk_change_plan(&plan->origins_change, table, plan->origins, kept, err);
+}
+
+static int plan_lists(struct plan *plan, const struct kk_datapath_tables *wanted,
+		      struct kk_err *err)
+{
+	KK_CLEANUP_FREE struct kk_list_record *records = NULL;
+	const struct kk_list_record *twin;
+	char text[KK_PREFIX_TEXT];
+	int n = kk_lists_records(wanted->lists, wanted->n_lists, &records, err);
+
+	if (n < 0)
+		return n;
+	kk_records_sort(&plan->lists_table, records, (size_t)n);
+	twin = kk_records_twin(&plan->lists_table, records, (size_t)n);
+	if (twin)
+		return kk_err_set(err, EEXIST, "prefix", "list %u has %s twice",
+				  KK_HOST32(twin->key.list) >> 1, kk_list_record_text(twin, text));
+	for (size_t i = 0; i < wanted->n_lists; i++)
+		if (wanted->lists[i].id == KK_LIST_GATEWAY && wanted->lists[i].n_rules)
+			plan->deny = true;
+	return kk_change_plan(&plan->lists_change, &plan->lists_table, records, (size_t)n, err);
+}
+
+static bool has_list(const struct kk_datapath_tables *wanted, uint32_t id)
+{
+	for (size_t i = 0; i < wanted->n_lists; i++)
+		if (wanted->lists[i].id == id)
+			return true;
+	return false;
+}
+
+static bool has_listener(const struct kk_datapath_tables *wanted, uint32_t service)
+{
+	for (size_t i = 0; i < wanted->n_listeners; i++)
+		if (wanted->listeners[i].service == service)
+			return true;
+	return false;
+}
+
+static int check_guards(const struct plan *plan, const struct kk_datapath_tables *wanted,
+			struct kk_err *err)
+{
+	uint32_t last = 0; /* services mostly share few lists, or have their own */
+
+	for (size_t i = 0; i < wanted->n_guards; i++) {
+		const struct kk_guard *guard = &wanted->guards[i];
+
+		if (!plan_slot(plan, guard->service) && !has_listener(wanted, guard->service))
+			return kk_err_set(err, ENOENT, "service",
+					  "service %u is guarded and not published",
+					  guard->service);
+		if (guard->list && guard->list != last && !has_list(wanted, guard->list))
+			return kk_err_set(err, ENOENT, "list",
+					  "service %u goes by list %u, which there is not",
+					  guard->service, guard->list);
+		last = guard->list;
+	}
 	return 0;
 }
 
 static int plan_make(struct plan *plan, const struct kk_tables *tables,
-		     const struct kk_listener *listeners, size_t n, struct kk_err *err)
+		     const struct kk_datapath_tables *wanted, struct kk_err *err)
 {
-	int r;
+	int r = kk_groups_plan(&plan->groups, tables, wanted->groups, wanted->n_groups, err);
 
-	if (plan_init(plan, tables->n_slots, n) < 0)
+	if (r == 0)
+		r = kk_guards_plan(&plan->guards, tables, wanted->guards, wanted->n_guards, err);
+	if (r < 0)
+		return r;
+	if (plan_init(plan, tables, wanted) < 0)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
-	plan_ids(plan, listeners, n);
+	plan_ids(plan, wanted->listeners, wanted->n_listeners);
 	r = plan_services(plan, tables->services, err);
-	for (size_t i = 0; i < n && r == 0; i++)
-		r = plan_listener(plan, tables, &listeners[i], err);
-	return r < 0 ? r : plan_origins(plan, err);
+	for (size_t i = 0; i < wanted->n_listeners && r == 0; i++)
+		if (is_there(&wanted->listeners[i]))
+			r = plan_listener(plan, tables, &wanted->listeners[i], err);
+	if (r == 0)
+		r = check_guards(plan, wanted, err);
+	if (r == 0)
+		r = plan_origins(plan, err);
+	return r < 0 ? r : plan_lists(plan, wanted, err);
 }
 
 #define RESET_BATCH 256
@@ -228,7 +371,7 @@ static void reset_services(const struct kk_tables *tables, const struct plan *pl
 	reset_traffic(tables, slots, n);
 }
 
-static void store(__u64 *word, __u64 value)
+void kk_tables_store(__u64 *word, __u64 value)
 {
 	if (*word != value)
 		__atomic_store_n(word, value, __ATOMIC_RELEASE);
@@ -237,38 +380,69 @@ static void store(__u64 *word, __u64 value)
 static void apply_services(struct kk_tables *tables, const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->n_ids; i++) {
-		union kk_service_slot used = {.id = plan->ids[i], .state = KK_SLOT_USED};
+		const union kk_service_slot used = {
+			.id = plan->ids[i],
+			.policy = (__u16)kk_guards_number(&plan->guards, plan->ids[i]),
+			.state = KK_SLOT_USED,
+		};
 
-		store(&tables->services[plan->slots[i]].word, used.word);
+		kk_tables_store(&tables->services[plan->slots[i]].word, used.word);
 	}
 }
 
 static void retire_services(struct kk_tables *tables, const struct plan *plan)
 {
 	for (size_t i = 1; i < KK_SERVICES_MAX; i++) {
-		union kk_service_slot retired = {.state = KK_SLOT_RETIRED};
+		const union kk_service_slot retired = {.state = KK_SLOT_RETIRED};
 
 		if (!plan->taken[i] && tables->services[i].state == KK_SLOT_USED)
-			store(&tables->services[i].word, retired.word);
+			kk_tables_store(&tables->services[i].word, retired.word);
 	}
+}
+
+/*
+ * What is looked up last is there first. A listener that has just lost its guard finds policy 0, which
+ * asks nothing.
+ */
+static void apply(struct kk_tables *tables, const struct plan *plan)
+{
+	reset_services(tables, plan);
+	kk_guards_write(tables, &plan->guards);
+	kk_groups_write(tables, &plan->groups);
+	apply_services(tables, plan);
+	for (size_t i = 0; i < (size_t)tables->n_slots * KK_LISTENERS_PER_ADDRESS; i++)
+		kk_tables_store(&tables->listeners[i], plan->listeners[i]);
+	kk_tables_feature(tables, KK_FEATURE_LIST, plan->deny);
+	retire_services(tables, plan);
+	kk_groups_retire(tables, &plan->groups);
+}
+
+int kk_tables_set(struct kk_tables *tables, const struct kk_datapath_tables *wanted,
+		  struct kk_err *err)
+{
+	KK_CLEANUP(plan_clean) struct plan plan = {0};
+	int r;
+
+	r = plan_make(&plan, tables, wanted, err);
+	if (r == 0)
+		r = kk_change_put(&plan.origins_change, err);
+	if (r < 0)
+		return r;
+	r = kk_change_put(&plan.lists_change, err);
+	if (r < 0) {
+		kk_change_undo(&plan.origins_change);
+		return r;
+	}
+	apply(tables, &plan);
+	kk_change_finish(&plan.origins_change);
+	kk_change_finish(&plan.lists_change);
+	return 0;
 }
 
 int kk_tables_sync(struct kk_tables *tables, const struct kk_listener *listeners, size_t n,
 		   struct kk_err *err)
 {
-	KK_CLEANUP(plan_clean) struct plan plan = {0};
-	int r;
+	const struct kk_datapath_tables wanted = {.listeners = listeners, .n_listeners = n};
 
-	r = plan_make(&plan, tables, listeners, n, err);
-	if (r < 0)
-		return r;
-	r = kk_origins_sync(tables->origins_fd, plan.origins, plan.n_origins, err);
-	if (r < 0)
-		return r;
-	reset_services(tables, &plan);
-	apply_services(tables, &plan);
-	for (size_t i = 0; i < (size_t)tables->n_slots * KK_LISTENERS_PER_ADDRESS; i++)
-		store(&tables->listeners[i], plan.listeners[i]);
-	retire_services(tables, &plan);
-	return 0;
+	return kk_tables_set(tables, &wanted, err);
 }

@@ -153,8 +153,31 @@ static void *map_memory(int fd, const char *name, size_t size, struct kk_err *er
 	return memory;
 }
 
-#define SLOT_SIZE     (KK_LISTENERS_PER_ADDRESS * sizeof(__u64))
-#define SERVICES_SIZE (KK_SERVICES_MAX * sizeof(union kk_service_slot))
+#define SLOT_SIZE (KK_LISTENERS_PER_ADDRESS * sizeof(__u64))
+
+/* Tables of one size that are mapped whole. */
+static const struct {
+	const char *name;
+	size_t size, offset;
+} mapped[] = {
+#define MAPPED(name_, n, member)                                                                   \
+	{                                                                                          \
+		name_, (n) * sizeof(*((struct kk_tables *)NULL)->member),                          \
+			offsetof(struct kk_tables, member)                                         \
+	}
+	MAPPED("kk_services", KK_SERVICES_MAX, services),
+	MAPPED("kk_groups", KK_GROUPS_MAX *KK_MAGLEV_SIZE, groups),
+	MAPPED("kk_group_ids", KK_GROUPS_MAX, group_ids),
+	MAPPED("kk_policies", KK_POLICIES_MAX, policies),
+	MAPPED("kk_features", 1, features),
+#undef MAPPED
+};
+
+/* Where @tables has the address of the table with number @i. */
+static void **mapping(struct kk_tables *tables, size_t i)
+{
+	return (void **)((char *)tables + mapped[i].offset);
+}
 
 /* Slots that the table of listeners @fd has room for, or a negative errno. */
 static int count_slots(int fd)
@@ -209,10 +232,10 @@ int kk_tables_put_settings(const struct kk_tables *tables, struct kk_err *err)
 static int map_tables(struct kk_tables *tables, struct bpf_object *obj, struct kk_err *err)
 {
 	int listeners_fd = map_fd(obj, "kk_listeners", err);
-	int services_fd = map_fd(obj, "kk_services", err), r;
 	__u32 zero = 0;
+	int r;
 
-	if (listeners_fd < 0 || services_fd < 0)
+	if (listeners_fd < 0)
 		return -ENOENT;
 	r = count_slots(listeners_fd);
 	if (r > 0 && bpf_map_lookup_elem(tables->gateway_fd, &zero, &tables->settings) < 0)
@@ -222,8 +245,17 @@ static int map_tables(struct kk_tables *tables, struct bpf_object *obj, struct k
 	tables->n_slots = (uint32_t)r;
 	tables->listeners =
 		map_memory(listeners_fd, "kk_listeners", tables->n_slots * SLOT_SIZE, err);
-	tables->services = map_memory(services_fd, "kk_services", SERVICES_SIZE, err);
-	return tables->listeners && tables->services ? 0 : -ENOMEM;
+	if (!tables->listeners)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(mapped); i++) {
+		int fd = map_fd(obj, mapped[i].name, err);
+		void *memory = fd < 0 ? NULL : map_memory(fd, mapped[i].name, mapped[i].size, err);
+
+		if (!memory)
+			return -ENOMEM;
+		*mapping(tables, i) = memory;
+	}
+	return 0;
 }
 
 int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err *err)
@@ -233,12 +265,14 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 		.traffic_fd = map_fd(obj, "kk_traffic", err),
 		.counters_fd = map_fd(obj, "kk_counters", err),
 		.gateway_fd = map_fd(obj, "kk_gateway", err),
+		.lists_fd = map_fd(obj, "kk_lists", err),
+		.bans_fd = map_fd(obj, "kk_bans", err),
 		.n_cpus = libbpf_num_possible_cpus(),
 	};
 	int r;
 
 	if (tables.origins_fd < 0 || tables.traffic_fd < 0 || tables.counters_fd < 0 ||
-	    tables.gateway_fd < 0)
+	    tables.gateway_fd < 0 || tables.lists_fd < 0 || tables.bans_fd < 0)
 		return -ENOENT;
 	if (tables.n_cpus < 0)
 		return kk_err_set(err, -tables.n_cpus, NULL, "cannot count the CPUs: %s",
@@ -256,10 +290,40 @@ void kk_tables_clean(struct kk_tables *tables)
 {
 	if (tables->listeners)
 		munmap(tables->listeners, tables->n_slots * SLOT_SIZE);
-	if (tables->services)
-		munmap(tables->services, SERVICES_SIZE);
 	tables->listeners = NULL;
-	tables->services = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(mapped); i++) {
+		if (*mapping(tables, i))
+			munmap(*mapping(tables, i), mapped[i].size);
+		*mapping(tables, i) = NULL;
+	}
+}
+
+void kk_tables_feature(struct kk_tables *tables, __u64 bits, bool on)
+{
+	if (on)
+		__atomic_or_fetch(tables->features, bits, __ATOMIC_RELEASE);
+	else
+		__atomic_and_fetch(tables->features, ~bits, __ATOMIC_RELEASE);
+}
+
+struct kk_table kk_tables_origins(const struct kk_tables *tables)
+{
+	return (struct kk_table){.fd = tables->origins_fd,
+				 .name = "table of origins",
+				 .field = "services",
+				 .key_size = sizeof(struct kk_origin_key),
+				 .value_size = sizeof(struct kk_origin),
+				 .max = KK_ORIGINS_MAX};
+}
+
+struct kk_table kk_tables_lists(const struct kk_tables *tables)
+{
+	return (struct kk_table){.fd = tables->lists_fd,
+				 .name = "table of lists",
+				 .field = "lists",
+				 .key_size = sizeof(struct kk_list_key),
+				 .value_size = sizeof(struct kk_list_entry),
+				 .max = KK_LIST_ENTRIES_MAX};
 }
 
 int kk_tables_carry_over(struct kk_tables *tables, const char *dir, struct kk_err *err)
@@ -290,15 +354,21 @@ static struct kk_listener listener_at(const struct kk_tables *tables, size_t ind
 {
 	uint32_t slot = (uint32_t)(index / KK_LISTENERS_PER_ADDRESS);
 	__u64 word = tables->listeners[index];
-
-	return (struct kk_listener){
+	struct kk_listener l = {
 		.protocol = index % KK_LISTENERS_PER_ADDRESS < 65536 ? IPPROTO_TCP : IPPROTO_UDP,
 		.address = address_of(&tables->settings, slot),
 		.port = (uint16_t)index,
-		.agent_address.s_addr = tables->settings.pool | KK_BE32(kk_listener_agent(word)),
 		.agent_port = kk_listener_port(word),
 		.service = tables->services[kk_listener_service(word) % KK_SERVICES_MAX].id,
+		.snat = word & KK_LISTENER_SNAT,
+		.draining = word & KK_LISTENER_DRAINING,
 	};
+
+	if (word & KK_LISTENER_GROUP)
+		l.group = (uint32_t)tables->group_ids[kk_listener_agent(word) % KK_GROUPS_MAX];
+	else
+		l.agent_address.s_addr = tables->settings.pool | KK_BE32(kk_listener_agent(word));
+	return l;
 }
 
 int kk_tables_list(const struct kk_tables *tables, struct kk_listener **ret, struct kk_err *err)

@@ -14,16 +14,20 @@
 #include <bpf/libbpf.h>
 #include <kk/core/types.h>
 
+#include "bpf/change.h"
 #include "bpf/datapath.h"
 #include "util/err.h"
 
 struct kk_tables {
-	int origins_fd, traffic_fd, counters_fd, gateway_fd; /* borrowed from the BPF object */
+	/* borrowed from the BPF object */
+	int origins_fd, traffic_fd, counters_fd, gateway_fd, lists_fd, bans_fd;
 	int n_cpus;
 	uint32_t n_slots;	     /* that the table of listeners has room for */
 	struct kk_settings settings; /* whose addresses and pool the tables are about */
 	__u64 *listeners;
 	union kk_service_slot *services;
+	__u64 *groups, *group_ids, *features;
+	struct kk_policy *policies;
 };
 
 /*
@@ -51,14 +55,28 @@ void kk_tables_clean(struct kk_tables *tables);
 /* Copies from the table of listeners that is pinned in @dir the slots that both have. */
 int kk_tables_carry_over(struct kk_tables *tables, const char *dir, struct kk_err *err);
 
-/* kk_datapath_sync() on tables: all of it or nothing. Listeners were checked one by one before. */
+/* kk_datapath_set() on tables: all of it or nothing. Listeners were checked one by one before. */
+int kk_tables_set(struct kk_tables *tables, const struct kk_datapath_tables *wanted,
+		  struct kk_err *err);
+/* With listeners alone. */
 int kk_tables_sync(struct kk_tables *tables, const struct kk_listener *listeners, size_t n,
 		   struct kk_err *err);
+/* Stores a word of a mapped table, if it differs, under the running programs. */
+void kk_tables_store(__u64 *word, __u64 value);
+/* Switches bits KK_FEATURE_* of the features word, which has other writers too. */
+void kk_tables_feature(struct kk_tables *tables, __u64 bits, bool on);
+/* The table of lists, for changes by batches. */
+struct kk_table kk_tables_lists(const struct kk_tables *tables);
+struct kk_table kk_tables_origins(const struct kk_tables *tables);
 /*
  * What is published, in order of slot, protocol and port; *@ret is freed by the caller. Returns how many
  * or -ENOMEM.
  */
 int kk_tables_list(const struct kk_tables *tables, struct kk_listener **ret, struct kk_err *err);
+
+/* kk_datapath_read() on tables (read.c). */
+int kk_tables_read(const struct kk_tables *tables, struct kk_datapath_tables **ret,
+		   struct kk_err *err);
 
 /* kk_datapath_counters() and kk_datapath_services() on tables (counters.c). */
 int kk_tables_counters(const struct kk_tables *tables, struct kk_datapath_counter **ret,

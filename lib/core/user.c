@@ -2,7 +2,9 @@
 #include "core/user.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <kk/core/csum.h>
 #include <kk/core/env.h>
@@ -72,10 +74,34 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 	return kk_env_store(pkt, offset, &check, sizeof(check));
 }
 
+KK_INLINE int kk_env_csum6(struct kk_packet *pkt, __u32 offset, __u32 diff, __u32 flags)
+{
+	__be16 check;
+
+	if (kk_env_load(pkt, offset, &check, sizeof(check)))
+		return -1;
+	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
+		return 0;
+	if (pkt->p->partial)
+		check = (__be16)~kk_csum_apply((__be16)~check, diff);
+	else
+		check = kk_csum_apply(check, diff);
+	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
+		check = 0xffff;
+	return kk_env_store(pkt, offset, &check, sizeof(check));
+}
+
+KK_INLINE void kk_env_sum6(struct kk_packet *pkt, __u32 diff)
+{
+	if (pkt->p->complete)
+		pkt->p->sum = kk_csum_add(pkt->p->sum, diff);
+}
+
 /* What the packet leaves by is up to the caller. */
-KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
+KK_INLINE int kk_env_link(struct kk_packet *pkt, __u8 family, enum kk_direction direction)
 {
 	(void)pkt;
+	(void)family;
 	(void)direction;
 	return 0;
 }
@@ -93,48 +119,92 @@ KK_INLINE __u64 kk_env_listener(const struct kk_packet *pkt, __u32 index)
 KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
 					 const struct kk_origin_key *key)
 {
-	for (size_t i = 0; i < pkt->user->n_origins; i++)
-		if (memcmp(&pkt->user->origins[i].key, key, sizeof(*key)) == 0)
-			return pkt->user->origins[i].value;
-	return (struct kk_origin){0};
-}
+	const struct kk_origin *found = kk_map_get(&pkt->user->origins, key);
 
-static size_t fragment_slot(const struct kk_user *user, const struct kk_fragment_key *key)
-{
-	const uint8_t *byte = (const uint8_t *)key;
-	uint32_t hash = 2166136261u; /* FNV-1a */
-	size_t i;
-
-	for (size_t n = 0; n < sizeof(*key); n++)
-		hash = (hash ^ byte[n]) * 16777619u;
-	i = (hash ^ hash >> 16) % KK_USER_FRAGMENTS;
-
-	while (user->fragments[i].value.port &&
-	       memcmp(&user->fragments[i].key, key, sizeof(*key)) != 0)
-		i = (i + 1) % KK_USER_FRAGMENTS;
-	return i;
+	return found ? *found : (struct kk_origin){0};
 }
 
 KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
 					     const struct kk_fragment_key *key)
 {
-	return pkt->user->fragments[fragment_slot(pkt->user, key)].value;
+	const struct kk_fragment *found = kk_map_get(&pkt->user->fragments, key);
+
+	return found ? *found : (struct kk_fragment){0};
 }
 
-/* One slot stays free, so that every search ends. */
 KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
 				  const struct kk_fragment *fragment)
 {
-	size_t slot = fragment_slot(pkt->user, key);
+	return kk_map_put(&pkt->user->fragments, key, fragment) ? 0 : -1;
+}
 
-	if (!pkt->user->fragments[slot].value.port) {
-		if (pkt->user->n_fragments == KK_USER_FRAGMENTS - 1)
-			return -1;
-		pkt->user->n_fragments++;
+KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index)
+{
+	return index < KK_GROUPS_MAX * KK_MAGLEV_SIZE ? pkt->user->groups[index] : 0;
+}
+
+KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
+{
+	struct timespec now;
+
+	if (pkt->user->now)
+		return pkt->user->now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
+}
+
+KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
+{
+	return pkt->user->features;
+}
+
+KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)
+{
+	return slot < KK_SERVICES_MAX ? pkt->user->services[slot].word : 0;
+}
+
+KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number)
+{
+	return number < KK_POLICIES_MAX ? &pkt->user->policies[number] : NULL;
+}
+
+#define LIST_BITS 32 /* before the address */
+
+/* The longest prefix first. */
+KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
+					   const struct kk_list_key *key)
+{
+	struct kk_list_key shorter = *key;
+	uint8_t *bytes = (uint8_t *)&shorter.address;
+
+	if (!pkt->user->lists.n)
+		return KK_LIST_NONE;
+	for (;;) {
+		const struct kk_list_entry *found = kk_map_get(&pkt->user->lists, &shorter);
+
+		if (found)
+			return found->verdict;
+		if (shorter.prefix_len == LIST_BITS)
+			return KK_LIST_NONE;
+		shorter.prefix_len--;
+		bytes[(shorter.prefix_len - LIST_BITS) / 8] &=
+			(uint8_t) ~(0x80 >> (shorter.prefix_len - LIST_BITS) % 8);
 	}
-	pkt->user->fragments[slot].key = *key;
-	pkt->user->fragments[slot].value = *fragment;
-	return 0;
+}
+
+KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key *key)
+{
+	const __u64 *until = kk_map_get(&pkt->user->bans, key);
+
+	return until ? *until : 0;
+}
+
+KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
+					  const struct kk_source_key *key)
+{
+	struct kk_source *found = kk_map_get(&pkt->user->sources, key);
+
+	return found ? found : kk_map_put(&pkt->user->sources, key, NULL);
 }
 
 static void add(struct kk_counter *counter, __u32 bytes)
@@ -155,28 +225,73 @@ KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 }
 
 #include <kk/core/forward.h>
+#include <kk/core/guard.h>
+
+#define MAP(key_type, value_type, max_)                                                            \
+	((struct kk_map){                                                                          \
+		.key_size = sizeof(key_type), .value_size = sizeof(value_type), .max = (max_)})
+
+struct kk_user *kk_user_new(void)
+{
+	struct kk_user *user = calloc(1, sizeof(*user));
+
+	if (!user)
+		return NULL;
+	user->origins = MAP(struct kk_origin_key, struct kk_origin, KK_ORIGINS_MAX);
+	user->fragments = MAP(struct kk_fragment_key, struct kk_fragment, 0);
+	user->lists = MAP(struct kk_list_key, struct kk_list_entry, KK_LIST_ENTRIES_MAX);
+	user->bans = MAP(struct kk_ban_key, __u64, KK_BANS_MAX);
+	user->sources = MAP(struct kk_source_key, struct kk_source, 0);
+	return user;
+}
+
+void kk_user_free(struct kk_user *user)
+{
+	if (!user)
+		return;
+	kk_map_clean(&user->origins);
+	kk_map_clean(&user->fragments);
+	kk_map_clean(&user->lists);
+	kk_map_clean(&user->bans);
+	kk_map_clean(&user->sources);
+	free(user);
+}
+
+void kk_user_forget(struct kk_user *user)
+{
+	kk_map_clear(&user->fragments);
+	kk_map_clear(&user->sources);
+}
 
 void kk_user_publish(struct kk_user *user, const struct kk_user_listener *l)
 {
-	uint32_t offset = kk_pool_offset(l->agent, user->settings.pool_mask);
+	bool group = l->flags & KK_LISTENER_GROUP;
+	uint32_t offset = group ? l->agent : kk_pool_offset(l->agent, user->settings.pool_mask);
 
-	assert(l->service > 0 && l->service < KK_USER_SERVICES);
+	assert(l->service > 0 && l->service < KK_SERVICES_MAX);
 	user->listeners[kk_listener_index(l->slot, l->protocol, l->port)] =
-		kk_listener_word(offset, l->agent_port, l->service, 0);
-	if (l->port == l->agent_port && l->slot < 2)
-		return;
-	assert(user->n_origins < KK_USER_ORIGINS);
-	user->origins[user->n_origins].key = (struct kk_origin_key){
-		.address = l->agent,
+		kk_listener_word(offset, l->agent_port, l->service, l->flags);
+	if (!group && (l->port != l->agent_port || l->slot > 1))
+		kk_user_origin(user, l, l->agent);
+}
+
+void kk_user_origin(struct kk_user *user, const struct kk_user_listener *l, __be32 agent)
+{
+	const struct kk_origin_key key = {
+		.address = agent,
 		.port = KK_BE16(l->agent_port),
 		.protocol = l->protocol,
 		.family = kk_slot_family(l->slot),
 	};
-	user->origins[user->n_origins++].value = (struct kk_origin){
+	const struct kk_origin value = {
 		.port = KK_BE16(l->port),
 		.slot = (__u16)l->slot,
 		.service = l->service,
 	};
+	void *entered = kk_map_put(&user->origins, &key, &value);
+
+	assert(entered);
+	(void)entered;
 }
 
 enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *packet,
@@ -184,5 +299,18 @@ enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *pack
 {
 	struct kk_packet pkt = {.user = user, .p = packet};
 
-	return kk_forward(&pkt, direction);
+	if (packet->len && packet->data[0] >> 4 == KK_IP6)
+		return kk_forward(&pkt, KK_IP6, direction);
+	return kk_forward(&pkt, KK_IP4, direction);
+}
+
+enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_in6 *source,
+			     bool opens)
+{
+	const struct kk_packet pkt = {.user = user};
+	enum kk_reason reason = kk_check_gateway(&pkt, user->features, word, source);
+
+	if (reason == KK_REASON_INBOUND && (word & KK_LISTENER_GUARDED))
+		reason = kk_check_service(&pkt, word, source, opens);
+	return reason;
 }

@@ -10,34 +10,31 @@
 #include <kk/core/reasons.h>
 #include <kk/core/types.h>
 
-#define KK_USER_ORIGINS	  64
-#define KK_USER_HEADROOM  28 /* an answer of our own may need it */
-#define KK_USER_SERVICES  64
-#define KK_USER_FRAGMENTS 65536 /* a power of 2 */
+#include "core/map.h"
 
-/* Settings, tables and counters in plain memory; zero-initialise it and fill in. */
+#define KK_USER_HEADROOM 48 /* an answer of our own may need it */
+
+/* Settings, tables and counters in plain memory. */
 struct kk_user {
 	struct kk_settings settings;
 	__u64 listeners[KK_SLOTS_MAX * KK_LISTENERS_PER_ADDRESS];
-	struct {
-		struct kk_origin_key key;
-		struct kk_origin value;
-	} origins[KK_USER_ORIGINS];
-	size_t n_origins;
-	struct {
-		struct kk_fragment_key key;
-		struct kk_fragment value;
-	} fragments[KK_USER_FRAGMENTS]; /* by hash, then the next free one */
-	size_t n_fragments;
+	__u64 groups[KK_GROUPS_MAX * KK_MAGLEV_SIZE];
+	union kk_service_slot services[KK_SERVICES_MAX];
+	struct kk_policy policies[KK_POLICIES_MAX];
+	__u64 features;
+	__u64 now; /* ns; 0: the clock's */
+	struct kk_map origins, fragments, lists, bans, sources;
 	struct kk_counter counters[KK_REASON_MAX];
-	struct kk_traffic traffic[KK_USER_SERVICES];
+	struct kk_traffic traffic[KK_SERVICES_MAX];
 };
 
 struct kk_user_packet {
 	uint8_t *data; /* from the network header on, with KK_USER_HEADROOM bytes before it */
 	uint32_t len;
 	uint32_t gso_size; /* payload of each of its segments; 0: it is one */
-	bool partial; /* its transport checksum covers the pseudo header only (CHECKSUM_PARTIAL) */
+	bool partial;  /* its transport checksum covers the pseudo header only (CHECKSUM_PARTIAL) */
+	bool complete; /* @sum is that of the whole packet (CHECKSUM_COMPLETE), and is kept right */
+	uint32_t sum;
 };
 
 struct kk_user_listener {
@@ -46,16 +43,32 @@ struct kk_user_listener {
 	uint16_t port; /* host byte order, as below */
 	__be32 agent;
 	uint16_t agent_port;
-	uint32_t service; /* below KK_USER_SERVICES */
+	uint32_t service; /* slot */
+	__u64 flags;	  /* KK_LISTENER_*; with KK_LISTENER_GROUP @agent is a group's number */
 };
 
-/* Publishes a port, as kk_datapath_sync() would enter it; the pool is set. */
+/* All of it zero, and empty. NULL: no memory. */
+struct kk_user *kk_user_new(void);
+void kk_user_free(struct kk_user *user);
+/* Forgets what packets have left behind: fragments, what was counted of sources. */
+void kk_user_forget(struct kk_user *user);
+
+/*
+ * Publishes a port, as kk_datapath_set() would enter it; the pool is set. A group's members are published by
+ * kk_user_origin().
+ */
 void kk_user_publish(struct kk_user *user, const struct kk_user_listener *listener);
+/* Lets answers of @agent's port count as those of @listener. */
+void kk_user_origin(struct kk_user *user, const struct kk_user_listener *listener, __be32 agent);
 /*
  * kk_forward(); the packet is changed in place. It may become shorter, or longer at its front, with
  * @packet->data moved.
  */
 enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *packet,
 			       enum kk_direction direction);
+
+/* kk_check_gateway() and kk_check_service() of guard.h: KK_REASON_INBOUND or why not. */
+enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_in6 *source,
+			     bool opens);
 
 #endif

@@ -58,6 +58,18 @@ int wg_crypto_init(void)
 	return scratch_init();
 }
 
+void wg_crypto_thread_clean(void)
+{
+	if (!md_ctx)
+		return;
+	EVP_MD_CTX_free(md_ctx);
+	EVP_MAC_CTX_free(mac_ctx);
+	EVP_CIPHER_CTX_free(aead_ctx);
+	EVP_CIPHER_CTX_free(chacha_ctx);
+	provider.poly1305.free_ctx(poly_ctx);
+	md_ctx = NULL;
+}
+
 void wg_zero(void *p, size_t len)
 {
 	OPENSSL_cleanse(p, len);

@@ -30,6 +30,9 @@
 /* Fetches every algorithm. Call once before anything else. Returns 0, or -ENOTSUP where one is missing. */
 int wg_crypto_init(void);
 
+/* In each further thread wg_crypto_init() before anything else, and this at its end. */
+void wg_crypto_thread_clean(void);
+
 /* Overwrites @len bytes in a way that the compiler keeps. */
 void wg_zero(void *p, size_t len);
 /* Compares in constant time. Returns 1 when equal. */

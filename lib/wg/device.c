@@ -2,6 +2,7 @@
 #include "wg/device.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ struct wg_device *wg_device_new(const struct wg_env *env)
 	if (!d)
 		return NULL;
 	d->env = *env;
+	d->first = d;
 	d->peers_end = &d->peers;
 	d->env.random(d->env.ctx, &d->hash_key, sizeof(d->hash_key));
 	return d;
@@ -38,6 +40,32 @@ void wg_device_free(struct wg_device *d)
 	free(d->ids);
 	wg_zero(d, sizeof(*d));
 	free(d);
+}
+
+void wg_device_set_shard(struct wg_device *d, struct wg_device *first, uint32_t shard)
+{
+	d->first = first;
+	d->index_mask = (WG_SHARDS - 1) << WG_SHARD_SHIFT;
+	d->index_bits = shard << WG_SHARD_SHIFT;
+}
+
+uint32_t wg_message_shard(const uint8_t *msg, size_t len)
+{
+	size_t at = offsetof(struct wg_msg_data, receiver);
+	uint32_t index;
+
+	switch (wg_message_type(msg, len)) {
+	case WG_MSG_RESPONSE:
+		at = offsetof(struct wg_msg_response, receiver);
+		break;
+	case WG_MSG_COOKIE:
+	case WG_MSG_DATA:
+		break;
+	default:
+		return 0;
+	}
+	memcpy(&index, msg + at, sizeof(index));
+	return le32toh(index) >> WG_SHARD_SHIFT & (WG_SHARDS - 1);
 }
 
 /* --- state of the interface --- */
@@ -92,10 +120,11 @@ static void unshare(struct wg_device *d)
 {
 	uint8_t addr[16], bits;
 
-	for (struct wg_peer *p = d->peers; p; p = p->next) {
+	for (uint32_t i = 0; i < d->n_ids; i++) {
+		struct wg_peer *p = d->ids[i];
 		struct wg_allowed *next;
 
-		for (struct wg_allowed *a = p->allowed; a; a = next) {
+		for (struct wg_allowed *a = p ? p->allowed : NULL; a; a = next) {
 			next = a->next_of_peer;
 			if (!wg_allowed_is_newest(a)) {
 				int addr_len = wg_allowed_prefix(a, addr, &bits);
@@ -108,6 +137,7 @@ static void unshare(struct wg_device *d)
 
 int wg_device_set_reply_to_ingress(struct wg_device *d, bool on)
 {
+	d = d->first;
 	if (on == (d->flows != NULL))
 		return 0;
 	if (on) {
@@ -144,33 +174,27 @@ struct wg_peer *wg_device_find_peer(const struct wg_device *d, const uint8_t pub
 	return p;
 }
 
-/* Makes room for one more peer in all tables. */
+/* Makes room for one more peer in the tables of its device. */
 static int reserve(struct wg_device *d)
 {
 	uint32_t capacity = d->capacity ? 2 * d->capacity : FIRST_CAPACITY;
-	struct wg_peer **buckets, **heap, **ids;
+	struct wg_peer **buckets, **heap;
 
 	if (d->n_peers < d->capacity)
 		return 0;
 	buckets = calloc(capacity, sizeof(struct wg_peer *));
 	heap = calloc(capacity, sizeof(struct wg_peer *));
-	ids = calloc(capacity, sizeof(struct wg_peer *));
-	if (!buckets || !heap || !ids) {
+	if (!buckets || !heap) {
 		free(buckets);
 		free(heap);
-		free(ids);
 		return -ENOMEM;
 	}
-	if (d->n_peers) {
+	if (d->n_peers)
 		memcpy(heap, d->heap, d->n_peers * sizeof(struct wg_peer *));
-		memcpy(ids, d->ids, d->capacity * sizeof(struct wg_peer *));
-	}
 	free(d->buckets);
 	free(d->heap);
-	free(d->ids);
 	d->buckets = buckets;
 	d->heap = heap;
-	d->ids = ids;
 	d->capacity = capacity;
 	for (struct wg_peer *p = d->peers; p; p = p->next) {
 		struct wg_peer **b = bucket_of(d, p->handshake.remote_static);
@@ -181,14 +205,34 @@ static int reserve(struct wg_device *d)
 	return 0;
 }
 
+/* The smallest id that is free among all shards, less 1. Returns 0 or -ENOMEM. */
+static int free_id(struct wg_device *d, uint32_t *ret)
+{
+	uint32_t id = 0, n = d->n_ids ? 2 * d->n_ids : FIRST_CAPACITY;
+	struct wg_peer **ids;
+
+	while (id < d->n_ids && d->ids[id])
+		id++;
+	if (id == d->n_ids) {
+		ids = realloc(d->ids, n * sizeof(struct wg_peer *));
+		if (!ids)
+			return -ENOMEM;
+		memset(ids + d->n_ids, 0, (n - d->n_ids) * sizeof(struct wg_peer *));
+		d->ids = ids;
+		d->n_ids = n;
+	}
+	*ret = id;
+	return 0;
+}
+
 int wg_device_add_peer(struct wg_device *d, const uint8_t public[WG_KEY_LEN], struct wg_peer **ret)
 {
 	struct wg_peer *p, **b;
-	uint32_t id = 0;
+	uint32_t id;
 
 	if (wg_device_find_peer(d, public))
 		return -EEXIST;
-	if (reserve(d) < 0)
+	if (reserve(d) < 0 || free_id(d->first, &id) < 0)
 		return -ENOMEM;
 	p = wg_peer_alloc(d, public);
 	if (!p)
@@ -199,9 +243,7 @@ int wg_device_add_peer(struct wg_device *d, const uint8_t public[WG_KEY_LEN], st
 	p->prev = d->peers_end;
 	*d->peers_end = p;
 	d->peers_end = &p->next;
-	while (d->ids[id])
-		id++;
-	d->ids[id] = p;
+	d->first->ids[id] = p;
 	p->id = id + 1;
 	p->heap_index = d->n_peers;
 	d->heap[d->n_peers++] = p;
@@ -260,10 +302,10 @@ void wg_device_del_peer(struct wg_device *d, struct wg_peer *p)
 	else
 		d->peers_end = p->prev;
 	heap_remove(d, p);
-	d->ids[p->id - 1] = NULL;
-	if (d->flows)
-		wg_flow_flush(d->flows, p->id);
-	wg_allowedips_flush(&d->allowedips, p);
+	d->first->ids[p->id - 1] = NULL;
+	if (d->first->flows)
+		wg_flow_flush(d->first->flows, p->id);
+	wg_allowedips_flush(&d->first->allowedips, p);
 	wg_peer_free(p);
 }
 
@@ -321,6 +363,7 @@ uint32_t wg_device_new_index(struct wg_device *d)
 		uint32_t index;
 
 		d->env.random(d->env.ctx, &index, sizeof(index));
+		index = (index & ~d->index_mask) | d->index_bits;
 		if (index && !wg_index_find(&d->indices, index))
 			return index;
 	}

@@ -4,6 +4,10 @@
  * come out. Time is monotonic nanoseconds that go on during suspend, and enters as @now; it never goes
  * back and is never 0. Nothing on the way of a packet allocates. One thread per device.
  *
+ * The peers of one interface may be spread over several devices, its shards, each with a thread of its own. They have
+ * allowed IPs and flows in common, kept by the first of them; a peer belongs to one. Only packets, time and
+ * wg_device_find_peer() may go on in several threads at once: everything else needs that no other thread is in any of them.
+ *
  * Outbound, for each plaintext packet or batch of packets of one flow:
  *	peer = wg_device_route(dev, packet, len, now);
  *	kp = wg_device_session(dev, peer, now);		NULL: wg_device_stage() each packet instead
@@ -42,6 +46,15 @@ struct wg_env {
 	 */
 	void (*transmit)(void *ctx, struct wg_endpoint *to, const void *data, size_t len,
 			 uint8_t ecn);
+	/*
+	 * Takes an initiation that none of the device's own peers sent to the shard that knows its sender, for
+	 * wg_handshake_continue() there. Returns whether one does. NULL: there are no other shards.
+	 */
+	bool (*elsewhere)(void *ctx, const struct wg_endpoint *from,
+			  const struct wg_msg_initiation *msg, const struct wg_noise_draft *draft);
+	/* Keeps other shards out of one of the WG_FLOW_STRIPES parts of the flow table. NULL: there are none. */
+	void (*flows_lock)(void *ctx, uint32_t stripe);
+	void (*flows_unlock)(void *ctx, uint32_t stripe);
 };
 
 /* Packets that went no further, by reason. */
@@ -61,6 +74,8 @@ struct wg_drops {
 
 struct wg_device {
 	struct wg_env env;
+	struct wg_device *
+		first; /* keeps @allowedips, @flows and @ids of all shards; itself where there are no others */
 	struct wg_identity identity;
 	struct wg_cookie_checker checker;
 	struct wg_ratelimit *ratelimit; /* made when first under load */
@@ -74,8 +89,11 @@ struct wg_device {
 	struct wg_peer *peers, **peers_end;
 	struct wg_peer **buckets;   /* by public key */
 	struct wg_peer **heap;	    /* by wake time */
+	uint32_t n_peers, capacity; /* capacity: of the two tables above, a power of two */
 	struct wg_peer **ids;	    /* by id - 1; NULL: free */
-	uint32_t n_peers, capacity; /* capacity: of the three tables above, a power of two */
+	uint32_t n_ids;		    /* size of @ids */
+	uint32_t index_mask,
+		index_bits; /* what a shard writes into its receiver indices, and where */
 	struct wg_siphash_key hash_key;
 	uint64_t jitter;     /* counts the random parts of timers that were drawn */
 	uint64_t last_stamp; /* last TAI64N given out, as ns since 1970 */
@@ -87,8 +105,18 @@ struct wg_device {
 
 /* wg_crypto_init() and wg_noise_init() first. @env is copied. NULL when out of memory. */
 struct wg_device *wg_device_new(const struct wg_env *env);
-/* Zeroes keys and frees all. */
+/* Zeroes keys and frees all. The first shard goes last. */
 void wg_device_free(struct wg_device *d);
+
+#define WG_SHARDS      8  /* of an interface, at most */
+#define WG_SHARD_SHIFT 24 /* where receiver indices have the number of the shard */
+/*
+ * Makes @d, fresh from wg_device_new(), shard number @shard of the interface whose shard 0 is @first (or @d itself).
+ * All shards get the same identity and go up and down together.
+ */
+void wg_device_set_shard(struct wg_device *d, struct wg_device *first, uint32_t shard);
+/* The shard that gave out the receiver index of a message; 0 for an initiation, which has none. */
+uint32_t wg_message_shard(const uint8_t *msg, size_t len);
 
 /*
  * A device that is down neither sends nor accepts anything. Going up sends keepalives to peers with a
@@ -102,6 +130,7 @@ int wg_device_set_secret(struct wg_device *d, const uint8_t secret[WG_KEY_LEN]);
 /*
  * Turns reply to ingress on or off. On: a prefix may belong to several peers, and a packet leaves by
  * the peer its flow last came from. Off: of the peers of a prefix the last added keeps it. 0 or -ENOMEM.
+ * Said to any shard, it goes for all.
  */
 int wg_device_set_reply_to_ingress(struct wg_device *d, bool on);
 
@@ -121,10 +150,13 @@ void wg_device_tick(struct wg_device *d, uint64_t now);
 
 /*
  * The peer for a plaintext packet of @len bytes: by its flow where reply to ingress is on, else by its
- * destination. NULL (counted): malformed, or nobody has the address.
+ * destination. NULL (counted): malformed, or nobody has the address. It may be of another shard: then the
+ * packet is to be taken there, to peer->dev.
  */
 struct wg_peer *wg_device_route(struct wg_device *d, const uint8_t *packet, size_t len,
 				uint64_t now);
+/* The peer that flow @key last came from, or NULL. */
+struct wg_peer *wg_device_flow_peer(struct wg_device *d, const struct wg_flow_key *key);
 /* The session to send under. NULL: stage the packets, a handshake is on its way. */
 struct wg_keypair *wg_device_session(struct wg_device *d, struct wg_peer *p, uint64_t now);
 /* Keeps a copy of the packet until there is a session; begins a handshake. */

@@ -16,6 +16,11 @@ static uint32_t set_of(uint64_t tag)
 	return (uint32_t)(tag >> 32) % WG_FLOW_SETS;
 }
 
+uint32_t wg_flow_stripe(const struct wg_flow_table *t, const struct wg_flow_key *key)
+{
+	return set_of(tag_of(t, key)) % WG_FLOW_STRIPES;
+}
+
 static uint32_t tick_of(uint64_t now)
 {
 	return (uint32_t)(now >> 26);

@@ -39,6 +39,9 @@ struct wg_flow_table {
 	struct wg_flow_entry sets[WG_FLOW_SETS][WG_FLOW_WAYS];
 };
 
+/* Which of WG_FLOW_STRIPES parts of the table holds @key. A flow is looked up and changed in its part only. */
+#define WG_FLOW_STRIPES 64
+uint32_t wg_flow_stripe(const struct wg_flow_table *t, const struct wg_flow_key *key);
 /* A packet of flow @key came in from @peer; @tcp is NULL unless it is TCP. */
 void wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, const struct wg_tcp *tcp,
 		   uint32_t peer, uint64_t now);

@@ -80,12 +80,30 @@ static void respond(struct wg_device *d, struct wg_peer *p, uint64_t now)
 	wg_device_transmit(d, p, &msg, sizeof(msg), 0);
 }
 
+void wg_handshake_continue(struct wg_device *d, const struct wg_endpoint *from,
+			   const struct wg_msg_initiation *msg, const struct wg_noise_draft *draft,
+			   uint64_t now)
+{
+	struct wg_peer *p = wg_device_find_peer(d, draft->remote_static);
+	uint32_t old = p ? p->handshake.local_index : 0;
+
+	if (!p || !d->up ||
+	    wg_noise_initiation_accept(&p->handshake, draft, msg, now, WG_INITIATION_GAP) < 0) {
+		d->drops.handshake++;
+		return;
+	}
+	/* Theirs replaces ours, if one was under way. */
+	wg_index_del(&d->indices, old);
+	p->rx_bytes += sizeof(*msg);
+	wg_peer_roam(p, from);
+	wg_timers_message_received(p, now);
+	respond(d, p, now);
+}
+
 static void receive_initiation(struct wg_device *d, const struct wg_endpoint *from,
 			       const struct wg_msg_initiation *msg, uint64_t now)
 {
 	struct wg_noise_draft draft;
-	struct wg_peer *p;
-	uint32_t old;
 
 	if (!admit(d, from, msg, now))
 		return;
@@ -93,22 +111,9 @@ static void receive_initiation(struct wg_device *d, const struct wg_endpoint *fr
 		d->drops.handshake++;
 		return;
 	}
-	p = wg_device_find_peer(d, draft.remote_static);
-	if (!p)
-		goto drop;
-	old = p->handshake.local_index;
-	if (wg_noise_initiation_accept(&p->handshake, &draft, msg, now, WG_INITIATION_GAP) < 0)
-		goto drop;
-	/* Theirs replaces ours, if one was under way. */
-	wg_index_del(&d->indices, old);
-	p->rx_bytes += sizeof(*msg);
-	wg_peer_roam(p, from);
-	wg_timers_message_received(p, now);
-	respond(d, p, now);
-	wg_zero(&draft, sizeof(draft));
-	return;
-drop:
-	d->drops.handshake++;
+	if (!d->env.elsewhere || wg_device_find_peer(d, draft.remote_static) ||
+	    !d->env.elsewhere(d->env.ctx, from, msg, &draft))
+		wg_handshake_continue(d, from, msg, &draft, now);
 	wg_zero(&draft, sizeof(draft));
 }
 
@@ -133,7 +138,7 @@ static void receive_response(struct wg_device *d, const struct wg_endpoint *from
 	wg_timers_message_received(p, now);
 	if (wg_peer_begin_session(p, now) < 0)
 		return;
-	wg_timers_handshake_complete(p, now);
+	wg_timers_handshake_complete(p);
 	/* The other side sends only after our first message under the new keys. */
 	if (p->staged.head)
 		wg_peer_send_staged(p, now);

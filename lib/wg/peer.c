@@ -58,6 +58,7 @@ void wg_peer_clear_keys(struct wg_peer *p)
 	wg_keypair_drop(&p->current);
 	wg_keypair_drop(&p->previous);
 	wg_keypair_drop(&p->pending);
+	wg_peer_publish(p);
 	/* A fresh start may begin its handshake at once. */
 	p->last_initiation_sent = 0;
 }
@@ -113,6 +114,7 @@ int wg_peer_begin_session(struct wg_peer *p, uint64_t now)
 		p->pending = kp;
 		wg_keypair_drop(&p->previous);
 	}
+	wg_peer_publish(p);
 	wg_timers_session_begun(p, now);
 	return 0;
 }
@@ -123,12 +125,33 @@ void wg_peer_confirm(struct wg_peer *p)
 	p->previous = p->current;
 	p->current = p->pending;
 	p->pending = NULL;
+	wg_peer_publish(p);
+}
+
+void wg_peer_publish(struct wg_peer *p)
+{
+	uint64_t s = p->current ? p->current->birth : p->standing;
+
+	s &= ~WG_STANDING_FLAGS;
+	if (p->current)
+		s |= WG_STANDING_SESSION;
+	if (!wg_endpoint_none(&p->endpoint))
+		s |= WG_STANDING_ENDPOINT;
+	if (p->attempts)
+		s |= WG_STANDING_TRYING;
+	__atomic_store_n(&p->standing, s, __ATOMIC_RELAXED);
+}
+
+void wg_peer_set_endpoint(struct wg_peer *p, const struct wg_endpoint *e)
+{
+	p->endpoint = *e;
+	wg_peer_publish(p);
 }
 
 void wg_peer_roam(struct wg_peer *p, const struct wg_endpoint *from)
 {
 	if (!wg_endpoint_same(&p->endpoint, from) || !wg_endpoint_same_source(&p->endpoint, from))
-		p->endpoint = *from;
+		wg_peer_set_endpoint(p, from);
 }
 
 void wg_peer_initiate(struct wg_peer *p, bool retry, uint64_t now)
@@ -140,6 +163,7 @@ void wg_peer_initiate(struct wg_peer *p, bool retry, uint64_t now)
 
 	if (!retry)
 		p->attempts = 0;
+	wg_peer_publish(p);
 	if (!d->up || wg_endpoint_none(&p->endpoint))
 		return;
 	if (p->last_initiation_sent && now - p->last_initiation_sent < WG_REKEY_TIMEOUT)

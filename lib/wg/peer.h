@@ -50,7 +50,7 @@ struct wg_peer {
 	struct wg_allowed *allowed;
 	struct wg_stage_queue staged;
 	uint64_t rx_bytes, tx_bytes;	  /* of whole messages that were authentic */
-	uint64_t last_handshake;	  /* monotonic ns; 0 never */
+	uint64_t standing;		  /* see wg_peer_publish() */
 	uint64_t last_handshake_realtime; /* ns since 1970; 0 never */
 	uint64_t last_initiation_sent;	  /* ns; 0 never */
 	uint64_t timers[WG_TIMER_COUNT];  /* ns when due; 0 off */
@@ -78,6 +78,23 @@ int wg_peer_begin_session(struct wg_peer *p, uint64_t now);
 /* The first packet under the pending key pair came: it becomes current. */
 void wg_peer_confirm(struct wg_peer *p);
 
+/*
+ * Other shards' threads choose between peers as well: what they may know for that is one word, written and read as a
+ * whole. When the latest session began, ns less its low bits, which say what holds now.
+ */
+#define WG_STANDING_ENDPOINT 1ull /* we know where it is */
+#define WG_STANDING_SESSION  2ull /* it has a session */
+#define WG_STANDING_TRYING   4ull /* it left initiations unanswered */
+#define WG_STANDING_FLAGS    7ull
+/* After one of these has changed. */
+void wg_peer_publish(struct wg_peer *p);
+static inline uint64_t wg_peer_standing(const struct wg_peer *p)
+{
+	return __atomic_load_n(&p->standing, __ATOMIC_RELAXED);
+}
+
+/* Sets where the peer is to be found. */
+void wg_peer_set_endpoint(struct wg_peer *p, const struct wg_endpoint *e);
 /* Sets the endpoint of an authentic message, without its source address where that is the same. */
 void wg_peer_roam(struct wg_peer *p, const struct wg_endpoint *from);
 

@@ -49,6 +49,9 @@ static void take_poly1305(struct wg_provider *p, const OSSL_DISPATCH *f)
 		case OSSL_FUNC_MAC_NEWCTX:
 			p->poly1305.new_ctx = OSSL_FUNC_mac_newctx(f);
 			break;
+		case OSSL_FUNC_MAC_FREECTX:
+			p->poly1305.free_ctx = OSSL_FUNC_mac_freectx(f);
+			break;
 		case OSSL_FUNC_MAC_INIT:
 			p->poly1305.init = OSSL_FUNC_mac_init(f);
 			break;
@@ -72,8 +75,8 @@ int wg_provider_init(struct wg_provider *p)
 	take_chacha20(p, functions_of(provider, OSSL_OP_CIPHER, "ChaCha20"));
 	take_poly1305(p, functions_of(provider, OSSL_OP_MAC, "POLY1305"));
 	if (!p->chacha20.new_ctx || !p->chacha20.free_ctx || !p->chacha20.init ||
-	    !p->chacha20.cipher || !p->poly1305.new_ctx || !p->poly1305.init ||
-	    !p->poly1305.update || !p->poly1305.final)
+	    !p->chacha20.cipher || !p->poly1305.new_ctx || !p->poly1305.free_ctx ||
+	    !p->poly1305.init || !p->poly1305.update || !p->poly1305.final)
 		return -ENOTSUP;
 	/* @cipher is kept: it keeps the provider. */
 	p->ctx = OSSL_PROVIDER_get0_provider_ctx(provider);

@@ -18,6 +18,7 @@ struct wg_provider {
 	} chacha20;
 	struct {
 		OSSL_FUNC_mac_newctx_fn *new_ctx;
+		OSSL_FUNC_mac_freectx_fn *free_ctx;
 		OSSL_FUNC_mac_init_fn *init;
 		OSSL_FUNC_mac_update_fn *update;
 		OSSL_FUNC_mac_final_fn *final;

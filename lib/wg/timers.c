@@ -62,12 +62,12 @@ void wg_timers_initiation_sent(struct wg_peer *p, uint64_t now)
 	arm(p, WG_TIMER_RETRANSMIT, now + WG_REKEY_TIMEOUT + jitter(p));
 }
 
-void wg_timers_handshake_complete(struct wg_peer *p, uint64_t now)
+void wg_timers_handshake_complete(struct wg_peer *p)
 {
 	p->timers[WG_TIMER_RETRANSMIT] = 0;
 	p->attempts = 0;
 	p->sent_last_minute = false;
-	p->last_handshake = now;
+	wg_peer_publish(p);
 	p->last_handshake_realtime = p->dev->env.realtime(p->dev->env.ctx);
 }
 

@@ -15,7 +15,7 @@ void wg_timers_message_sent(struct wg_peer *p, uint64_t now);
 void wg_timers_message_received(struct wg_peer *p, uint64_t now);
 
 void wg_timers_initiation_sent(struct wg_peer *p, uint64_t now);
-void wg_timers_handshake_complete(struct wg_peer *p, uint64_t now);
+void wg_timers_handshake_complete(struct wg_peer *p);
 void wg_timers_session_begun(struct wg_peer *p, uint64_t now);
 
 /* Disarms all. */

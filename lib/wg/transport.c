@@ -96,7 +96,7 @@ static void authentic(struct wg_device *d, struct wg_keypair *kp, const struct w
 	wg_peer_roam(p, from);
 	if (kp == p->pending) {
 		wg_peer_confirm(p);
-		wg_timers_handshake_complete(p, now);
+		wg_timers_handshake_complete(p);
 		wg_peer_send_staged(p, now);
 	}
 	keep_fresh_receiving(p, now);
@@ -112,12 +112,25 @@ static bool peer_owns(const struct wg_allowed *a, const struct wg_peer *p)
 	return false;
 }
 
+static void lock(struct wg_device *d, const struct wg_flow_key *key)
+{
+	if (d->env.flows_lock)
+		d->env.flows_lock(d->env.ctx, wg_flow_stripe(d->first->flows, key));
+}
+
+static void unlock(struct wg_device *d, const struct wg_flow_key *key)
+{
+	if (d->env.flows_unlock)
+		d->env.flows_unlock(d->env.ctx, wg_flow_stripe(d->first->flows, key));
+}
+
 /* Remembers that the packet's flow comes from @p. A later fragment says nothing that the first has not said. */
 static void learn(struct wg_device *d, const struct wg_peer *p, const uint8_t *data, size_t len,
 		  uint64_t now)
 {
 	struct wg_flow_key key, datagram;
 	struct wg_tcp tcp;
+	bool is_tcp;
 
 	switch (wg_packet_fragment(data, len, true, &key, &datagram)) {
 	case WG_FRAGMENT_NONE:
@@ -129,10 +142,12 @@ static void learn(struct wg_device *d, const struct wg_peer *p, const uint8_t *d
 	default:
 		return;
 	}
-	if (key.protocol != IPPROTO_TCP)
-		wg_flow_learn(d->flows, &key, NULL, p->id, now);
-	else if (wg_packet_tcp(data, len, &tcp))
-		wg_flow_learn(d->flows, &key, &tcp, p->id, now);
+	is_tcp = key.protocol == IPPROTO_TCP;
+	if (is_tcp && !wg_packet_tcp(data, len, &tcp))
+		return;
+	lock(d, &key);
+	wg_flow_learn(d->first->flows, &key, is_tcp ? &tcp : NULL, p->id, now);
+	unlock(d, &key);
 }
 
 /* Checks the packet inside: returns its length, or 0. */
@@ -145,7 +160,7 @@ static size_t inner(struct wg_device *d, struct wg_peer *p, uint8_t ecn, uint8_t
 		d->drops.malformed++;
 		return 0;
 	}
-	if (!peer_owns(wg_allowedips_find(&d->allowedips, packet.src, packet.addr_len), p)) {
+	if (!peer_owns(wg_allowedips_find(&d->first->allowedips, packet.src, packet.addr_len), p)) {
 		d->drops.source++;
 		return 0;
 	}
@@ -153,7 +168,7 @@ static size_t inner(struct wg_device *d, struct wg_peer *p, uint8_t ecn, uint8_t
 		d->drops.congestion++;
 		return 0;
 	}
-	if (d->flows)
+	if (d->first->flows)
 		learn(d, p, data, packet.len, now);
 	return packet.len;
 }
@@ -236,35 +251,41 @@ size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, ui
 	}
 }
 
-static bool live(const struct wg_peer *p, uint64_t now)
+static uint64_t latest_session(uint64_t standing)
 {
-	return wg_peer_session(p, now) && !wg_endpoint_none(&p->endpoint);
+	return standing & ~WG_STANDING_FLAGS;
 }
 
-/* How much is to be hoped of a peer. */
-static int hope(const struct wg_peer *p, uint64_t now)
+/* How much is to be hoped of a peer; from 2 on it is live. */
+static int hope(uint64_t standing, uint64_t now)
 {
-	if (wg_endpoint_none(&p->endpoint))
+	if (!(standing & WG_STANDING_ENDPOINT))
 		return 0;
-	if (!live(p, now))
+	if (!(standing & WG_STANDING_SESSION) ||
+	    now - latest_session(standing) >= WG_REJECT_AFTER_TIME)
 		return 1;
 	/* It leaves our handshakes unanswered, so its session is likely to be of no use. */
-	return p->attempts ? 2 : 3;
+	return standing & WG_STANDING_TRYING ? 2 : 3;
+}
+
+static bool live(const struct wg_peer *p, uint64_t now)
+{
+	return hope(wg_peer_standing(p), now) >= 2;
 }
 
 /* Of the peers of a prefix: a live one before others, then the latest handshake. */
 static struct wg_peer *best_of(const struct wg_allowed *a, uint64_t now)
 {
 	struct wg_peer *best = a->peer;
-	int most = hope(best, now);
+	uint64_t best_standing = wg_peer_standing(best);
 
 	while ((a = a->next_of_node)) {
-		struct wg_peer *p = a->peer;
-		int h = hope(p, now);
+		uint64_t s = wg_peer_standing(a->peer);
+		int more = hope(s, now) - hope(best_standing, now);
 
-		if (h > most || (h == most && p->last_handshake > best->last_handshake)) {
-			best = p;
-			most = h;
+		if (more > 0 || (!more && latest_session(s) > latest_session(best_standing))) {
+			best = a->peer;
+			best_standing = s;
 		}
 	}
 	return best;
@@ -295,16 +316,15 @@ static struct wg_peer *by_flow(struct wg_device *d, const struct outgoing *o,
 			       const struct wg_allowed *a, uint64_t now)
 {
 	const struct wg_flow_entry *e =
-		wg_flow_send(d->flows, &o->key, o->has_tcp ? &o->tcp : NULL);
+		wg_flow_send(d->first->flows, &o->key, o->has_tcp ? &o->tcp : NULL);
 	struct wg_peer *p;
 
-	if (!e || e->peer > d->capacity)
+	if (!e || e->peer > d->first->n_ids)
 		return NULL;
-	p = d->ids[e->peer - 1];
-	if (!p || !peer_owns(a, p) || !live(p, now))
-		return NULL;
+	p = d->first->ids[e->peer - 1];
 	/* A guess is given up as soon as it looks bad. */
-	return e->chosen && p->attempts ? NULL : p;
+	return p && peer_owns(a, p) && hope(wg_peer_standing(p), now) >= (e->chosen ? 3 : 2) ? p
+											     : NULL;
 }
 
 /*
@@ -319,14 +339,20 @@ static struct wg_peer *choose(struct wg_device *d, const uint8_t *data, size_t l
 
 	if (!outgoing(data, len, &o))
 		return best_of(a, now);
+	lock(d, &o.key);
 	p = by_flow(d, &o, a, now);
 	if (!p) {
 		p = best_of(a, now);
 		if (live(p, now))
-			wg_flow_choose(d->flows, &o.key, o.has_tcp ? &o.tcp : NULL, p->id, now);
+			wg_flow_choose(d->first->flows, &o.key, o.has_tcp ? &o.tcp : NULL, p->id,
+				       now);
 	}
-	if (o.fragment == WG_FRAGMENT_FIRST)
-		wg_flow_choose(d->flows, &o.datagram, NULL, p->id, now);
+	unlock(d, &o.key);
+	if (o.fragment == WG_FRAGMENT_FIRST) {
+		lock(d, &o.datagram);
+		wg_flow_choose(d->first->flows, &o.datagram, NULL, p->id, now);
+		unlock(d, &o.datagram);
+	}
 	return p;
 }
 
@@ -336,12 +362,25 @@ struct wg_peer *wg_device_route(struct wg_device *d, const uint8_t *data, size_t
 	struct wg_packet packet;
 
 	if (wg_packet_parse(data, len, &packet) == 0)
-		a = wg_allowedips_find(&d->allowedips, packet.dst, packet.addr_len);
+		a = wg_allowedips_find(&d->first->allowedips, packet.dst, packet.addr_len);
 	if (!a) {
 		d->drops.unroutable++;
 		return NULL;
 	}
-	if (!d->flows || !a->next_of_node)
+	if (!d->first->flows || !a->next_of_node)
 		return a->peer;
 	return choose(d, data, packet.len, a, now);
+}
+
+struct wg_peer *wg_device_flow_peer(struct wg_device *d, const struct wg_flow_key *key)
+{
+	const struct wg_device *first = d->first;
+	uint32_t id;
+
+	if (!first->flows)
+		return NULL;
+	lock(d, key);
+	id = wg_flow_find(first->flows, key);
+	unlock(d, key);
+	return id && id <= first->n_ids ? first->ids[id - 1] : NULL;
 }

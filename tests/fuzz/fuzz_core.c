@@ -18,7 +18,7 @@
 #define MTU	   1420
 #define PACKET_MAX 8192
 
-static struct kk_user user;
+static struct kk_user *user;
 
 static void set_up(void)
 {
@@ -34,13 +34,15 @@ static void set_up(void)
 		{KK_UDP, 1, 0x0a020064, 65535},	    {KK_TCP, 3000, 0x0a020064, 2222},
 	};
 
-	user.settings = (struct kk_settings){.address4 = {htonl(PUBLIC)},
-					     .pool = htonl(POOL),
-					     .pool_mask = htonl(0xff000000),
-					     .host = htonl(1),
-					     .mtu = MTU};
+	user = kk_user_new();
+	assert(user);
+	user->settings = (struct kk_settings){.address4 = {htonl(PUBLIC)},
+					      .pool = htonl(POOL),
+					      .pool_mask = htonl(0xff000000),
+					      .host = htonl(1),
+					      .mtu = MTU};
 	for (uint16_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++)
-		kk_user_publish(&user,
+		kk_user_publish(user,
 				&(struct kk_user_listener){.slot = kk_slot(KK_IP4, 0),
 							   .protocol = listeners[i].protocol,
 							   .port = listeners[i].port,
@@ -132,7 +134,7 @@ static void run(const uint8_t *data, uint32_t len, enum kk_direction direction, 
 
 	assert(copy);
 	memcpy(after.data, data, len);
-	reason = kk_user_forward(&user, &after, direction);
+	reason = kk_user_forward(user, &after, direction);
 	assert(reason != KK_REASON_HOST);
 	if (reason == KK_REASON_TOO_BIG)
 		check_answered(&before, &after);
@@ -147,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (!user.settings.pool)
+	if (!user)
 		set_up();
 	while (size >= 5) {
 		uint32_t gso_size = (uint32_t)data[1] | (uint32_t)data[2] << 8;
@@ -162,9 +164,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += len;
 		size -= len;
 	}
-	if (user.n_fragments) {
-		memset(user.fragments, 0, sizeof(user.fragments));
-		user.n_fragments = 0;
-	}
+	kk_user_forget(user);
 	return 0;
 }

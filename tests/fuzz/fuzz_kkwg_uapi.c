@@ -43,7 +43,7 @@ static char *fu_get(const struct engine *e)
 int fuzz_kkwg_uapi(const uint8_t *data, size_t len)
 {
 	static struct worker *w;
-	struct wg_env env = {NULL, fu_random, fu_realtime, fu_transmit};
+	struct wg_env env = {.random = fu_random, .realtime = fu_realtime, .transmit = fu_transmit};
 	struct engine engine = {.n = 1}, *e = &engine;
 	struct config_change *c = config_change_new();
 	char *line, *text, *rest, *before, *after;

@@ -77,7 +77,8 @@ static void fm_pass(struct wg_device *to)
 
 static void fm_init(void)
 {
-	const struct wg_env env = {NULL, fm_random, fm_realtime, fm_transmit};
+	const struct wg_env env = {
+		.random = fm_random, .realtime = fm_realtime, .transmit = fm_transmit};
 	uint8_t secret[32] = {1}, any[16] = {0};
 	struct wg_peer *pa, *pb;
 

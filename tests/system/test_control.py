@@ -807,8 +807,8 @@ def test_large_snapshot(control):
     gateway.disconnect()
     control.stop()
     database = sqlite3.connect(control.state / "control.db")
-    database.executemany("INSERT INTO services (name, agent, protocol, port, agent_port, target, proxy_protocol, "
-                         "generation) VALUES (?, ?, 6, ?, ?, '127.0.0.1:1', 0, 1)",
+    database.executemany("INSERT INTO services (org, name, agent, protocol, port, agent_port, target, "
+                         "proxy_protocol, generation) VALUES (1, ?, ?, 6, ?, ?, '127.0.0.1:1', 0, 1)",
                          [(f"s{port}", agent.id, port, port) for port in range(1, 30001)])
     database.commit()
     database.close()

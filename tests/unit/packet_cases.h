@@ -162,7 +162,7 @@ static inline void case_of(const json_t *world, const json_t *obj, struct packet
 
 static inline struct kk_user *user_new(const struct packet_world *world)
 {
-	struct kk_user *user = calloc(1, sizeof(*user));
+	struct kk_user *user = kk_user_new();
 
 	assert_non_null(user);
 	user->settings = world->settings;
@@ -181,6 +181,13 @@ static inline struct kk_user *user_new(const struct packet_world *world)
 		kk_user_publish(user, &published);
 	}
 	return user;
+}
+
+/* What kk_edge() decides and not kk_forward(), the host's own failure aside. */
+static inline bool is_of_edge(enum kk_reason reason)
+{
+	return reason == KK_REASON_DENIED || reason == KK_REASON_BANNED ||
+	       reason == KK_REASON_LIMITED_PACKETS || reason == KK_REASON_LIMITED_CONNECTIONS;
 }
 
 /* Every packet is counted once, under its reason, with the bytes it leaves with. */

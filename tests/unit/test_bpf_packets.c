@@ -400,13 +400,13 @@ static void test_mutated_stream(void **state)
 	/* A stream that never gets somewhere compares nothing there. */
 	for (int i = 0; i < KK_REASON_MAX; i++) {
 		print_message("%8u %s\n", seen[i], kk_reason_name(i));
-		if (seen[i] < 100 && i != KK_REASON_HOST)
+		if (seen[i] < 100 && i != KK_REASON_HOST && !is_of_edge((enum kk_reason)i))
 			fail_msg("only %u packets of the stream ended as %s", seen[i],
 				 kk_reason_name(i));
 	}
 	host_clean(&host);
 	free(stream.cases);
-	free(user);
+	kk_user_free(user);
 	json_decref(doc);
 }
 

@@ -34,7 +34,7 @@ static struct wg_peer *peer_for_all(struct node *from, struct node *to)
 
 	assert_int_equal(wg_device_add_peer(from->dev, to->public, &p), 0);
 	assert_int_equal(wg_allowedips_add(&from->dev->allowedips, any, 4, 0, p), 0);
-	p->endpoint = to->self;
+	wg_peer_set_endpoint(p, &to->self);
 	return p;
 }
 

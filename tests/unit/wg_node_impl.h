@@ -69,7 +69,10 @@ static void env_transmit(void *ctx, struct wg_endpoint *to, const void *data, si
 
 static void boot(struct node *node)
 {
-	const struct wg_env env = {node, env_random, env_realtime, env_transmit};
+	const struct wg_env env = {.ctx = node,
+				   .random = env_random,
+				   .realtime = env_realtime,
+				   .transmit = env_transmit};
 
 	node->dev = wg_device_new(&env);
 	assert_non_null(node->dev);
@@ -114,7 +117,7 @@ struct wg_peer *net_peer(struct node *from, struct node *to, bool endpoint)
 	assert_int_equal(wg_device_add_peer(from->dev, to->public, &p), 0);
 	assert_int_equal(wg_allowedips_add(&from->dev->allowedips, addr, 4, 32, p), 0);
 	if (endpoint)
-		p->endpoint = to->self;
+		wg_peer_set_endpoint(p, &to->self);
 	return p;
 }
 

@@ -32,4 +32,25 @@ KK_INLINE __be16 kk_csum_replace(__be16 check, __u32 from, __u32 to)
 	return (__be16)~kk_csum_fold(kk_csum_add(sum, to));
 }
 
+/* The same for any fields, whose change added @diff to the sum: ~from and to of each, all added up. */
+KK_INLINE __be16 kk_csum_apply(__be16 check, __u32 diff)
+{
+	return (__be16)~kk_csum_fold(kk_csum_add(~(__u32)check, diff));
+}
+
+KK_INLINE __u32 kk_csum_diff(__u32 from, __u32 to)
+{
+	return kk_csum_add(~from, to);
+}
+
+KK_INLINE __u32 kk_csum_diff6(const struct kk_in6 *from, const struct kk_in6 *to)
+{
+	__u32 sum = 0;
+
+	KK_UNROLL
+	for (int i = 0; i < 4; i++)
+		sum = kk_csum_add(sum, kk_csum_diff(from->word[i], to->word[i]));
+	return sum;
+}
+
 #endif

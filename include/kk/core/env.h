@@ -35,13 +35,25 @@ KK_INLINE int kk_env_push(struct kk_packet *pkt, __u32 len);
  */
 KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32 to, __u32 size,
 			  __u32 flags);
+/*
+ * The same for addresses in the header of an IPv6 packet, all of which are part of the pseudo header and whose
+ * change added @diff to the sum (kk_csum_diff6()). The header has no checksum of its own, so that afterwards a
+ * sum of the whole packet, where the device gave one (CHECKSUM_COMPLETE), is what it was before.
+ */
+KK_INLINE int kk_env_csum6(struct kk_packet *pkt, __u32 offset, __u32 diff, __u32 flags);
+/*
+ * Corrects that sum of the whole packet for other bytes of an IPv6 packet: what no checksum in it
+ * makes up for.
+ */
+KK_INLINE void kk_env_sum6(struct kk_packet *pkt, __u32 diff);
 #define KK_CSUM_PSEUDO	     1 /* the field is part of the pseudo header */
 #define KK_CSUM_ZERO_IS_NONE 2 /* UDP, RFC 768 */
 
 /*
- * Readies a rewritten packet for the link that it leaves by in @direction (room for a header, say).
+ * Readies a rewritten packet of @family for the link that it leaves by in @direction (room for a
+ * header, say).
  */
-KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction);
+KK_INLINE int kk_env_link(struct kk_packet *pkt, __u8 family, enum kk_direction direction);
 
 /* Each is read where it is needed: where they are constants, what is not in use costs nothing. */
 KK_INLINE const volatile struct kk_settings *kk_env_settings(const struct kk_packet *pkt);
@@ -56,6 +68,26 @@ KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
 					     const struct kk_fragment_key *key);
 KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
 				  const struct kk_fragment *fragment);
+
+/* The word of a group's element, below KK_GROUPS_MAX * KK_MAGLEV_SIZE; 0 beyond. */
+KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index);
+
+/* What guards ask (guard.h). Nanoseconds of a monotonic clock, the same for all CPUs. */
+KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt);
+/* KK_FEATURE_* */
+KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt);
+/* The word of a service's slot; 0 beyond the table. */
+KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot);
+/* NULL: no such number. */
+KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number);
+/* The verdict of the longest prefix of the list that holds the address. */
+KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
+					   const struct kk_list_key *key);
+/* Until when; 0: no ban. */
+KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key *key);
+/* What is counted of a source, to be changed in place, all zero where it is new; NULL: no room. */
+KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
+					  const struct kk_source_key *key);
 
 /* Counters; nothing that happens in them has an influence on the packet. */
 KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes);

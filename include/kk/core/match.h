@@ -1,13 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Which addresses are whose, and which listener a packet belongs to. */
+/*
+ * Which addresses are whose, and which listener a packet belongs to. The last word of an Agent's address is
+ * its IPv4 address in both families.
+ */
 #ifndef KK_CORE_MATCH_H
 #define KK_CORE_MATCH_H
 
-#include <kk/core/parse.h>
+#include <kk/core/hash.h>
+#include <kk/core/ip.h>
 
-KK_INLINE int kk_in_pool(const volatile struct kk_settings *set, __be32 address)
+KK_INLINE int kk_in_pool4(const volatile struct kk_settings *set, __be32 address)
 {
 	return (address & set->pool_mask) == set->pool;
+}
+
+/* Below the prefix of the Agents; its first word is never zero. */
+KK_INLINE int kk_in_pool6(const volatile struct kk_settings *set, const struct kk_in6 *address)
+{
+	return set->pool6.word[0] && address->word[0] == set->pool6.word[0] &&
+	       address->word[1] == set->pool6.word[1] && address->word[2] == set->pool6.word[2];
+}
+
+KK_INLINE int kk_in_pool(const volatile struct kk_settings *set, __u8 family,
+			 const struct kk_in6 *address)
+{
+	return family == KK_IP6 ? kk_in_pool6(set, address) : kk_in_pool4(set, address->word[3]);
+}
+
+/* Of the pool in all its bits: the prefix alone would let IPv6 claim what is no Agent's. */
+KK_INLINE int kk_is_agent(const volatile struct kk_settings *set, __u8 family,
+			  const struct kk_in6 *address)
+{
+	return kk_in_pool4(set, address->word[3]) &&
+	       (family == KK_IP4 || kk_in_pool6(set, address));
 }
 
 /*
@@ -15,17 +40,32 @@ KK_INLINE int kk_in_pool(const volatile struct kk_settings *set, __be32 address)
  * machine's secrets), multicast and beyond (RFC 6890). The stack would have refused them, but it
  * does not see them.
  */
-KK_INLINE int kk_is_martian(__be32 address)
+KK_INLINE int kk_is_martian4(__be32 address)
 {
 	__u32 a = KK_HOST32(address);
 
 	return a >> 24 == 0 || a >> 24 == 127 || a >> 16 == 0xa9fe || a >= 0xe0000000;
 }
 
-/* The address that this gateway has in the /24 of the Agent with address @agent. */
-KK_INLINE int kk_is_gateway(const volatile struct kk_settings *set, __be32 agent, __be32 address)
+/* Of ::/64, where the unspecified, loopback and IPv4 in IPv6 are; link-local, multicast (RFC 4291). */
+KK_INLINE int kk_is_martian6(const struct kk_in6 *address)
 {
-	return set->host && address == ((agent & KK_AGENT_MASK) | set->host);
+	__u32 a = KK_HOST32(address->word[0]);
+
+	return (a == 0 && address->word[1] == 0) || a >> 22 == 0xfe80 >> 6 || a >> 24 == 0xff;
+}
+
+KK_INLINE int kk_is_martian(__u8 family, const struct kk_in6 *address)
+{
+	return family == KK_IP6 ? kk_is_martian6(address) : kk_is_martian4(address->word[3]);
+}
+
+/* Whether @address is this gateway's in the /24 of the Agent @agent. */
+KK_INLINE int kk_is_gateway(const volatile struct kk_settings *set, __u8 family, __be32 agent,
+			    const struct kk_in6 *address)
+{
+	return set->host && address->word[3] == ((agent & KK_AGENT_MASK) | set->host) &&
+	       (family == KK_IP4 || kk_in_pool6(set, address));
 }
 
 /* Both in the /24 of one Agent. */
@@ -34,36 +74,49 @@ KK_INLINE int kk_same_agent(__be32 a, __be32 b)
 	return ((a ^ b) & KK_AGENT_MASK) == 0;
 }
 
-KK_INLINE int kk_has_ports(const struct kk_ip4 *ip)
+/* The managed address with @slot; its last word, and of IPv6 its first, is 0 where there is none. */
+KK_INLINE struct kk_in6 kk_public_address(const volatile struct kk_settings *set, __u8 family,
+					  __u32 slot)
 {
-	return ip->protocol == KK_TCP || ip->protocol == KK_UDP;
+	const volatile struct kk_in6 *in6;
+
+	slot = slot / 2 % KK_ADDRESSES_MAX;
+	if (family == KK_IP4)
+		return kk_mapped(set->address4[slot]);
+	in6 = &set->address6[slot];
+	return (struct kk_in6){{in6->word[0], in6->word[1], in6->word[2], in6->word[3]}};
+}
+
+KK_INLINE int kk_is_none(__u8 family, const struct kk_in6 *address)
+{
+	return !address->word[family == KK_IP6 ? 0 : 3];
 }
 
 /* The slot of a managed address, or -1. */
-KK_INLINE int kk_find_address4(const volatile struct kk_settings *set, __be32 address)
+KK_INLINE int kk_find_address(const volatile struct kk_settings *set, __u8 family,
+			      const struct kk_in6 *address)
 {
 	KK_UNROLL
 	for (__u32 i = 0; i < KK_ADDRESSES_MAX; i++) {
-		__be32 managed = set->address4[i];
+		const struct kk_in6 managed = kk_public_address(set, family, kk_slot(family, i));
 
-		if (!managed)
+		if (kk_is_none(family, &managed))
 			break;
-		if (managed == address)
-			return (int)kk_slot(KK_IP4, i);
+		if (kk_same_address(family, &managed, address))
+			return (int)kk_slot(family, i);
 	}
 	return -1;
 }
 
-/* The managed address with @slot; 0: there is none. */
-KK_INLINE __be32 kk_address4(const volatile struct kk_settings *set, __u32 slot)
-{
-	return set->address4[slot / 2 % KK_ADDRESSES_MAX];
-}
-
 /* The Agent's address in a listener's word. */
-KK_INLINE __be32 kk_agent_address(const volatile struct kk_settings *set, __u64 word)
+KK_INLINE struct kk_in6 kk_agent_address(const volatile struct kk_settings *set, __u8 family,
+					 __u64 word)
 {
-	return set->pool | KK_BE32(kk_listener_agent(word));
+	__be32 agent = set->pool | KK_BE32(kk_listener_agent(word));
+
+	if (family == KK_IP4)
+		return kk_mapped(agent);
+	return (struct kk_in6){{set->pool6.word[0], set->pool6.word[1], set->pool6.word[2], agent}};
 }
 
 /* The listener at a port of the public address with @slot; 0: nothing is published there. */
@@ -73,25 +126,42 @@ KK_INLINE __u64 kk_match_listener(const struct kk_packet *pkt, __u32 slot, __u8 
 	return kk_env_listener(pkt, kk_listener_index(slot, protocol, KK_HOST16(port)));
 }
 
+/*
+ * Listener @word with the Agent that a flow goes to in place of the group, where it leads to one. @public_port
+ * is the listener's own.
+ */
+KK_INLINE __u64 kk_pick_member(const struct kk_packet *pkt, __u64 word, const struct kk_in6 *client,
+			       __be16 client_port, __be16 public_port, __u8 protocol)
+{
+	const volatile struct kk_settings *set = kk_env_settings(pkt);
+	__u32 group = kk_listener_agent(word), hash;
+
+	if (!KK_RARELY(word & KK_LISTENER_GROUP))
+		return word;
+	hash = kk_flow_hash(set->flow_key, client, client_port, public_port, protocol);
+	word &= ~(KK_LISTENER_GROUP | 0xffffffULL);
+	return word | kk_env_group(pkt, group * KK_MAGLEV_SIZE + kk_maglev_index(hash));
+}
+
 /* The public port that stands for one of an Agent's; port 0: it is not published. */
-KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, __u8 protocol,
-					   __be32 address, __be16 port)
+KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, __u8 family, __u8 protocol,
+					   __be32 agent, __be16 port)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	struct kk_origin_key key = {
-		.address = address,
+		.address = agent,
 		.port = port,
 		.protocol = protocol,
-		.family = KK_IP4,
+		.family = family,
 	};
-	__u32 offset = kk_pool_offset(address, set->pool_mask);
-	__u64 same = kk_match_listener(pkt, kk_slot(KK_IP4, 0), protocol, port);
+	__u32 offset = kk_pool_offset(agent, set->pool_mask);
+	__u64 same = kk_match_listener(pkt, kk_slot(family, 0), protocol, port);
 
 	/* Agent, port and no group, in one comparison. */
 	if (same &&
 	    !((same ^ kk_listener_word(offset, KK_HOST16(port), 0, 0)) & KK_LISTENER_TO_MASK))
 		return (struct kk_origin){.port = port,
-					  .slot = kk_slot(KK_IP4, 0),
+					  .slot = (__u16)kk_slot(family, 0),
 					  .service = kk_listener_service(same)};
 	return kk_env_origin(pkt, &key);
 }
@@ -107,25 +177,12 @@ KK_INLINE int kk_tcp_answers(const struct kk_flow *flow)
 	return (flow->tcp_flags & (KK_TCP_RST | KK_TCP_SYN)) == KK_TCP_RST;
 }
 
-/*
- * Echo reply; destination unreachable (path MTU among them) and time exceeded about what the gateway
- * sent to this Agent, which is what they quote: RFC 792. The gateway's stack would take an error
- * about anything, and so the path MTU to anybody from it.
- */
-KK_INLINE int kk_icmp_answers(const struct kk_packet *pkt, const struct kk_flow *flow)
+/* What a listener that drains does not take: of UDP it cannot be told what goes on. */
+KK_INLINE int kk_begins(const struct kk_flow *flow)
 {
-	struct kk_ip4 quoted;
-	__u8 header[8];
-
-	if (kk_load_l4(pkt, flow, 0, header, sizeof(header)))
-		return 0;
-	if (header[0] == 0)
+	if (flow->protocol != KK_TCP)
 		return 1;
-	if (header[0] != 3 && header[0] != 11)
-		return 0;
-	if (kk_load_l4(pkt, flow, sizeof(header), &quoted, sizeof(quoted)))
-		return 0;
-	return quoted.source == flow->ip.dest && quoted.dest == flow->ip.source;
+	return (flow->tcp_flags & (KK_TCP_SYN | KK_TCP_ACK)) == KK_TCP_SYN;
 }
 
 #endif

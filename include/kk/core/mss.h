@@ -10,12 +10,18 @@
 
 #define KK_TCP_HEADER	   20
 #define KK_TCP_OPTIONS_MAX 40 /* bytes, so as many options at most */
-#define KK_IP4_TCP_HEADERS 40 /* what a segment size of IPv4 leaves out of account (RFC 6691) */
+
+/* What a segment size leaves out of account: both headers without options (RFC 6691). */
+KK_INLINE __u32 kk_mss_headers(__u8 family)
+{
+	return (family == KK_IP6 ? sizeof(struct kk_ip6) : sizeof(struct kk_ip4)) + KK_TCP_HEADER;
+}
 
 /* The segment size at offset @at of the packet. */
-KK_INLINE int kk_lower_mss(struct kk_packet *pkt, const struct kk_flow *flow, __u32 at, __u32 mtu)
+KK_INLINE int kk_lower_mss(struct kk_packet *pkt, const struct kk_flow *flow, __u32 at,
+			   __u32 highest)
 {
-	__be16 mss, limit = KK_BE16(mtu - KK_IP4_TCP_HEADERS);
+	__be16 mss, limit = KK_BE16(highest);
 
 	if (kk_env_load(pkt, at, &mss, sizeof(mss)))
 		return -1;
@@ -35,7 +41,8 @@ KK_INLINE int kk_lower_mss(struct kk_packet *pkt, const struct kk_flow *flow, __
  * Of a segment with SYN, to a tunnel of @mtu bytes. Options that cannot be are left to the receiver
  * (RFC 9293 section 3.2: a kind, which may stand alone, and a length).
  */
-KK_INLINE int kk_clamp_mss(struct kk_packet *pkt, const struct kk_flow *flow, __u32 mtu)
+KK_INLINE int kk_clamp_mss(struct kk_packet *pkt, __u8 family, const struct kk_flow *flow,
+			   __u32 mtu)
 {
 	__u32 at = flow->l4 + KK_TCP_HEADER, end = flow->l4 + flow->tcp_header;
 
@@ -49,7 +56,7 @@ KK_INLINE int kk_clamp_mss(struct kk_packet *pkt, const struct kk_flow *flow, __
 			continue;
 		}
 		if (option[0] == 2 && option[1] == 4)
-			return kk_lower_mss(pkt, flow, at + 2, mtu);
+			return kk_lower_mss(pkt, flow, at + 2, mtu - kk_mss_headers(family));
 		if (option[0] == 0 || option[1] < 2)
 			return 0;
 		at += option[1];

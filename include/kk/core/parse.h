@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The packet's headers, as far as forwarding needs them, with every length checked against the
- * others.
+ * A packet's headers, as far as forwarding needs them, with every length checked against the
+ * others: what both families have in common. ip4.h and ip6.h fill it in.
  */
 #ifndef KK_CORE_PARSE_H
 #define KK_CORE_PARSE_H
@@ -9,14 +9,20 @@
 #include <kk/core/env.h>
 
 struct kk_flow {
-	struct kk_ip4 ip;
-	__u32 len; /* of the IP packet, without link padding */
-	__u32 l4;  /* offset of the transport header */
+	union {
+		struct kk_ip4 ip4;
+		struct kk_ip6 ip6;
+	};
+	__u32 len;	 /* of the IP packet, without link padding */
+	__u32 l4;	 /* offset of the transport header */
+	__be32 id;	 /* of a fragmented packet, as in struct kk_fragment_key */
+	__be16 fragment; /* KK_IP4_MORE and KK_IP4_OFFSET, in both families; 0: it is whole */
+	__u8 protocol;	 /* of the transport header */
+	__u8 tcp_header; /* bytes, options included */
+	__u8 tcp_flags;
 	struct {
 		__be16 source, dest;
 	} port;
-	__u8 tcp_header; /* bytes, options included */
-	__u8 tcp_flags;
 };
 
 #define KK_TCP_SYN 0x02
@@ -25,38 +31,24 @@ struct kk_flow {
 
 enum kk_parsed {
 	KK_PARSED,
-	KK_PARSED_NOT_IP4,
-	KK_PARSED_BAD, /* flow->ip is filled, but of it only the addresses are to be relied on */
+	KK_PARSED_OTHER, /* not of this family */
+	KK_PARSED_BAD,	 /* of what was parsed only the addresses are to be relied on */
 };
-
-KK_INLINE enum kk_parsed kk_parse_ip4(const struct kk_packet *pkt, struct kk_flow *flow)
-{
-	__u32 len = kk_env_len(pkt), total;
-
-	if (kk_env_load(pkt, 0, &flow->ip, sizeof(flow->ip)) || flow->ip.version_ihl >> 4 != 4)
-		return KK_PARSED_NOT_IP4;
-
-	flow->l4 = (flow->ip.version_ihl & 0xf) * 4;
-	total = KK_HOST16(flow->ip.total);
-	if (total == 0 && kk_env_gso(pkt))
-		total = len;
-	if (flow->l4 < sizeof(flow->ip) || total < flow->l4 || total > len)
-		return KK_PARSED_BAD;
-	if (total != len && kk_env_gso(pkt))
-		return KK_PARSED_BAD; /* cutting it would break its segments */
-	flow->len = total;
-	return KK_PARSED;
-}
 
 KK_INLINE int kk_is_fragment(const struct kk_flow *flow)
 {
-	return KK_RARELY(flow->ip.fragment & KK_BE16(KK_IP4_MORE | KK_IP4_OFFSET));
+	return KK_RARELY(flow->fragment);
 }
 
 /* One that does not carry the transport header. */
 KK_INLINE int kk_is_later_fragment(const struct kk_flow *flow)
 {
-	return KK_RARELY(flow->ip.fragment & KK_BE16(KK_IP4_OFFSET));
+	return KK_RARELY(flow->fragment & KK_BE16(KK_IP4_OFFSET));
+}
+
+KK_INLINE int kk_has_ports(__u8 protocol)
+{
+	return protocol == KK_TCP || protocol == KK_UDP;
 }
 
 /* Loads @len bytes at @offset of the transport header, which must lie within the IP packet. */
@@ -92,16 +84,21 @@ KK_INLINE int kk_parse_tcp(const struct kk_packet *pkt, struct kk_flow *flow)
 
 /*
  * RFC 768: a length, which counts the header. That of a GSO packet beyond 64 KiB does not fit and
- * is 0. That of a fragmented datagram counts what the later fragments carry.
+ * is 0. That of a fragmented datagram counts what the later fragments carry. Over IPv6 a datagram
+ * has a checksum (RFC 8200 section 8.1).
  */
-KK_INLINE int kk_parse_udp(const struct kk_packet *pkt, const struct kk_flow *flow)
+KK_INLINE int kk_parse_udp(const struct kk_packet *pkt, __u8 family, const struct kk_flow *flow)
 {
-	__be16 field;
+	struct {
+		__be16 len, check;
+	} field;
 	__u32 len;
 
 	if (flow->l4 + 8 > flow->len || kk_load_l4(pkt, flow, 4, &field, sizeof(field)))
 		return -1;
-	len = KK_HOST16(field);
+	if (family == KK_IP6 && field.check == 0)
+		return -1;
+	len = KK_HOST16(field.len);
 	if (len == 0 && kk_env_gso(pkt))
 		return 0;
 	if (len < 8)
@@ -110,9 +107,9 @@ KK_INLINE int kk_parse_udp(const struct kk_packet *pkt, const struct kk_flow *fl
 }
 
 /* The rest of the transport header, once the ports are known to be ours. */
-KK_INLINE int kk_parse_l4(const struct kk_packet *pkt, struct kk_flow *flow)
+KK_INLINE int kk_parse_l4(const struct kk_packet *pkt, __u8 family, struct kk_flow *flow)
 {
-	return flow->ip.protocol == KK_TCP ? kk_parse_tcp(pkt, flow) : kk_parse_udp(pkt, flow);
+	return flow->protocol == KK_TCP ? kk_parse_tcp(pkt, flow) : kk_parse_udp(pkt, family, flow);
 }
 
 #endif

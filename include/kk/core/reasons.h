@@ -37,7 +37,11 @@
 	X(UNSOLICITED, DROP, "unsolicited")               /* an Agent opens where it may only answer */ \
 	X(NOT_PUBLISHED, DROP, "not_published")           /* from an Agent, no published port */ \
 	X(AGENT_FRAGMENT, DROP, "agent_fragment")         /* from an Agent: which port? */ \
-	X(NOT_IP4, DROP, "not_ip4")                       /* from the tunnel */ \
+	X(NOT_IP, DROP, "not_ip")                         /* from the tunnel */ \
+	X(DENIED, DROP, "denied")                         /* by a list, the service's or the gateway's */ \
+	X(BANNED, DROP, "banned")                         /* its source, for some time */ \
+	X(LIMITED_PACKETS, DROP, "limited_packets")       /* its source sends more than it may */ \
+	X(LIMITED_CONNECTIONS, DROP, "limited_connections") /* its source opens more than it may */ \
 	X(HOST, DROP, "host")                             /* memory was short, say */
 
 enum kk_verdict {

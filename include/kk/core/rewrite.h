@@ -6,55 +6,68 @@
 #ifndef KK_CORE_REWRITE_H
 #define KK_CORE_REWRITE_H
 
-#include <kk/core/csum.h>
-#include <kk/core/parse.h>
+#include <kk/core/icmp.h>
 #include <kk/core/mss.h>
-#include <kk/core/quote.h>
-
-/*
- * Offset in the IPv4 header from which it is written back: TTL, protocol, checksum, both addresses.
- */
-#define KK_IP4_TAIL 8
-
-/* An address in the header and its checksum; not yet in the packet. */
-KK_INLINE void kk_replace_ip4(struct kk_ip4 *ip, __be32 *field, __be32 to)
-{
-	ip->check = kk_csum_replace(ip->check, *field, to);
-	*field = to;
-}
-
-KK_INLINE int kk_rewrite_ip4(struct kk_packet *pkt, struct kk_ip4 *ip, __be32 *field, __be32 to)
-{
-	/* The TTL is the first byte of its 16-bit word, the protocol beside it cancels out. */
-	ip->check = kk_csum_replace(ip->check, KK_BE16(ip->ttl << 8), KK_BE16((ip->ttl - 1) << 8));
-	ip->ttl--;
-	kk_replace_ip4(ip, field, to);
-	return kk_env_store(pkt, KK_IP4_TAIL, (const char *)ip + KK_IP4_TAIL,
-			    sizeof(*ip) - KK_IP4_TAIL);
-}
 
 /* What @direction replaces: inbound the destination, outbound the source. */
-KK_INLINE __be32 *kk_replaced(struct kk_ip4 *ip, enum kk_direction direction)
+KK_INLINE __be32 *kk_replaced4(struct kk_ip4 *ip, enum kk_direction direction)
 {
 	return direction == KK_INBOUND ? &ip->dest : &ip->source;
 }
 
+KK_INLINE struct kk_in6 *kk_replaced6(struct kk_ip6 *ip, enum kk_direction direction)
+{
+	return direction == KK_INBOUND ? &ip->dest : &ip->source;
+}
+
+/* Of a later fragment, which carries nothing else to be changed. */
+KK_INLINE int kk_rewrite_fragment(struct kk_packet *pkt, __u8 family, struct kk_flow *flow,
+				  enum kk_direction direction, const struct kk_in6 *address)
+{
+	struct kk_in6 *field = kk_replaced6(&flow->ip6, direction);
+
+	if (family == KK_IP4)
+		return kk_rewrite_ip4(pkt, &flow->ip4, kk_replaced4(&flow->ip4, direction),
+				      address->word[3]);
+	kk_env_sum6(pkt, kk_csum_diff6(field, address));
+	return kk_rewrite_ip6(pkt, &flow->ip6, field, address);
+}
+
+/* The address and in the transport checksum, which is at @check, what of it is there. */
+KK_INLINE int kk_rewrite_address(struct kk_packet *pkt, __u8 family, struct kk_flow *flow,
+				 enum kk_direction direction, const struct kk_in6 *address,
+				 __u32 check, __u32 flags)
+{
+	struct kk_in6 *field = kk_replaced6(&flow->ip6, direction);
+	__be32 *field4 = kk_replaced4(&flow->ip4, direction), old;
+	__u32 diff;
+
+	if (family == KK_IP4) {
+		old = *field4;
+		if (kk_rewrite_ip4(pkt, &flow->ip4, field4, address->word[3]))
+			return -1;
+		return kk_env_csum(pkt, check, old, address->word[3], sizeof(old),
+				   flags | KK_CSUM_PSEUDO);
+	}
+	diff = kk_csum_diff6(field, address);
+	if (kk_rewrite_ip6(pkt, &flow->ip6, field, address))
+		return -1;
+	return kk_env_csum6(pkt, check, diff, flags);
+}
+
 /* @mtu as in the settings. */
-KK_INLINE int kk_rewrite(struct kk_packet *pkt, struct kk_flow *flow, enum kk_direction direction,
-			 __be32 address, __be16 port, __u32 mtu)
+KK_INLINE int kk_rewrite(struct kk_packet *pkt, __u8 family, struct kk_flow *flow,
+			 enum kk_direction direction, const struct kk_in6 *address, __be16 port,
+			 __u32 mtu)
 {
 	int inbound = direction == KK_INBOUND;
-	__be32 *field = kk_replaced(&flow->ip, direction);
 	__be16 old_port = inbound ? flow->port.dest : flow->port.source;
-	__u32 check = flow->l4 + (flow->ip.protocol == KK_TCP ? 16 : 6);
-	__u32 flags = flow->ip.protocol == KK_UDP ? KK_CSUM_ZERO_IS_NONE : 0;
-	__be32 old = *field;
+	__u32 check = flow->l4 + (flow->protocol == KK_TCP ? 16 : 6);
+	__u32 flags = flow->protocol == KK_UDP ? KK_CSUM_ZERO_IS_NONE : 0;
 
-	if (kk_rewrite_ip4(pkt, &flow->ip, field, address))
+	if (kk_rewrite_address(pkt, family, flow, direction, address, check, flags))
 		return -1;
-	if (kk_env_csum(pkt, check, old, address, sizeof(address), flags | KK_CSUM_PSEUDO))
-		return -1;
-	if (KK_RARELY(flow->tcp_flags & KK_TCP_SYN) && mtu && kk_clamp_mss(pkt, flow, mtu))
+	if (KK_RARELY(flow->tcp_flags & KK_TCP_SYN) && mtu && kk_clamp_mss(pkt, family, flow, mtu))
 		return -1;
 	if (port == old_port)
 		return 0;
@@ -63,13 +76,16 @@ KK_INLINE int kk_rewrite(struct kk_packet *pkt, struct kk_flow *flow, enum kk_di
 	return kk_env_store(pkt, flow->l4 + (inbound ? 2 : 0), &port, sizeof(port));
 }
 
-/* A port of the quoted packet, and with it the quoted checksum where the quote reaches so far. */
+/*
+ * A port of the quoted packet, and with it the quoted checksum where the quote reaches so far; @diff is what the
+ * quoted address added to it.
+ */
 KK_INLINE int kk_rewrite_quoted_l4(struct kk_packet *pkt, const struct kk_flow *flow,
-				   const struct kk_quote *quote, int inbound, __be32 old_address,
-				   __be32 address, __be16 port, __be16 *icmp_check)
+				   const struct kk_quote *quote, int inbound, __u32 diff,
+				   __be16 port, __be16 *icmp_check)
 {
 	__be16 old_port = inbound ? quote->port.source : quote->port.dest, old, check;
-	int udp = quote->ip.protocol == KK_UDP;
+	int udp = quote->protocol == KK_UDP;
 	__u32 offset = quote->l4 + (udp ? 6 : 16);
 
 	*icmp_check = kk_csum_replace(*icmp_check, old_port, port);
@@ -81,7 +97,7 @@ KK_INLINE int kk_rewrite_quoted_l4(struct kk_packet *pkt, const struct kk_flow *
 		return -1;
 	if (udp && old == 0)
 		return 0;
-	check = kk_csum_replace(kk_csum_replace(old, old_address, address), old_port, port);
+	check = kk_csum_replace(kk_csum_apply(old, diff), old_port, port);
 	if (udp && check == 0)
 		check = 0xffff;
 	*icmp_check = kk_csum_replace(*icmp_check, old, check);
@@ -89,28 +105,63 @@ KK_INLINE int kk_rewrite_quoted_l4(struct kk_packet *pkt, const struct kk_flow *
 }
 
 /*
- * Replaces in an ICMP error, besides what kk_rewrite() does, the other end of the quoted packet,
- * which went the opposite way. An address of the quote and the correction of the quoted header's
- * checksum cancel each other out in the ICMP checksum. No device is ever to complete that one:
- * it covers no pseudo header, and who makes an error sums it up at once.
+ * The address in the error's own header and the other end of the quoted packet, which went the opposite way.
+ * Returns what the latter added to the sum of the quoted transport header.
  */
-KK_INLINE int kk_rewrite_error(struct kk_packet *pkt, struct kk_flow *flow, struct kk_quote *quote,
-			       enum kk_direction direction, __be32 address, __be16 port)
+KK_INLINE int kk_rewrite_error4(struct kk_packet *pkt, struct kk_flow *flow, struct kk_quote *quote,
+				enum kk_direction direction, __be32 address, __u32 *diff)
 {
 	int inbound = direction == KK_INBOUND;
-	__be32 *outer = kk_replaced(&flow->ip, direction);
-	__be32 *inner = inbound ? &quote->ip.source : &quote->ip.dest;
-	__be32 old = *inner;
-	__be16 check;
+	__be32 *inner = inbound ? &quote->ip4.source : &quote->ip4.dest;
 
-	if (kk_rewrite_ip4(pkt, &flow->ip, outer, address))
+	if (kk_rewrite_ip4(pkt, &flow->ip4, kk_replaced4(&flow->ip4, direction), address))
 		return -1;
-	kk_replace_ip4(&quote->ip, inner, address);
-	if (kk_env_store(pkt, quote->at + KK_IP4_TAIL, (const char *)&quote->ip + KK_IP4_TAIL,
-			 sizeof(quote->ip) - KK_IP4_TAIL))
+	/*
+	 * The quoted address and the correction of the quoted header's checksum cancel each other
+	 * out in the ICMP checksum.
+	 */
+	*diff = kk_csum_diff(*inner, address);
+	kk_replace_ip4(&quote->ip4, inner, address);
+	return kk_env_store(pkt, quote->at + KK_IP4_TAIL, (const char *)&quote->ip4 + KK_IP4_TAIL,
+			    sizeof(quote->ip4) - KK_IP4_TAIL);
+}
+
+/* The ICMPv6 checksum covers the pseudo header, and there is none in the quoted header. */
+KK_INLINE int kk_rewrite_error6(struct kk_packet *pkt, struct kk_flow *flow, struct kk_quote *quote,
+				enum kk_direction direction, const struct kk_in6 *address,
+				__u32 *diff, __be16 *icmp_check)
+{
+	struct kk_in6 *outer = kk_replaced6(&flow->ip6, direction);
+	struct kk_in6 *inner = direction == KK_INBOUND ? &quote->ip6.source : &quote->ip6.dest;
+	__u32 offset = quote->at + (__u32)((char *)inner - (char *)&quote->ip6);
+
+	*diff = kk_csum_diff6(inner, address);
+	*icmp_check = kk_csum_apply(*icmp_check, kk_csum_diff6(outer, address));
+	*icmp_check = kk_csum_apply(*icmp_check, *diff);
+	if (kk_rewrite_ip6(pkt, &flow->ip6, outer, address))
 		return -1;
-	if (kk_env_load(pkt, flow->l4 + KK_ICMP_CHECK, &check, sizeof(check)) ||
-	    kk_rewrite_quoted_l4(pkt, flow, quote, inbound, old, address, port, &check))
+	return kk_env_store(pkt, offset, address, sizeof(*address));
+}
+
+/*
+ * Replaces in an ICMP error, besides what kk_rewrite() does, the other end of the quoted packet. No
+ * device is ever to complete an ICMP checksum: who makes an error sums it up at once.
+ */
+KK_INLINE int kk_rewrite_error(struct kk_packet *pkt, __u8 family, struct kk_flow *flow,
+			       struct kk_quote *quote, enum kk_direction direction,
+			       const struct kk_in6 *address, __be16 port)
+{
+	__be16 check;
+	__u32 diff;
+	int r;
+
+	if (kk_env_load(pkt, flow->l4 + KK_ICMP_CHECK, &check, sizeof(check)))
+		return -1;
+	r = family == KK_IP6
+		    ? kk_rewrite_error6(pkt, flow, quote, direction, address, &diff, &check)
+		    : kk_rewrite_error4(pkt, flow, quote, direction, address->word[3], &diff);
+	if (r ||
+	    kk_rewrite_quoted_l4(pkt, flow, quote, direction == KK_INBOUND, diff, port, &check))
 		return -1;
 	return kk_env_store(pkt, flow->l4 + KK_ICMP_CHECK, &check, sizeof(check));
 }

@@ -39,6 +39,7 @@ enum {
 	KK_ICMP = 1,
 	KK_TCP = 6,
 	KK_UDP = 17,
+	KK_ICMP6 = 58,
 };
 
 /* RFC 791 section 3.1, without options. */
@@ -60,16 +61,44 @@ _Static_assert(sizeof(struct kk_ip4) == 20, "an IPv4 header without options has 
 #define KK_IP4_MORE   0x2000
 #define KK_IP4_OFFSET 0x1fff
 
-enum kk_direction {
-	KK_INBOUND,  /* a packet on the public interface */
-	KK_OUTBOUND, /* a packet out of the tunnel */
-};
-
-/* An IPv6 address as it is on the wire; an IPv4 one is written ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
+/* An IPv6 address; where both families may be meant, an IPv4 one is ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
 struct kk_in6 {
 	__be32 word[4];
 };
 _Static_assert(sizeof(struct kk_in6) == 16, "an IPv6 address has 16 bytes");
+
+/* RFC 8200 section 3. */
+struct kk_ip6 {
+	__u8 version_class;
+	__u8 class_label;
+	__be16 label;
+	__be16 payload; /* bytes behind this header */
+	__u8 next;
+	__u8 hops;
+	struct kk_in6 source, dest;
+};
+_Static_assert(sizeof(struct kk_ip6) == 40, "an IPv6 header has 40 bytes");
+
+/* Extension headers that lead on to another (RFC 8200 section 4). */
+enum {
+	KK_IP6_HOP_BY_HOP = 0,
+	KK_IP6_ROUTING = 43,
+	KK_IP6_FRAGMENT = 44,
+	KK_IP6_DESTINATION = 60,
+};
+
+/*
+ * So many of them are gone over, of so many bytes in all. A packet that has more, or one of another
+ * kind (authentication, encryption, mobility), is one of the protocol at which the search ended: none
+ * of ours.
+ */
+#define KK_IP6_EXTENSIONS_MAX 4
+#define KK_IP6_EXTENSIONS_LEN 128
+
+enum kk_direction {
+	KK_INBOUND,  /* a packet on the public interface */
+	KK_OUTBOUND, /* a packet out of the tunnel */
+};
 
 /* Families, by the version in the first four bits of a packet. */
 enum {
@@ -94,6 +123,8 @@ KK_INLINE __u8 kk_slot_family(__u32 slot)
 	return slot & 1 ? KK_IP6 : KK_IP4;
 }
 
+#define KK_FLOW_KEY_WORDS 6
+
 /*
  * What one gateway is told before the first packet. Addresses are compared one by one, from the first on,
  * up to the first that is all zero.
@@ -110,9 +141,10 @@ struct kk_settings {
 	__be32 pool_mask; /* ... and which bits of them count; a prefix of 8 to 24 bits */
 	__be32 host;	  /* the gateway's own in each Agent's /24; 0: it has no address there */
 	__u32 mtu; /* of the tunnel, at least 576, with IPv6 1280; host byte order; 0: all fits */
-	__u32 flow_key[2]; /* of the hash that spreads flows over the members of a group */
+	/* Of the hash that spreads flows over the members of a group. */
+	__u64 flow_key[KK_FLOW_KEY_WORDS];
 };
-_Static_assert(sizeof(struct kk_settings) == 200, "layout of the settings");
+_Static_assert(sizeof(struct kk_settings) == 240, "layout of the settings");
 
 #define KK_AGENT_MASK KK_BE32(0xffffff00) /* an Agent owns a /24 */
 
@@ -133,8 +165,8 @@ _Static_assert(sizeof(struct kk_settings) == 200, "layout of the settings");
 #define KK_LISTENER_SNAT     (1ULL << 62) /* the Agent is to see the gateway in the client's place */
 #define KK_LISTENER_DRAINING (1ULL << 63) /* connections that stand may end; no new ones */
 
-/* Where it leads: Agent, port, and that this is no group. */
-#define KK_LISTENER_TO_MASK (KK_LISTENER_GROUP | 0xffffffffffULL)
+/* Where it leads: Agent, port, and that this is no group and the Agent sees the client. */
+#define KK_LISTENER_TO_MASK (KK_LISTENER_GROUP | KK_LISTENER_SNAT | 0xffffffffffULL)
 
 #define KK_SERVICES_MAX (1 << 17) /* slots; the word has room for 1 << 20 */
 #define KK_AGENT_BITS	24
@@ -209,7 +241,8 @@ _Static_assert(sizeof(struct kk_fragment_key) == 40, "layout of a fragment's key
 struct kk_fragment {
 	__be16 port;	  /* public; 0: not known */
 	__be16 peer_port; /* the client's */
-	__u16 slot;	  /* of the public address */
+	__u8 slot;	  /* of the public address */
+	__u8 protocol;	  /* of the transport header, which IPv6's later fragments do not name */
 	__u16 zero;
 };
 _Static_assert(sizeof(struct kk_fragment) == 8, "layout of a fragment");
@@ -217,23 +250,28 @@ _Static_assert(sizeof(struct kk_fragment) == 8, "layout of a fragment");
 #define KK_FRAGMENTS_MAX 16384
 
 /*
- * Table of groups, several Agents behind one service: an array with KK_MAGLEV_SIZE elements for each group,
- * each the address of a member less the pool's. The index of a flow is a hash of it.
+ * Table of groups, several Agents behind one service: an array with KK_MAGLEV_SIZE words for each group,
+ * each the address of a member less the pool's. The index of a flow is a hash of it. What each group is
+ * called stands in a table of words of its own, for user space; 0: it is not used.
  */
 #define KK_GROUPS_MAX  256
 #define KK_MAGLEV_SIZE 1021 /* prime, and large against the members of a group */
 
 /*
- * Table of policies: an array by service slot, of listeners with KK_LISTENER_GUARDED. Rates are per second and
- * source address; 0: no limit.
+ * Table of policies: an array by number; the services' slots say which one each has. Services that ask
+ * the same share one. Number 0 stands for none and is all zero. Limits count by service and source.
  */
 struct kk_policy {
-	__u32 list;  /* number of the service's list; 0: none */
-	__u32 flags; /* KK_POLICY_* */
-	__u32 packets, packets_burst;
-	__u32 connections, connections_burst;
+	__u32 list;				    /* number of the service's list; 0: none */
+	__u32 flags;				    /* KK_POLICY_* */
+	__u32 packet_interval, connection_interval; /* ns for each; 0: no limit */
+	__u64 packet_slack, connection_slack;	    /* ns: a burst of 1 + slack / interval */
+	__u32 syn_rate; /* SYNs a second from which on sources prove themselves; 0: the gateway's */
+	__u32 zero;
 };
-_Static_assert(sizeof(struct kk_policy) == 24, "layout of a policy");
+_Static_assert(sizeof(struct kk_policy) == 40, "layout of a policy");
+
+#define KK_POLICIES_MAX 16384
 
 #define KK_POLICY_DENY 1 /* whom the list does not name */
 
@@ -242,10 +280,17 @@ _Static_assert(sizeof(struct kk_policy) == 24, "layout of a policy");
  */
 struct kk_list_key {
 	__u32 prefix_len; /* bits from @list on: 32 and those of the address, of IPv4 96 more */
-	__be32 list;
+	__be32 list;	  /* kk_list_number(): those of one family do not get among the other's */
 	struct kk_in6 address;
 };
 _Static_assert(sizeof(struct kk_list_key) == 24, "layout of a list's key");
+
+#define KK_LIST_ID_MAX 0x7fffffff
+
+KK_INLINE __be32 kk_list_number(__u32 list, __u32 family)
+{
+	return KK_BE32(list << 1 | (family == KK_IP6));
+}
 
 enum kk_list_verdict {
 	KK_LIST_NONE, /* not on the list */
@@ -258,11 +303,12 @@ struct kk_list_entry {
 };
 _Static_assert(sizeof(struct kk_list_entry) == 4, "layout of a list's entry");
 
-#define KK_LIST_ENTRIES_MAX (1 << 16)
+#define KK_LIST_GATEWAY	    0
+#define KK_LIST_ENTRIES_MAX (1 << 17)
 
 /* Table of sources that limits count; what is longest unused gives way. */
 struct kk_source_key {
-	__u32 service; /* slot */
+	__u32 service; /* id */
 	struct kk_in6 address;
 };
 _Static_assert(sizeof(struct kk_source_key) == 20, "layout of a source's key");
@@ -275,13 +321,12 @@ _Static_assert(sizeof(struct kk_source) == 16, "layout of a source");
 
 #define KK_SOURCES_MAX (1 << 16)
 
-/* Table of bans, a hash by source address. */
-struct kk_ban {
-	__u64 until;   /* nanoseconds of the monotonic clock */
-	__u32 service; /* id, of what it is about; 0: of the whole gateway */
-	__u32 zero;
+/* Table of bans, a hash: until when, in nanoseconds of the monotonic clock. */
+struct kk_ban_key {
+	struct kk_in6 address; /* of IPv6 the /64, the rest zero */
+	__u32 service;	       /* id; 0: the whole gateway */
 };
-_Static_assert(sizeof(struct kk_ban) == 16, "layout of a ban");
+_Static_assert(sizeof(struct kk_ban_key) == 20, "layout of a ban's key");
 
 #define KK_BANS_MAX (1 << 16)
 
@@ -291,18 +336,21 @@ _Static_assert(sizeof(struct kk_ban) == 16, "layout of a ban");
  */
 enum {
 	KK_FEATURE_LIST = 1 << 0,	  /* list 0 */
-	KK_FEATURE_BANS = 1 << 1,	  /* the table of bans */
+	KK_FEATURE_BANS = 1 << 1,	  /* the table of bans: bans of the whole gateway */
 	KK_FEATURE_RELAY = 1 << 2,	  /* the table of relayed sessions */
 	KK_FEATURE_CLOSED_PORTS = 1 << 3, /* packets to closed ports are dropped */
 	KK_FEATURE_SYN_COOKIES = 1 << 4,  /* a service is flooded */
+	KK_FEATURE_SERVICE_BANS = 1 << 5, /* the table of bans: those of single services */
 };
 
-/* Table of services: which service a slot stands for. Only user space reads it. */
+/* Table of services: which service a slot stands for, and the policy of it. */
 union kk_service_slot {
 	__u64 word;
 	struct {
 		__u32 id;
-		__u32 state; /* enum kk_slot_state */
+		__u16 policy; /* number, of listeners with KK_LISTENER_GUARDED; 0: none */
+		__u8 state;   /* enum kk_slot_state */
+		__u8 zero;
 	};
 };
 _Static_assert(sizeof(union kk_service_slot) == 8, "a service slot is one word");

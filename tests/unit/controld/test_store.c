@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+#include "controld/store/accounts.h"
 #include "controld/store/store.h"
 #include "temporary.h"
 #include "util/cleanup.h"
@@ -20,12 +21,12 @@ struct world {
 	int changes;
 };
 
-static void on_change(const struct kk_change *change, void *userdata)
+static void on_change(const struct kk_change *changes, size_t n, void *userdata)
 {
 	struct world *w = userdata;
 
-	w->last = *change;
-	w->changes++;
+	w->last = changes[n - 1];
+	w->changes += (int)n;
 }
 
 static void open_store(struct world *w)
@@ -434,7 +435,8 @@ static int join(struct world *w, int secret, int key, int64_t now, struct kk_err
 
 	make_hash(secret_hash, secret);
 	make_hash(key_hash, key);
-	return kk_store_token_spend(w->store, secret_hash, key_hash, now, &role, &id, name, err);
+	return kk_store_token_spend(w->store, secret_hash, key_hash, now, "192.0.2.7", &role, &id,
+				    name, err);
 }
 
 static void add_token(struct world *w, enum kk_kind role, const char *node, int secret,
@@ -557,30 +559,46 @@ static void test_node_keys(void **state)
 	assert_int_equal(find_node(w, 101, &role, name), -EACCES);
 }
 
+static int find_key(struct world *w, const uint8_t hash[KK_HASH_LEN])
+{
+	struct kk_caller caller;
+
+	return kk_store_api_key_find(w->store, hash, 1000, &caller, NULL);
+}
+
 static void test_api_keys(void **state)
 {
 	struct world *w = *state;
-	struct kk_api_key_row row = {.name = "one"};
-	uint8_t one[KK_HASH_LEN], two[KK_HASH_LEN];
+	struct kk_api_key_row row = {.name = "one", .access = KK_OWNER},
+			      guest = {.name = "guest", .access = KK_VIEWER, .expires_at = 1000};
+	uint8_t one[KK_HASH_LEN], two[KK_HASH_LEN], three[KK_HASH_LEN];
+	struct kk_caller caller;
 	struct kk_err err = {0};
-	int64_t n;
 
 	make_hash(one, 1);
 	make_hash(two, 2);
-	assert_int_equal(kk_store_api_key_find(w->store, one, NULL), -EACCES);
+	make_hash(three, 3);
+	assert_int_equal(find_key(w, one), -EACCES);
 	assert_int_equal(kk_store_api_key_add(w->store, one, &row, NULL), 0);
 	assert_int_equal(kk_store_api_key_add(w->store, two, &row, &err), -EEXIST);
-	assert_int_equal(kk_store_api_key_find(w->store, one, NULL), 0);
+	assert_int_equal(find_key(w, one), 0);
+	assert_int_equal(kk_store_api_key_add(w->store, three, &guest, NULL), 0);
+	assert_int_equal(find_key(w, three), -EACCES);
+	assert_int_equal(kk_store_api_key_find(w->store, three, 999, &caller, NULL), 0);
+	assert_int_equal(caller.access, KK_VIEWER);
+	assert_int_equal(caller.org, KK_ORG_FIRST);
+	assert_string_equal(caller.who, "key guest");
 	kk_err_reset(&err);
 	assert_int_equal(kk_store_api_key_remove(w->store, "one", &err), -EBUSY);
 	assert_err(&err, "", "last");
+	assert_int_equal(find_key(w, one), 0);
 	assert_int_equal(kk_store_api_key_put(w->store, two, "two", NULL), 0);
 	assert_int_equal(kk_store_api_key_remove(w->store, "one", NULL), 0);
-	assert_int_equal(kk_store_api_key_find(w->store, one, NULL), -EACCES);
+	assert_int_equal(find_key(w, one), -EACCES);
 	assert_int_equal(kk_store_api_key_put(w->store, one, "two", NULL), 0);
-	assert_int_equal(kk_store_api_key_find(w->store, two, NULL), -EACCES);
-	assert_int_equal(kk_store_api_key_count(w->store, &n, NULL), 0);
-	assert_int_equal(n, 1);
+	assert_int_equal(find_key(w, two), -EACCES);
+	assert_int_equal(kk_store_api_key_find(w->store, one, 0, &caller, NULL), 0);
+	assert_int_equal(caller.access, KK_ROOT);
 }
 
 /* ---- the database itself ---- */
@@ -683,16 +701,22 @@ static void test_pool(void **state)
 static void test_constraints(void **state)
 {
 	static const char *const refused[] = {
-		"INSERT INTO gateways VALUES (9, 'x', 100, '192.0.2.1', 1, NULL, NULL, NULL, 1)",
-		"INSERT INTO gateways VALUES (9, 'x', 255, '192.0.2.1', 1, NULL, NULL, NULL, 1)",
-		"INSERT INTO gateways VALUES (9, 'x', 7, '192.0.2.1', 1, x'00', NULL, NULL, 1)",
-		"INSERT INTO agents VALUES (9, 'x', 65024, NULL, NULL, 1)",
-		"INSERT INTO agents VALUES (9, 'a', 5, NULL, NULL, 1)",
-		"INSERT INTO services VALUES (9, 'x', 77, 6, 1, 1, 't', 0, 1)",
-		"INSERT INTO services VALUES (9, 'x', 1, 6, 2222, 1, 't', 0, 1)",
-		"INSERT INTO services VALUES (9, 'x', 1, 6, 0, 1, 't', 0, 1)",
-		"INSERT INTO services VALUES (9, 'x', 1, 1, 1, 1, 't', 0, 1)",
-		"INSERT INTO join_tokens VALUES (9, NULL, NULL, zeroblob(32), 1, 0)",
+		"INSERT INTO gateways VALUES (9, 1, 'x', 100, '192.0.2.1', 1, NULL, NULL, NULL, 1)",
+		"INSERT INTO gateways VALUES (9, 1, 'x', 255, '192.0.2.1', 1, NULL, NULL, NULL, 1)",
+		"INSERT INTO gateways VALUES (9, 1, 'x', 7, '192.0.2.1', 1, x'00', NULL, NULL, 1)",
+		"INSERT INTO agents VALUES (9, 1, 'x', 65024, NULL, NULL, 1)",
+		"INSERT INTO agents VALUES (9, 1, 'a', 5, NULL, NULL, 1)",
+		"INSERT INTO services VALUES (9, 1, 'x', 77, 6, 1, 1, 't', 0, 1)",
+		"INSERT INTO services VALUES (9, 1, 'x', 1, 6, 2222, 1, 't', 0, 1)",
+		"INSERT INTO services VALUES (9, 1, 'x', 1, 6, 0, 1, 't', 0, 1)",
+		"INSERT INTO services VALUES (9, 1, 'x', 1, 1, 1, 1, 't', 0, 1)",
+		"INSERT INTO join_tokens VALUES (9, 1, NULL, NULL, NULL, 1, zeroblob(32), 1)",
+		/* Of two organisations. */
+		"INSERT INTO organisations VALUES (7, 'default', 1)",
+		"INSERT INTO agents VALUES (9, 77, 'x', 5, NULL, NULL, 1)",
+		"INSERT INTO services VALUES (9, 2, 'x', 1, 6, 1, 1, 't', 0, 1)",
+		"INSERT INTO join_tokens VALUES (9, 2, NULL, 1, NULL, 1, zeroblob(32), 1)",
+		"INSERT INTO users VALUES (9, 1, 'x', 5, '', 1)",
 		"DELETE FROM agents",
 	};
 	struct world *w = *state;

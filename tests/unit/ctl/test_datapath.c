@@ -20,8 +20,18 @@ static int run(size_t command, const char *pin_dir, bool json)
 static void test_show(void **state)
 {
 	const struct kk_listener listeners[] = {
-		{IPPROTO_TCP, world.address, 2222, ip4("10.1.0.100"), 22, 7},
-		{IPPROTO_UDP, world.address, 53, ip4("10.2.0.100"), 53, 9},
+		{.protocol = IPPROTO_TCP,
+		 .address = world.address,
+		 .port = 2222,
+		 .agent_address = ip4("10.1.0.100"),
+		 .agent_port = 22,
+		 .service = 7},
+		{.protocol = IPPROTO_UDP,
+		 .address = world.address,
+		 .port = 53,
+		 .agent_address = ip4("10.2.0.100"),
+		 .agent_port = 53,
+		 .service = 9},
 	};
 	struct kk_datapath *dp;
 	struct kk_err err = {0};

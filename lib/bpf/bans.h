@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Bans with an end, in the table of bans. */
+#ifndef KK_BPF_BANS_H
+#define KK_BPF_BANS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "bpf/datapath.h"
+#include "util/err.h"
+
+/* What there is at least one of in force. */
+struct kk_bans_found {
+	bool gateway, service;
+};
+
+/* kk_datapath_ban() on the table @fd. */
+int kk_bans_put(int fd, const struct kk_ban_entry *bans, size_t n, struct kk_err *err);
+/* kk_datapath_unban() */
+int kk_bans_lift(int fd, const struct kk_address *source, uint32_t service, struct kk_err *err);
+/* kk_datapath_bans(); with @sweep the expired ones are taken out of the table. */
+int kk_bans_read(int fd, bool sweep, struct kk_ban_entry **ret, struct kk_bans_found *ret_found,
+		 struct kk_err *err);
+
+#endif

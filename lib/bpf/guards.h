@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Guards of services as policies in the tables, and which number each has there. */
+#ifndef KK_BPF_GUARDS_H
+#define KK_BPF_GUARDS_H
+
+#include <kk/core/types.h>
+
+#include "bpf/tables.h"
+
+struct kk_guard_plan {
+	uint32_t service;
+	uint32_t number; /* of the policy; 0: none is needed */
+	struct kk_policy policy;
+};
+
+/* Planned guards, sorted by service. Nothing is changed until kk_guards_write(). */
+struct kk_guards_plan {
+	struct kk_guard_plan *items;
+	size_t n;
+};
+
+/*
+ * Guards that ask the same share a policy. One that is in use stays as it is: what asks for another gets
+ * another number, and the service's slot is switched. Errors as kk_datapath_set() has them.
+ */
+int kk_guards_plan(struct kk_guards_plan *ret, const struct kk_tables *tables,
+		   const struct kk_guard *guards, size_t n, struct kk_err *err);
+/* The number of the policy of @service; 0: it has none. */
+uint32_t kk_guards_number(const struct kk_guards_plan *plan, uint32_t service);
+void kk_guards_write(struct kk_tables *tables, const struct kk_guards_plan *plan);
+void kk_guards_clean(struct kk_guards_plan *plan);
+
+/* What a policy of @service asks, as the tables keep it. */
+struct kk_guard kk_guard_of(uint32_t service, const struct kk_policy *policy);
+
+#endif
