@@ -72,30 +72,74 @@ KK_INLINE int kk_env_push(struct kk_packet *pkt, __u32 len)
 	return 0;
 }
 
+/* Where the transport checksum is; NULL: it is to be left alone (@r 0), or memory is short (@r -1). */
+static inline __sum16 *kk_check_at(struct kk_packet *pkt, __u32 offset, __u32 flags, int *r)
+{
+	struct sk_buff *skb = pkt->skb;
+	__sum16 *check;
+
+	*r = -1;
+	if (unlikely(offset + sizeof(*check) > skb->len ||
+		     skb_ensure_writable(skb, offset + sizeof(*check))))
+		return NULL;
+	*r = 0;
+	check = (__sum16 *)(skb->data + offset);
+	return flags & KK_CSUM_ZERO_IS_NONE && !*check ? NULL : check;
+}
+
+static inline void kk_check_done(__sum16 *check, __u32 flags)
+{
+	if (flags & KK_CSUM_ZERO_IS_NONE && !*check)
+		*check = CSUM_MANGLED_0;
+}
+
 KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32 to, __u32 size,
 			  __u32 flags)
 {
-	struct sk_buff *skb = pkt->skb;
-	bool pseudo = flags & KK_CSUM_PSEUDO, zero_is_none = flags & KK_CSUM_ZERO_IS_NONE;
-	__sum16 *check;
+	bool pseudo = flags & KK_CSUM_PSEUDO;
+	int r;
+	__sum16 *check = kk_check_at(pkt, offset, flags, &r);
 
-	if (unlikely(offset + sizeof(*check) > skb->len ||
-		     skb_ensure_writable(skb, offset + sizeof(*check))))
-		return -1;
-	check = (__sum16 *)(skb->data + offset);
-	if (zero_is_none && !*check)
-		return 0;
+	if (!check)
+		return r;
 	if (size == sizeof(__be16))
-		inet_proto_csum_replace2(check, skb, (__be16)from, (__be16)to, pseudo);
+		inet_proto_csum_replace2(check, pkt->skb, (__force __be16)from, (__force __be16)to,
+					 pseudo);
 	else
-		inet_proto_csum_replace4(check, skb, (__be32)from, (__be32)to, pseudo);
-	if (zero_is_none && !*check)
-		*check = CSUM_MANGLED_0;
+		inet_proto_csum_replace4(check, pkt->skb, (__force __be32)from, (__force __be32)to,
+					 pseudo);
+	kk_check_done(check, flags);
+	return 0;
+}
+
+/* A sum of the whole packet. */
+KK_INLINE void kk_env_sum6(struct kk_packet *pkt, __u32 diff)
+{
+	if (pkt->skb->ip_summed == CHECKSUM_COMPLETE)
+		pkt->skb->csum = csum_add(pkt->skb->csum, (__force __wsum)diff);
+}
+
+/*
+ * The addresses of IPv6 and their correction in the transport checksum cancel each other out in the sum of the
+ * whole packet, so that is left alone: inet_proto_csum_replace_by_diff() would do so from 6.16 on only.
+ */
+KK_INLINE int kk_env_csum6(struct kk_packet *pkt, __u32 offset, __u32 diff, __u32 flags)
+{
+	int r;
+	__sum16 *check = kk_check_at(pkt, offset, flags, &r);
+
+	if (!check)
+		return r;
+	if (pkt->skb->ip_summed == CHECKSUM_PARTIAL)
+		*check = ~csum_fold(csum_add((__force __wsum)diff, csum_unfold(*check)));
+	else
+		*check = csum_fold(csum_add((__force __wsum)diff, ~csum_unfold(*check)));
+	kk_check_done(check, flags);
 	return 0;
 }
 
 /* Room for the next link's header is made where that is known. */
-KK_INLINE int kk_env_link(struct kk_packet *pkt, enum kk_direction direction)
+KK_INLINE int kk_env_link(struct kk_packet *pkt, __u8 family, enum kk_direction direction)
 {
 	return 0;
 }
@@ -128,6 +172,52 @@ KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_f
 	if (pkt->fragments)
 		kk_fragments_put(pkt->fragments, key, fragment);
 	return 0;
+}
+
+/*
+ * Groups and guards are eBPF's so far: a gateway that needs them is not on the module. There are none here, so that
+ * none is ever asked for.
+ */
+KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index)
+{
+	return 0;
+}
+
+KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
+{
+	return ktime_get_ns();
+}
+
+KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
+{
+	return 0;
+}
+
+KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)
+{
+	return 0;
+}
+
+KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number)
+{
+	return NULL;
+}
+
+KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
+					   const struct kk_list_key *key)
+{
+	return KK_LIST_NONE;
+}
+
+KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key *key)
+{
+	return 0;
+}
+
+KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
+					  const struct kk_source_key *key)
+{
+	return NULL;
 }
 
 KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes)

@@ -20,7 +20,9 @@ static unsigned int forward(struct kk_net *kn, const struct kk_tables *tables, s
 	enum kk_reason reason;
 	enum kk_verdict verdict;
 
-	reason = kk_forward(&pkt, direction);
+	/* A constant family in each call: the other one's half is left out. */
+	reason = skb->protocol == htons(ETH_P_IP) ? kk_forward(&pkt, KK_IP4, direction)
+						  : kk_forward(&pkt, KK_IP6, direction);
 	verdict = kk_verdict(reason);
 	trace_kk_forward(skb, direction, reason);
 	switch (verdict) {

@@ -15,7 +15,7 @@ static const struct nla_policy settings[KK_SETTINGS_A_MAX + 1] = {
 	[KK_SETTINGS_A_POOL6] = NLA_POLICY_EXACT_LEN(16),
 	[KK_SETTINGS_A_HOST] = NLA_POLICY_RANGE(NLA_U8, 1, 254),
 	[KK_SETTINGS_A_MTU] = NLA_POLICY_FULL_RANGE(NLA_U32, &mtu),
-	[KK_SETTINGS_A_FLOW_KEY] = NLA_POLICY_EXACT_LEN(8),
+	[KK_SETTINGS_A_FLOW_KEY] = NLA_POLICY_EXACT_LEN(8 * KK_FLOW_KEY_WORDS),
 };
 
 static int check_protocol(const struct nlattr *attr, struct netlink_ext_ack *extack)

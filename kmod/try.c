@@ -92,7 +92,8 @@ int kk_do_try(struct sk_buff *skb, struct genl_info *info)
 	pkt.tables = kk_net_tables(kn);
 	if (pkt.tables) {
 		rcu_read_lock(); /* of the way back */
-		reason = kk_forward(&pkt, direction);
+		reason = kk_forward(&pkt, pkt.skb->data[0] >> 4 == KK_IP6 ? KK_IP6 : KK_IP4,
+				    direction);
 		rcu_read_unlock();
 		r = answer(info, pkt.skb, reason);
 	} else {

@@ -135,7 +135,7 @@ int kk_wire_get_settings(struct nlattr *nest, struct kk_module_settings *ret)
 		[KK_SETTINGS_A_POOL6] = {.minlen = 16, .maxlen = 16},
 		[KK_SETTINGS_A_HOST] = {.type = NLA_U8},
 		[KK_SETTINGS_A_MTU] = {.type = NLA_U32},
-		[KK_SETTINGS_A_FLOW_KEY] = {.minlen = 8, .maxlen = 8},
+		[KK_SETTINGS_A_FLOW_KEY] = {.minlen = 8 * KK_FLOW_KEY_WORDS, .maxlen = 8 * KK_FLOW_KEY_WORDS},
 	};
 	struct nlattr *a[KK_SETTINGS_A_MAX + 1];
 	struct kk_settings *set = &ret->core;
