@@ -22,11 +22,6 @@ static int refuse(struct netlink_ext_ack *extack, const struct nlattr *attr, con
 	return -EINVAL;
 }
 
-static bool in_pool(const struct kk_settings *set, __be32 address)
-{
-	return (address & set->pool_mask) == set->pool;
-}
-
 static int read_pool(struct nlattr **attrs, const struct nlattr *nest, struct kk_settings *set,
 		     struct netlink_ext_ack *extack)
 {
@@ -64,8 +59,8 @@ static int read_addresses(struct nlattr **attrs, const struct nlattr *nest,
 	if (!set->address4[0] && !memcmp(&set->address6[0], &none6, sizeof(none6)))
 		return missing(extack, nest, KK_SETTINGS_A_ADDRESS4, "there is no public address");
 	for (int i = 0; v4 && i < nla_len(v4) / 4; i++)
-		if (!set->address4[i] || in_pool(set, set->address4[i]))
-			return refuse(extack, v4, "an IPv4 address is 0.0.0.0 or in the pool");
+		if (!set->address4[i])
+			return refuse(extack, v4, "an IPv4 address is 0.0.0.0");
 	for (int i = 0; v6 && i < nla_len(v6) / 16; i++)
 		if (!memcmp(&set->address6[i], &none6, sizeof(none6)))
 			return refuse(extack, v6, "an IPv6 address is ::");
@@ -90,14 +85,14 @@ static int read_settings(struct genl_info *info, struct kk_settings *set, u32 if
 	if (!attrs[KK_SETTINGS_A_TUNNEL])
 		return missing(extack, nest, KK_SETTINGS_A_TUNNEL,
 			       "the tunnel's interface is missing");
-	if (!attrs[KK_SETTINGS_A_MTU])
-		return missing(extack, nest, KK_SETTINGS_A_MTU, "the tunnel's MTU is missing");
 	ifindex[KK_INBOUND] = nla_get_u32(attrs[KK_SETTINGS_A_PUBLIC]);
 	ifindex[KK_OUTBOUND] = nla_get_u32(attrs[KK_SETTINGS_A_TUNNEL]);
 	if (ifindex[0] == ifindex[1])
 		return refuse(extack, attrs[KK_SETTINGS_A_TUNNEL],
 			      "the tunnel is the public interface");
-	*set = (struct kk_settings){.mtu = nla_get_u32(attrs[KK_SETTINGS_A_MTU])};
+	*set = (struct kk_settings){0};
+	if (attrs[KK_SETTINGS_A_MTU])
+		set->mtu = nla_get_u32(attrs[KK_SETTINGS_A_MTU]);
 	if (attrs[KK_SETTINGS_A_HOST])
 		set->host = htonl(nla_get_u8(attrs[KK_SETTINGS_A_HOST]));
 	if (attrs[KK_SETTINGS_A_FLOW_KEY])
@@ -105,7 +100,7 @@ static int read_settings(struct genl_info *info, struct kk_settings *set, u32 if
 	r = read_pool(attrs, nest, set, extack);
 	if (r)
 		return r;
-	if (set->mtu < 1280 && attrs[KK_SETTINGS_A_POOL6])
+	if (set->mtu && set->mtu < 1280 && attrs[KK_SETTINGS_A_POOL6])
 		return refuse(extack, attrs[KK_SETTINGS_A_MTU],
 			      "IPv6 inside needs an MTU of 1280 at least");
 	return read_addresses(attrs, nest, set, extack);
@@ -261,7 +256,7 @@ static int put_settings(struct sk_buff *msg, struct kk_net *kn, const struct kk_
 	    (memcmp(&set->pool6, &none6, sizeof(none6)) &&
 	     nla_put(msg, KK_SETTINGS_A_POOL6, sizeof(set->pool6), &set->pool6)) ||
 	    (set->host && nla_put_u8(msg, KK_SETTINGS_A_HOST, ntohl(set->host))) ||
-	    nla_put_u32(msg, KK_SETTINGS_A_MTU, set->mtu) ||
+	    (set->mtu && nla_put_u32(msg, KK_SETTINGS_A_MTU, set->mtu)) ||
 	    nla_put(msg, KK_SETTINGS_A_FLOW_KEY, sizeof(set->flow_key), set->flow_key))
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);

@@ -86,7 +86,7 @@ enum kk_settings_attr {
 	KK_SETTINGS_A_POOL_LEN, /* u8: prefix length, 8 to 24 */
 	KK_SETTINGS_A_POOL6,	/* binary, 16 bytes: a /96; without it there is no IPv6 inside */
 	KK_SETTINGS_A_HOST,	/* u8: the gateway's own in each Agent's /24; without it none */
-	KK_SETTINGS_A_MTU,	/* u32: of the tunnel, 576 to 65535; 1280 at least with a pool6 */
+	KK_SETTINGS_A_MTU,	/* u32: of the tunnel, 576 to 65535, with a pool6 1280 at least; without it all fits */
 	KK_SETTINGS_A_FLOW_KEY, /* binary, 48 bytes: of the hash that spreads flows in a group */
 
 	__KK_SETTINGS_A_MAX

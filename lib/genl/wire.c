@@ -50,7 +50,7 @@ int kk_wire_put_settings(struct nl_msg *msg, const struct kk_module_settings *se
 	    (memcmp(&set->pool6, &none6, sizeof(none6)) != 0 &&
 	     nla_put(msg, KK_SETTINGS_A_POOL6, sizeof(set->pool6), &set->pool6) < 0) ||
 	    (set->host && nla_put_u8(msg, KK_SETTINGS_A_HOST, (uint8_t)ntohl(set->host)) < 0) ||
-	    nla_put_u32(msg, KK_SETTINGS_A_MTU, set->mtu) < 0 ||
+	    (set->mtu && nla_put_u32(msg, KK_SETTINGS_A_MTU, set->mtu) < 0) ||
 	    nla_put(msg, KK_SETTINGS_A_FLOW_KEY, sizeof(set->flow_key), set->flow_key) < 0)
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
@@ -141,14 +141,15 @@ int kk_wire_get_settings(struct nlattr *nest, struct kk_module_settings *ret)
 	struct kk_settings *set = &ret->core;
 
 	if (nla_parse_nested(a, KK_SETTINGS_A_MAX, nest, policy) < 0 || !a[KK_SETTINGS_A_POOL] ||
-	    !a[KK_SETTINGS_A_POOL_LEN] || !a[KK_SETTINGS_A_MTU] || !a[KK_SETTINGS_A_PUBLIC] ||
+	    !a[KK_SETTINGS_A_POOL_LEN] || !a[KK_SETTINGS_A_PUBLIC] ||
 	    !a[KK_SETTINGS_A_TUNNEL] || nla_get_u8(a[KK_SETTINGS_A_POOL_LEN]) > 32)
 		return -EBADMSG;
 	*ret = (struct kk_module_settings){
 		.public_ifindex = nla_get_u32(a[KK_SETTINGS_A_PUBLIC]),
 		.tunnel_ifindex = nla_get_u32(a[KK_SETTINGS_A_TUNNEL]),
-		.core.mtu = nla_get_u32(a[KK_SETTINGS_A_MTU]),
 	};
+	if (a[KK_SETTINGS_A_MTU])
+		set->mtu = nla_get_u32(a[KK_SETTINGS_A_MTU]);
 	set->pool_mask = htonl((__u32)(0xffffffffULL << (32 - nla_get_u8(a[KK_SETTINGS_A_POOL_LEN]))));
 	nla_memcpy(&set->pool, a[KK_SETTINGS_A_POOL], sizeof(set->pool));
 	if (a[KK_SETTINGS_A_ADDRESS4])

@@ -65,6 +65,12 @@ static struct kk_listener listener(const char *address, uint8_t protocol, uint16
 #define TCP(port, agent, agent_port, service)                                                      \
 	listener("198.51.100.1", IPPROTO_TCP, port, agent, agent_port, service)
 
+static bool same_place(const struct kk_listener *a, const struct kk_listener *b)
+{
+	return a->port == b->port && a->protocol == b->protocol &&
+	       kk_address_equal(&a->address, &b->address);
+}
+
 static void assert_tables(const struct kk_listener *wanted, size_t n)
 {
 	KK_CLEANUP_FREE struct kk_listener *found = NULL;
@@ -74,13 +80,9 @@ static void assert_tables(const struct kk_listener *wanted, size_t n)
 	assert_ok(r, &err);
 	assert_int_equal(r, n);
 	for (size_t i = 0; i < n; i++) {
-		size_t j = i; /* many come in order */
+		size_t j = same_place(&found[i], &wanted[i]) ? i : 0; /* many come in order */
 
-		if (found[j].port != wanted[i].port)
-			j = 0;
-		while (j < n && (found[j].port != wanted[i].port ||
-				 found[j].protocol != wanted[i].protocol ||
-				 !kk_address_equal(&found[j].address, &wanted[i].address)))
+		while (j < n && !same_place(&found[j], &wanted[i]))
 			j++;
 		assert_true(j < n);
 		assert_int_equal(found[j].agent_address.s_addr, wanted[i].agent_address.s_addr);
@@ -201,7 +203,6 @@ static void test_bad_settings(void **state)
 	REFUSED(settings.tunnel_ifindex = 4711, ENODEV, "tunnel's interface is not there");
 	REFUSED(settings.tunnel_ifindex = settings.public_ifindex, EINVAL, "is the public");
 	REFUSED(settings.core.pool = ip4("10.0.0.1").s_addr, EINVAL, "beyond its prefix");
-	REFUSED(settings.core.address4[1] = ip4("10.9.9.9").s_addr, EINVAL, "in the pool");
 	REFUSED(settings.core.pool6.word[3] = 1, EINVAL, "prefix of 96");
 	REFUSED(settings.core.mtu = 1000, EINVAL, "1280");
 	REFUSED(settings.core.mtu = 100, ERANGE, "");
@@ -311,7 +312,8 @@ static void test_interface_comes_back(void **state)
 	assert_int_equal(info.public_ifindex, 0);
 	assert_ok(kk_net_link_add("kkpub2", "veth", &err), &err);
 	assert_ok(kk_module_info(&module, &info, &err), &err);
-	assert_int_equal(info.public_ifindex, if_nametoindex("kkpub2"));
+	settings.public_ifindex = if_nametoindex("kkpub2");
+	assert_int_equal(info.public_ifindex, settings.public_ifindex);
 	fd = world_tun("kktun2");
 	settings.tunnel_ifindex = if_nametoindex("kktun2");
 	assert_ok(kk_module_set_settings(&module, &settings, &err), &err);
