@@ -184,16 +184,16 @@ demo:
 C_FILES = $(shell git ls-files '*.c' '*.h' ':!tests/unit/wg_vectors.h')
 # The module: the kernel's own build in a copy, since it writes beside its sources. KVER: as uname -r prints it.
 KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
 MODULE_SRC := Kbuild VERSION $(wildcard kmod/*.[ch] include/uapi/*.h include/kk/core/*.h)
 
 module: $B/kmod/$(KVER)/kakuremichi.ko
 
 $B/kmod/%/kakuremichi.ko: $(MODULE_SRC)
-	@test -d /lib/modules/$*/build || \
-		{ echo "make: no headers of kernel $*: install linux-headers-$*, or give KVER=" >&2; exit 1; }
+	@test -d $(KDIR) || { echo "make: no headers of kernel $*: install linux-headers-$*, or give KVER=" >&2; exit 1; }
 	@mkdir -p $(@D)
 	cp --parents -p $(MODULE_SRC) $(@D)
-	+$(MAKE) -C /lib/modules/$*/build M=$(CURDIR)/$(@D) $(if $(V),,-s) modules
+	+$(MAKE) -C $(KDIR) M=$(CURDIR)/$(@D) $(if $(V),,-s) modules
 
 fmt:
 	clang-format -i $(C_FILES)
