@@ -4,6 +4,7 @@
 #   make            the programs and the BPF objects
 #   make unit       unit tests and packet cases that need no privileges
 #   make check      set-up, then every test (root)
+#   make check-long tests that wait for minutes (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
 #   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
@@ -12,6 +13,7 @@
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
 #   make fuzz       libFuzzer, FUZZ_TIME seconds a target
 #   make SAN=1      the same with AddressSanitizer and UBSan
+#   make TSAN=1 build/tsan/kkwg  kkwg with ThreadSanitizer, for test_kkwg_shards.py
 
 VERSION := $(shell cat VERSION)
 CC ?= cc
@@ -24,6 +26,10 @@ BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 ifdef SAN
 B := build/san
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT := -O1 -g
+else ifdef TSAN
+B := build/tsan
+SANFLAGS := -fsanitize=thread
 OPT := -O1 -g
 else
 B := build
@@ -112,7 +118,8 @@ $B/bench/%: $B/obj/tests/bench/%.o $(LIB)
 bench-forward: $B/bench/bench_forward
 	$<
 
-unit-build: $(UNIT)
+# What the whole-system tests need besides the programs.
+unit-build: $(UNIT) $B/bench/flood
 
 # tests/vm/test_x.c: the same, but run on the kernels of make check-vm.
 VM_TEST_SRC := $(wildcard tests/vm/test_*.c)
@@ -130,7 +137,12 @@ check:
 	scripts/bootstrap
 	$(MAKE) all unit-build
 	$(MAKE) SAN=1 all unit-build
+	$(MAKE) TSAN=1 build/tsan/kkwg
 	scripts/check all
+
+.PHONY: check-long
+check-long: all
+	scripts/check long
 
 # On other kernels, in virtual machines; KK_VM_KERNELS="6.1 6.12" says which.
 check-vm:
@@ -162,7 +174,7 @@ fuzz-wg: $(FUZZ_WG:%=build/fuzz/%)
 		build/fuzz/$$t -max_total_time=$(FUZZ_TIME) -artifact_prefix=build/fuzz/$$t- -timeout=10 -print_final_stats=1 \
 			build/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
 
-build/fuzz/core: tests/fuzz/fuzz_core.c lib/core/user.c lib/core/map.c $(wildcard include/kk/core/*.h lib/core/*.h)
+build/fuzz/core: tests/fuzz/fuzz_core.c $(wildcard lib/core/*.c include/kk/core/*.h lib/core/*.h)
 	@mkdir -p $(@D)
 	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-o $@ $(filter %.c,$^)

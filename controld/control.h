@@ -3,18 +3,29 @@
 #ifndef KK_CONTROLD_CONTROL_H
 #define KK_CONTROLD_CONTROL_H
 
+#include <sys/queue.h>
+
 #include <systemd/sd-event.h>
 
+#include "controld/attempts.h"
+#include "controld/password.h"
 #include "controld/push/push.h"
 #include "controld/store/store.h"
 #include "httpd/httpd.h"
+
+struct kk_call;
 
 struct kk_control {
 	sd_event *event;
 	struct kk_store *store;
 	struct kk_push *push; /* NULL while the daemon ends */
 	struct kk_httpd *httpd;
-	char url[256]; /* what nodes are told */
+	struct kk_passwords *passwords;
+	struct kk_attempts by_address, by_account; /* to log in */
+	LIST_HEAD(, kk_call) held;		   /* calls that wait for gateways */
+	uint64_t requests;
+	const char *state; /* directory */
+	char url[256];	   /* what nodes are told */
 	char pin[64];
 };
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -28,6 +29,15 @@
 #define POOL_LEN	 8
 #define FDS_A_CONNECTION 3u /* the socket and both ends of a pair */
 #define FDS_OTHER	 64u
+/* What strangers get; see kk_httpd_config. */
+#define PENDING_MAX	    8192
+#define PENDING_PER_ADDRESS 512
+#define RATE_PER_ADDRESS    500
+/* Failed logins: at once, and then one for so many seconds. */
+#define ACCOUNT_BURST  5
+#define ACCOUNT_REFILL 30
+#define ADDRESS_BURST  20
+#define ADDRESS_REFILL 6
 
 struct options {
 	const char *state, *listen, *url, *pool;
@@ -180,7 +190,11 @@ static int start_httpd(struct kk_control *control, const struct settings *s,
 		.tls_cert = identity->cert,
 		.tls_key = identity->key,
 		.body_max = KK_REST_BODY_MAX,
+		.body_limit = kk_rest_body_max,
 		.connections_max = connections_max(),
+		.pending_max = PENDING_MAX,
+		.pending_per_address = PENDING_PER_ADDRESS,
+		.rate_per_address = RATE_PER_ADDRESS,
 		.handle = kk_rest_handle,
 		.refuse = kk_rest_refuse,
 		.gone = kk_rest_gone,
@@ -188,6 +202,20 @@ static int start_httpd(struct kk_control *control, const struct settings *s,
 	};
 
 	return kk_httpd_new(control->event, &config, &control->httpd, err);
+}
+
+static int start_parts(struct kk_control *control)
+{
+	uint64_t seed;
+	int r;
+
+	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		return -EIO;
+	kk_attempts_init(&control->by_account, ACCOUNT_BURST, ACCOUNT_REFILL, seed);
+	kk_attempts_init(&control->by_address, ADDRESS_BURST, ADDRESS_REFILL, ~seed);
+	LIST_INIT(&control->held);
+	r = kk_passwords_new(control->event, &control->passwords);
+	return r < 0 ? r : kk_push_new(control->event, control->store, &control->push);
 }
 
 static int start(struct kk_control *control, const struct settings *s, struct kk_err *err)
@@ -202,9 +230,10 @@ static int start(struct kk_control *control, const struct settings *s, struct kk
 		r = kk_tls_identity_load(s->state, &identity, err);
 	if (r < 0)
 		return r;
+	control->state = s->state;
 	strcpy(control->url, s->url);
 	strcpy(control->pin, identity.pin);
-	r = kk_push_new(control->event, control->store, &control->push);
+	r = start_parts(control);
 	if (r < 0)
 		kk_err_set(err, -r, NULL, "cannot start: %s", strerror(-r));
 	else
@@ -219,6 +248,7 @@ static void stop(struct kk_control *control)
 	kk_push_free(control->push);
 	control->push = NULL;
 	kk_httpd_free(control->httpd);
+	kk_passwords_free(control->passwords);
 	kk_store_close(control->store);
 }
 

@@ -7,7 +7,8 @@
 #include "util/cleanup.h"
 #include "util/parse.h"
 
-#define OPTIONS_MAX 24
+#define OPTIONS_MAX   24
+#define COMMAND_WIDTH 22 /* columns of help */
 
 static const struct ctl_noun *const nouns[] = {
 	&ctl_gateway, &ctl_agent,  &ctl_service,  &ctl_token,
@@ -140,18 +141,20 @@ static int parse_options(int argc, char **argv, struct ctl *ctl, int *ret_left)
 	return ctl_fail(CTL_USAGE, "%s", err.msg);
 }
 
-/* The command's argument: a name, but for those that check theirs themselves. */
-static int take_argument(struct ctl *ctl, char **words, int n)
+/* The command's arguments: a name, but for those that check theirs themselves. */
+static int take_arguments(struct ctl *ctl, char **words, int n)
 {
 	const char *argument = ctl->command->argument;
+	int wanted = argument && !ctl->command->n_arguments ? 1 : ctl->command->n_arguments;
 	struct kk_err err = {0};
 
-	if (argument && !n)
+	if (n < wanted)
 		return ctl_usage(ctl, "%s is missing", argument);
-	if (n > !!argument)
-		return ctl_usage(ctl, "%s: there is nothing to do with it", words[!!argument]);
+	if (n > wanted)
+		return ctl_usage(ctl, "%s: there is nothing to do with it", words[wanted]);
 	if (!argument)
 		return CTL_DONE;
+	ctl->words = words;
 	ctl->name = words[0];
 	if (strcmp(argument, "NAME") == 0 && kk_parse_name("name", ctl->name, &err) < 0)
 		return ctl_fail(CTL_USAGE, "%s", err.msg);
@@ -186,7 +189,7 @@ int ctl_parse(int argc, char **argv, struct ctl *ctl, const struct ctl_noun **re
 		return ctl_fail(CTL_USAGE, "%s: a verb is missing; see kkctl %s --help", noun->name,
 				noun->name);
 	used = ctl->command->verb ? 2 : 1;
-	return take_argument(ctl, argv + 1 + used, left - used);
+	return take_arguments(ctl, argv + 1 + used, left - used);
 }
 
 /* ---- help ---- */
@@ -204,7 +207,12 @@ static void help_noun(FILE *f, const struct ctl_noun *noun)
 
 	for (size_t i = 0; i < noun->n_commands; i++) {
 		command_line(line, sizeof(line), noun, &noun->commands[i]);
-		fprintf(f, "  %-22s %s\n", line, noun->commands[i].help);
+		/* A longer one has its help on the next line. */
+		if (strlen(line) > COMMAND_WIDTH)
+			fprintf(f, "  %s\n%*s", line, COMMAND_WIDTH + 3, "");
+		else
+			fprintf(f, "  %-*s ", COMMAND_WIDTH, line);
+		fprintf(f, "%s\n", noun->commands[i].help);
 	}
 }
 

@@ -36,12 +36,14 @@ struct ctl_options {
 	bool proxy_protocol;
 	const char *proxy_switch; /* "on" or "off" */
 	int64_t expires;	  /* seconds, 0: Control's own */
-	const char *socket, *pin_dir;
+	const char *socket, *pin_dir, *tcp_flags;
+	int64_t size; /* of a packet's payload */
 };
 
 struct ctl {
 	struct ctl_options options;
-	const char *name; /* the command's argument, or NULL */
+	const char *name; /* the command's first argument, or NULL */
+	char **words;	  /* all of its arguments */
 	const struct ctl_command *command;
 	struct kk_http_server server; /* known once a call was made */
 	json_t *admin;		      /* the file that @server points into */
@@ -49,11 +51,12 @@ struct ctl {
 
 struct ctl_command {
 	const char *verb;     /* NULL: the noun alone is the command */
-	const char *argument; /* how help names the one argument, or NULL for none */
+	const char *argument; /* how help names its arguments, or NULL for none */
 	const char *help;
 	const struct kk_option *options;
 	size_t n_options;
 	int (*run)(struct ctl *ctl);
+	int n_arguments; /* 0: one, where there is any */
 };
 
 struct ctl_noun {

@@ -1,93 +1,27 @@
 // SPDX-License-Identifier: MIT
 /* kkctl datapath: what the gateway on this machine forwards, from its tables and not from its daemon. */
-#include "ctl/ctl.h"
+#include "ctl/datapath.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "bpf/datapath.h"
 #include "ctl/api.h"
 #include "ctl/print.h"
 #include "util/cleanup.h"
 #include "util/json.h"
 
-#define PIN_DIR_DEFAULT "/sys/fs/bpf/kakuremichi/kk0"
-
-static void datapath_closep(struct kk_datapath **dp)
+void ctl_datapath_closep(struct kk_datapath **dp)
 {
 	kk_datapath_close(*dp);
 }
 
-static int open_tables(const struct ctl *ctl, struct kk_datapath **ret)
+int ctl_datapath_open(const struct ctl *ctl, struct kk_datapath **ret)
 {
 	const char *pin_dir = ctl->options.pin_dir ? ctl->options.pin_dir : PIN_DIR_DEFAULT;
 	struct kk_err err = {0};
 
 	if (kk_datapath_open_readonly(pin_dir, ret, &err) < 0)
 		return ctl_fail(CTL_REFUSED, "%s", err.msg);
-	return CTL_DONE;
-}
-
-/* ---- show ---- */
-
-static void format_port(const json_t *obj, char *text, size_t size)
-{
-	snprintf(text, size, "%lld/%s", json_integer_value(json_object_get(obj, "port")),
-		 ctl_text(obj, "protocol"));
-}
-
-static void format_agent(const json_t *obj, char *text, size_t size)
-{
-	snprintf(text, size, "%s:%lld", ctl_text(obj, "agent_address"),
-		 json_integer_value(json_object_get(obj, "agent_port")));
-}
-
-static const struct ctl_column listener_columns[] = {
-	{"ADDRESS", "address", NULL},
-	{"PORT", NULL, format_port},
-	{"TO", NULL, format_agent},
-	{"SERVICE ID", "service", NULL},
-};
-
-static json_t *listeners_json(const struct kk_listener *list, int n)
-{
-	json_t *items = json_array();
-
-	for (int i = 0; i < n; i++) {
-		char public[KK_ADDRESS_TEXT], agent[INET_ADDRSTRLEN];
-
-		kk_address_text(&list[i].address, public);
-		inet_ntop(AF_INET, &list[i].agent_address, agent, sizeof(agent));
-		json_array_append_new(
-			items,
-			json_pack("{s:s, s:s, s:i, s:s, s:i, s:I}", "address", public, "protocol",
-				  list[i].protocol == IPPROTO_TCP ? "tcp" : "udp", "port",
-				  list[i].port, "agent_address", agent, "agent_port",
-				  list[i].agent_port, "service", (json_int_t)list[i].service));
-	}
-	return items;
-}
-
-static int show(struct ctl *ctl)
-{
-	KK_CLEANUP(datapath_closep) struct kk_datapath *dp = NULL;
-	KK_CLEANUP_FREE struct kk_listener *list = NULL;
-	KK_CLEANUP_JSON json_t *answer = NULL;
-	struct kk_err err = {0};
-	int n, r = open_tables(ctl, &dp);
-
-	if (r != CTL_DONE)
-		return r;
-	n = kk_datapath_list(dp, &list, &err);
-	if (n < 0)
-		return ctl_fail(CTL_REFUSED, "%s", err.msg);
-	answer = json_pack("{s:o}", "listeners", listeners_json(list, n));
-	if (ctl->options.json)
-		ctl_print_json(answer);
-	else
-		ctl_print_list(json_object_get(answer, "listeners"), listener_columns,
-			       ARRAY_SIZE(listener_columns), "Nothing is published here.");
 	return CTL_DONE;
 }
 
@@ -165,11 +99,11 @@ static json_t *without_zeros(const json_t *counters)
 
 static int stats(struct ctl *ctl)
 {
-	KK_CLEANUP(datapath_closep) struct kk_datapath *dp = NULL;
+	KK_CLEANUP(ctl_datapath_closep) struct kk_datapath *dp = NULL;
 	KK_CLEANUP_JSON json_t *counters = json_array(), *services = json_array();
 	KK_CLEANUP_JSON json_t *answer = NULL, *some = NULL;
 	struct kk_err err = {0};
-	int r = open_tables(ctl, &dp);
+	int r = ctl_datapath_open(ctl, &dp);
 
 	if (r != CTL_DONE)
 		return r;
@@ -189,16 +123,35 @@ static int stats(struct ctl *ctl)
 	return CTL_DONE;
 }
 
-static const struct kk_option options[] = {
-	CTL_OPTION("pin-dir", "DIR", KK_OPTION_STRING, pin_dir,
-		   "where the gateway pins its tables (default " PIN_DIR_DEFAULT ")"),
+#define PIN_DIR_OPTION                                                                             \
+	CTL_OPTION("pin-dir", "DIR", KK_OPTION_STRING, pin_dir,                                    \
+		   "where the gateway pins its tables (default " PIN_DIR_DEFAULT ")")
+
+static const struct kk_option options[] = {PIN_DIR_OPTION};
+
+static const struct kk_option trace_options[] = {
+	PIN_DIR_OPTION,
+	CTL_OPTION("flags", "FLAGS", KK_OPTION_STRING, tcp_flags,
+		   "of a TCP segment, letters of FSRPAU (default S: a connection begins)"),
+	CTL_OPTION("size", "BYTES", KK_OPTION_INT, size, "of the payload (default 0)", .min = 0,
+		   .max = KK_TRACE_PAYLOAD_MAX),
 };
 
 static const struct ctl_command commands[] = {
-	{"show", NULL, "on a gateway's machine: the ports in its tables", CTL_OPTIONS(options),
-	 .run = show},
-	{"stats", NULL, "on a gateway's machine: traffic and what was dropped, and why",
-	 CTL_OPTIONS(options), .run = stats},
+	{.verb = "show",
+	 .help = "on a gateway's machine: the ports in its tables, and who may reach them",
+	 CTL_OPTIONS(options),
+	 .run = ctl_datapath_show},
+	{.verb = "stats",
+	 .help = "on a gateway's machine: traffic and what was dropped, and why",
+	 CTL_OPTIONS(options),
+	 .run = stats},
+	{.verb = "trace",
+	 .argument = "PROTOCOL SOURCE DESTINATION",
+	 .n_arguments = 3,
+	 .help = "on a gateway's machine: what becomes of such a packet, step by step",
+	 CTL_OPTIONS(trace_options),
+	 .run = ctl_datapath_trace},
 };
 
 const struct ctl_noun ctl_datapath = {

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "util/cleanup.h"
+#include "util/log.h"
 
 int daemon_start(void)
 {
@@ -32,14 +33,17 @@ int daemon_start(void)
 	return fds[1];
 }
 
-void daemon_ready(int fd)
+void daemon_ready(int fd, bool log_here)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (null >= 0) {
 		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-		dup2(null, STDERR_FILENO);
+		if (!log_here) {
+			kk_log_to_syslog();
+			dup2(null, STDOUT_FILENO);
+			dup2(null, STDERR_FILENO);
+		}
 		if (null > STDERR_FILENO)
 			close(null);
 	}

@@ -23,7 +23,9 @@ struct engine {
 	int signal_fd;
 	atomic_bool stop;
 	uint64_t next_check; /* ns: when the interface is looked at next */
-	bool forwarding;     /* the interface carries what others send */
+	/* ns, set before engine_init(), for tests; 0: what the protocol says */
+	uint64_t rekey_after;
+	bool forwarding; /* the interface carries what others send */
 	/* Only where there are several workers. */
 	struct ring *rings;	/* from each to each */
 	uint64_t generation;	/* counts changes of the peers */
@@ -39,8 +41,8 @@ struct engine {
  */
 unsigned int engine_default_workers(unsigned int cores);
 /*
- * Creates interface and sockets for @workers, 1 to WG_SHARDS; fewer where the interface cannot have as many. Returns 0
- * or -errno; engine_clean() is due in both cases.
+ * Creates interface and sockets for @workers, 1 to WG_SHARDS; fewer where the interface cannot have as many. @e is
+ * zeroed but for what is said above. Returns 0 or -errno; engine_clean() is due in both cases.
  */
 int engine_init(struct engine *e, const char *name, unsigned int workers, struct kk_err *err);
 void engine_clean(struct engine *e);

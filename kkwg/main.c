@@ -14,6 +14,7 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/options.h"
+#include "wg/constants.h"
 
 struct options {
 	bool foreground, reply_to_ingress, version, help;
@@ -40,6 +41,14 @@ static void usage(FILE *f)
 	kk_options_help(f, table, ARRAY_SIZE(table));
 }
 
+/* In the background its lines stay on standard error where LOG_LEVEL asks for them, as those of wireguard-go do. */
+static bool log_here(void)
+{
+	const char *level = getenv("LOG_LEVEL");
+
+	return level && *level && strcmp(level, "silent") != 0;
+}
+
 /* As wireguard-go names its levels. */
 static int log_level(void)
 {
@@ -47,9 +56,22 @@ static int log_level(void)
 
 	if (level && (strcmp(level, "verbose") == 0 || strcmp(level, "debug") == 0))
 		return LOG_DEBUG;
+	if (level && strcmp(level, "error") == 0)
+		return LOG_ERR;
 	if (level && strcmp(level, "silent") == 0)
 		return LOG_EMERG;
 	return LOG_INFO;
+}
+
+/* Tests need not wait for 120 s to see a session renewed. Nobody may make it last longer. */
+static uint64_t rekey_after(void)
+{
+	const char *text = getenv("KKWG_TEST_REKEY_AFTER_S");
+	char *end = NULL;
+	unsigned long seconds = text ? strtoul(text, &end, 10) : 0;
+
+	return text && *text && !*end && seconds * WG_SEC < WG_REKEY_AFTER_TIME ? seconds * WG_SEC
+										: 0;
 }
 
 /* The option, else the environment, else what suits the machine. Returns 0 or -EINVAL. */
@@ -80,7 +102,7 @@ static int count_workers(const struct options *o, unsigned int *ret, struct kk_e
 
 static int run(const char *iface, const struct options *o, unsigned int workers, int ready_fd)
 {
-	struct engine engine = {0}, *e = &engine;
+	struct engine engine = {.rekey_after = rekey_after()}, *e = &engine;
 	struct kk_err err = {0};
 	int r = engine_init(e, iface, workers, &err);
 
@@ -93,7 +115,7 @@ static int run(const char *iface, const struct options *o, unsigned int workers,
 		if (r < 0)
 			kk_warn("cannot drop privileges: %s", strerror(-r));
 		if (ready_fd >= 0)
-			daemon_ready(ready_fd);
+			daemon_ready(ready_fd, log_here());
 		r = engine_run(e);
 		if (r < 0)
 			kk_error("%s", strerror(-r));
@@ -113,6 +135,8 @@ int main(int argc, char **argv)
 	unsigned int workers;
 
 	kk_log_init("kkwg", log_level());
+	if (kk_log_is_lost())
+		kk_log_to_syslog();
 	left = kk_options_parse(argc, argv, table, ARRAY_SIZE(table), &o, &err);
 	if (left < 0) {
 		kk_error("%s", err.msg);

@@ -7,19 +7,48 @@
 
 #include "kkwg/offload.h"
 
+static void send_first(struct outbound *o, unsigned int n, uint64_t now)
+{
+	udp_send(o->udp, o->sends, n);
+	for (unsigned int i = 0; i < n; i++)
+		wg_device_sent(o->dev, o->peers[i], o->sends[i].len, now);
+}
+
 /* Sends what was gathered. */
 void outbound_flush(struct outbound *o, uint64_t now)
 {
 	if (!o->n)
 		return;
-	udp_send(o->udp, o->sends, o->n);
-	for (unsigned int i = 0; i < o->n; i++)
-		wg_device_sent(o->dev, o->peers[i], o->sends[i].len, now);
+	send_first(o, o->n, now);
 	o->n = 0;
 	o->used = 0;
 }
 
-/* Whether a message of @len bytes fits behind the segments of the last send. */
+/* Whether another message of @len bytes fits behind the segments of @s. */
+static bool has_room(const struct udp_send *s, size_t len)
+{
+	return len <= s->segment && s->len == (uint32_t)s->segment * s->count &&
+	       s->count < UDP_SEGMENTS && s->len + len <= UDP_PAYLOAD_MAX;
+}
+
+/* Sends what was gathered but for the last send, where more may be put behind its segments. */
+static void flush_whole(struct outbound *o, uint64_t now)
+{
+	unsigned int last = o->n - 1;
+
+	if (!o->n || !o->udp->gso || !has_room(&o->sends[last], o->sends[last].segment)) {
+		outbound_flush(o, now);
+		return;
+	}
+	if (!last)
+		return;
+	send_first(o, last, now);
+	o->sends[0] = o->sends[last];
+	o->peers[0] = o->peers[last];
+	o->n = 1;
+}
+
+/* Whether a message of @len bytes belongs behind the segments of the last send. */
 static bool extends(const struct outbound *o, const struct wg_peer *p, size_t len, uint8_t ecn)
 {
 	const struct udp_send *s;
@@ -27,8 +56,7 @@ static bool extends(const struct outbound *o, const struct wg_peer *p, size_t le
 	if (!o->n || !o->udp->gso || o->peers[o->n - 1] != p)
 		return false;
 	s = &o->sends[o->n - 1];
-	return s->ecn == ecn && len <= s->segment && s->len == (uint32_t)s->segment * s->count &&
-	       s->count < UDP_SEGMENTS && s->len + len <= UDP_PAYLOAD_MAX;
+	return s->ecn == ecn && has_room(s, len);
 }
 
 /* Seals @padded bytes at @in behind what is gathered already. */
@@ -184,14 +212,19 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 	return r < 0 && r != -EAGAIN ? r : 0;
 }
 
+/*
+ * What others send through us may be too long for one send. Its rest then goes with the next packet, where there is one
+ * already: a short train takes nearly as long on its way as a full one.
+ */
 bool outbound_work(struct outbound *o, uint64_t now)
 {
-	if (!o->count)
-		return false;
-	packet_out(o, at_place(o, 0), now);
+	for (unsigned int i = 0; i < OUTBOUND_RUN && o->count; i++) {
+		packet_out(o, at_place(o, 0), now);
+		o->busy &= ~(1u << o->line[o->head]);
+		o->head = (o->head + 1) % OUTBOUND_QUEUE;
+		o->count--;
+		flush_whole(o, now);
+	}
 	outbound_flush(o, now);
-	o->busy &= ~(1u << o->line[o->head]);
-	o->head = (o->head + 1) % OUTBOUND_QUEUE;
-	o->count--;
 	return o->count > 0;
 }

@@ -22,6 +22,7 @@
 #define OUTBOUND_QUEUE 16   /* packets in line */
 #define OUTBOUND_SHORT 2048 /* longest packet that may go before others */
 #define OUTBOUND_READS 64   /* packets read in a row */
+#define OUTBOUND_RUN   4    /* packets in line that are sent in a row */
 
 /* A packet that waits, or is being read. */
 struct outbound_packet {
@@ -60,7 +61,7 @@ struct outbound {
 
 /* Reads what the interface holds and sends the short packets of it. Returns 0, or -errno: look at it. */
 int outbound_read(struct outbound *o, struct tun *t, uint64_t now);
-/* Sends the first packet in line. Returns whether more wait. */
+/* Sends the first packets in line. Returns whether more wait. */
 bool outbound_work(struct outbound *o, uint64_t now);
 /*
  * Sends a packet that somebody else has read for @p, a peer of @o->dev. @data has as much room before and behind it as

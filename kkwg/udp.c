@@ -10,6 +10,7 @@
 #include <netinet/udp.h>
 #include <linux/filter.h>
 
+#include "kkwg/filter.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "wg/device.h"
@@ -62,10 +63,14 @@ static int open_one(int family, uint16_t *port, uint32_t mark, bool join)
 	KK_CLEANUP_CLOSE int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct wg_endpoint self = {0};
 	socklen_t len = family == AF_INET ? sizeof(self.in) : sizeof(self.in6);
+	int r;
 
 	if (fd < 0)
 		return -errno;
 	set_options(fd, family);
+	r = filter_attach(fd);
+	if (r < 0)
+		kk_debug("no early discard: %s", strerror(-r));
 	if (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return -errno;
 	if (family == AF_INET6)
@@ -280,6 +285,12 @@ static bool wait_writable(int fd)
 	return poll(&p, 1, SEND_WAIT) == 1 && (p.revents & POLLOUT);
 }
 
+/* Whether the socket, or what is below it, is full for the moment. */
+static bool is_full(int error)
+{
+	return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
 static int send_one(int fd, const struct udp_send *s)
 {
 	_Alignas(struct cmsghdr) uint8_t control[CONTROL_LEN] = {0};
@@ -289,7 +300,7 @@ static int send_one(int fd, const struct udp_send *s)
 	fill(&m, &iov, control, s);
 	if (sendmsg(fd, &m, 0) >= 0)
 		return 0;
-	if (errno == EAGAIN && wait_writable(fd) && sendmsg(fd, &m, 0) >= 0)
+	if (is_full(errno) && wait_writable(fd) && sendmsg(fd, &m, 0) >= 0)
 		return 0;
 	return -errno;
 }
@@ -307,21 +318,78 @@ static void send_apart(int fd, const struct udp_send *s)
 	}
 }
 
-/* A send that failed once: without its source address, then without segmentation. */
-static void send_again(struct udp *u, int fd, struct udp_send *s)
+/* The device, or the MTU of the route, does not allow it: that may change, so it is tried again later. */
+static void pause_gso(struct udp *u, int error)
 {
+	if (!u->gso_warned)
+		kk_warn("datagrams are sent one by one: the kernel cannot segment them on their way: %s",
+			strerror(error));
+	u->gso_warned = true;
+	u->gso = false;
+	u->gso_pause = UDP_GSO_PAUSE;
+}
+
+static void count_pause(struct udp *u, unsigned int n)
+{
+	if (!u->gso_pause)
+		return;
+	u->gso_pause = u->gso_pause > n ? u->gso_pause - n : 0;
+	u->gso = !u->gso_pause;
+}
+
+/*
+ * A send that was refused, one piece at a time so that the cause shows: the first datagram by itself, also without
+ * its source address, which may not be ours any more; then the rest as it was, which fails if segmenting is it.
+ */
+static void send_again(struct udp *u, int fd, const struct udp_send *s)
+{
+	struct udp_send first = *s, rest = *s;
 	int r;
 
-	wg_endpoint_forget_source(s->to);
-	r = send_one(fd, s);
-	if (r == 0 || s->count == 1)
-		return;
-	if (r == -EIO && u->gso) {
-		kk_warn("the network device cannot segment UDP: sending datagrams one by one");
-		u->gso = false;
+	first.count = 1;
+	first.len = s->len < s->segment ? s->len : s->segment;
+	r = send_one(fd, &first);
+	if (r < 0 && !is_full(-r)) {
+		wg_endpoint_forget_source(s->to);
+		r = send_one(fd, &first);
 	}
-	if (r == -EIO || r == -EINVAL || r == -EMSGSIZE || r == -ENOPROTOOPT)
-		send_apart(fd, s);
+	if (r < 0 || s->count == 1)
+		return;
+	rest.data += first.len;
+	rest.len -= first.len;
+	rest.count--;
+	r = send_one(fd, &rest);
+	if (r == 0 || is_full(-r))
+		return;
+	if (rest.count > 1)
+		pause_gso(u, -r);
+	send_apart(fd, &rest);
+}
+
+/* Sends those from @m that go through @fd; what finds no room in time is dropped, as on any full link. */
+static void send_run(struct udp *u, int fd, struct mmsghdr *m, struct udp_send *batch,
+		     unsigned int n)
+{
+	bool waited = false;
+
+	for (unsigned int done = 0; done < n;) {
+		int sent = n - done == 1 ? (sendmsg(fd, &m[done].msg_hdr, 0) < 0 ? -1 : 1)
+					 : sendmmsg(fd, m + done, n - done, 0);
+
+		if (sent > 0) {
+			done += (unsigned int)sent;
+			waited = false;
+		} else if (!is_full(errno)) {
+			send_again(u, fd, &batch[done++]);
+		} else if (waited) {
+			done++;
+			waited = false;
+		} else if (wait_writable(fd)) {
+			waited = true;
+		} else {
+			return;
+		}
+	}
 }
 
 void udp_send(struct udp *u, struct udp_send *batch, unsigned int n)
@@ -335,26 +403,16 @@ void udp_send(struct udp *u, struct udp_send *batch, unsigned int n)
 	for (unsigned int i = 0; i < n; i++)
 		fill(&m[i].msg_hdr, &iov[i], control[i], &batch[i]);
 	while (done < n) {
-		int fd = fd_for(u, &batch[done]), sent;
+		int fd = fd_for(u, &batch[done]);
 		unsigned int run = 1;
 
 		while (done + run < n && fd_for(u, &batch[done + run]) == fd)
 			run++;
-		if (fd < 0) {
-			done += run;
-			continue;
-		}
-		if (run == 1)
-			sent = sendmsg(fd, &m[done].msg_hdr, 0) < 0 ? -1 : 1;
-		else
-			sent = sendmmsg(fd, m + done, run, 0);
-		if (sent > 0) {
-			done += (unsigned int)sent;
-		} else if (errno != EAGAIN || !wait_writable(fd)) {
-			send_again(u, fd, &batch[done]);
-			done++;
-		}
+		if (fd >= 0)
+			send_run(u, fd, m + done, batch + done, run);
+		done += run;
 	}
+	count_pause(u, n);
 }
 
 /* --- receiving --- */

@@ -24,15 +24,19 @@
  */
 #define KKWG_SHORT_MEMORY 100000000ull
 #define KKWG_EMPTY_ACK                                                                             \
-	80	     /* bytes of an empty TCP acknowledgement, at most: nobody waits for those */
-#define KKWG_AHEAD 2 /* super-packets that are taken in where nobody is in a hurry */
-#define UDP_BUFFER (8 << 20) /* of each socket, bytes */
+	80		/* bytes of an empty TCP acknowledgement, at most: nobody waits for those */
+#define KKWG_AHEAD    4 /* super-packets that are taken in where nobody is in a hurry */
+#define UDP_GSO_PAUSE 10000	/* sends that go without segmentation once it was refused */
+#define UDP_BUFFER    (8 << 20) /* of each socket, bytes */
 
 struct udp {
 	int fd4, fd6;  /* fd6 is -1 where the kernel has no IPv6 */
 	uint16_t port; /* host byte order */
 	uint32_t mark;
 	bool gso, gro;
+	uint32_t
+		gso_pause; /* sends until segmenting is tried again; 0 where it was never refused */
+	bool gso_warned;
 };
 
 /*

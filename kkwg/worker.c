@@ -198,6 +198,8 @@ int worker_init(struct worker *w, struct engine *e, unsigned int number)
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!w->dev || w->epoll_fd < 0)
 		return -ENOMEM;
+	if (e->rekey_after)
+		w->dev->rekey_after = e->rekey_after;
 	w->out.dev = w->in.dev = w->dev;
 	w->out.between = w->in.between = between;
 	w->out.ctx = w->in.ctx = w;

@@ -277,6 +277,18 @@ void kk_push_forget(struct kk_push *push, enum kk_kind role, int64_t id)
 	kk_pending_check(push);
 }
 
+void kk_push_sweep(struct kk_push *push)
+{
+	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
+		for (size_t id = 0; id < push->nodes[role].size; id++) {
+			struct kk_node *node = push->nodes[role].by_id[id];
+
+			if (node && read_node(push, node) == -ENOENT)
+				kk_push_forget(push, role, (int64_t)id);
+		}
+	}
+}
+
 void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct kk_push_state *ret)
 {
 	struct kk_node *node = kk_push_node(push, role, id);

@@ -30,6 +30,9 @@ void kk_push_drop(struct kk_push *push, enum kk_kind role, int64_t id, const cha
 /* Forgets a node that was removed, its line and its report. */
 void kk_push_forget(struct kk_push *push, enum kk_kind role, int64_t id);
 
+/* As above for every node that is not in the store any more. */
+void kk_push_sweep(struct kk_push *push);
+
 struct kk_push_state {
 	bool connected;
 	int64_t acked;	    /* the generation that the node carries, -1: not known */

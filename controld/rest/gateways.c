@@ -53,99 +53,21 @@ static int check_address(const struct kk_control *control, struct in_addr addres
 	return 0;
 }
 
-static int read_fields(struct kk_call *call, struct kk_gateway_row *row)
+int kk_gateway_read(struct kk_control *control, const json_t *obj, struct kk_gateway_row *row,
+		    struct kk_err *err)
 {
 	struct fields f = {.wg_port = WG_PORT};
-	int r = kk_json_read(call->body, gateway_fields, ARRAY_SIZE(gateway_fields), &f,
-			     &call->err);
+	int r = kk_json_read(obj, gateway_fields, ARRAY_SIZE(gateway_fields), &f, err);
 
 	if (r == 0)
-		r = kk_parse_name("name", f.name, &call->err);
+		r = kk_parse_name("name", f.name, err);
 	if (r == 0)
-		r = kk_parse_ip4("address", f.address, &row->address, &call->err);
+		r = kk_parse_ip4("address", f.address, &row->address, err);
 	if (r == 0)
-		r = check_address(call->control, row->address, f.address, &call->err);
+		r = check_address(control, row->address, f.address, err);
 	if (r < 0)
 		return r;
 	strcpy(row->name, f.name);
 	row->wg_port = (uint16_t)f.wg_port;
 	return 0;
-}
-
-int kk_gateways_add(struct kk_call *call)
-{
-	struct kk_token_row token = {.role = KK_GATEWAY};
-	struct kk_gateway_row row = {0};
-	KK_CLEANUP_FREE char *text = NULL;
-	json_t *answer;
-	int r = read_fields(call, &row);
-
-	if (r == 0)
-		r = kk_store_gateway_add(call->control->store, &row, &call->err);
-	if (r < 0)
-		return r;
-	strcpy(token.node, row.name);
-	r = kk_token_make(call->control, &token, KK_TOKEN_EXPIRES_S, &text, &call->err);
-	if (r < 0)
-		return r;
-	answer = kk_gateway_json(call->control, &row);
-	json_object_set_new(answer, "join_token", json_string(text));
-	return kk_call_answer(call, 201, answer);
-}
-
-struct listing {
-	struct kk_control *control;
-	json_t *items;
-};
-
-static int append(const struct kk_gateway_row *row, void *userdata)
-{
-	struct listing *l = userdata;
-
-	return json_array_append_new(l->items, kk_gateway_json(l->control, row)) ? -ENOMEM : 0;
-}
-
-int kk_gateways_list(struct kk_call *call)
-{
-	struct listing l = {call->control, json_array()};
-	int r = kk_store_gateway_list(call->control->store, append, &l, &call->err);
-
-	if (r == 0)
-		return kk_call_items(call, l.items);
-	json_decref(l.items);
-	return r;
-}
-
-int kk_gateways_show(struct kk_call *call)
-{
-	struct kk_gateway_row row;
-	int r = kk_store_gateway_get(call->control->store, call->name, &row, &call->err);
-
-	return r < 0 ? r : kk_call_answer(call, 200, kk_gateway_json(call->control, &row));
-}
-
-int kk_gateways_remove(struct kk_call *call)
-{
-	struct kk_push_change change = {0};
-	struct kk_gateway_row row;
-	int r = kk_store_gateway_get(call->control->store, call->name, &row, &call->err);
-
-	if (r == 0)
-		r = kk_store_gateway_remove(call->control->store, call->name, &call->err);
-	if (r < 0)
-		return r;
-	kk_push_forget(call->control->push, KK_GATEWAY, row.id);
-	r = kk_call_answer(call, 200, kk_call_generation(call));
-	return r < 0 ? r : kk_call_hold(call, &change);
-}
-
-int kk_gateways_revoke(struct kk_call *call)
-{
-	int64_t id;
-	int r = kk_store_node_revoke(call->control->store, KK_GATEWAY, call->name, &id, &call->err);
-
-	if (r < 0)
-		return r;
-	kk_push_drop(call->control->push, KK_GATEWAY, id, "the key was revoked");
-	return kk_call_answer(call, 200, kk_call_generation(call));
 }

@@ -30,7 +30,7 @@ static const struct kk_json_field set_fields[] = {
 	KK_JSON_FIELD("proxy_protocol", KK_JSON_BOOL, 0, struct fields, proxy_protocol),
 };
 
-static json_t *service_json(const struct kk_service_row *row)
+json_t *kk_service_json(const struct kk_service_row *row)
 {
 	return json_pack("{s:I, s:s, s:s, s:s, s:i, s:i, s:s, s:b, s:I}", "id", (json_int_t)row->id,
 			 "name", row->name, "agent", row->agent_name, "protocol",
@@ -108,11 +108,11 @@ static int check_gateways(struct kk_control *control, const struct kk_service_ro
 			  row->port, user.protocol, user.name);
 }
 
-static int read_add(struct kk_call *call, struct kk_service_row *row)
+int kk_service_read(struct kk_control *control, const json_t *obj, struct kk_service_row *row,
+		    struct kk_err *err)
 {
 	struct fields f = {0};
-	struct kk_err *err = &call->err;
-	int r = kk_json_read(call->body, add_fields, ARRAY_SIZE(add_fields), &f, err);
+	int r = kk_json_read(obj, add_fields, ARRAY_SIZE(add_fields), &f, err);
 
 	if (r == 0)
 		r = kk_parse_name("name", f.name, err);
@@ -128,49 +128,51 @@ static int read_add(struct kk_call *call, struct kk_service_row *row)
 	strcpy(row->agent_name, f.agent);
 	row->port = (uint16_t)f.port;
 	row->proxy_protocol = f.proxy_protocol;
-	return check_gateways(call->control, row, err);
+	return check_gateways(control, row, err);
 }
 
-/* Holds the call for a change that led from @before, or from nothing. */
-static int hold(struct kk_call *call, int64_t service, const struct kk_service_row *before)
+/* The answer waits for a change that led from @before, or from nothing. */
+static int wait_for(struct kk_call *call, int64_t service, const struct kk_service_row *before)
 {
-	struct kk_push_change change = {.undo = calloc(1, sizeof(*change.undo)), .n_undo = 1};
+	struct kk_push_undo *undo = calloc(1, sizeof(*undo));
 
-	if (!change.undo)
+	if (!undo)
 		return kk_err_set(&call->err, ENOMEM, NULL, "out of memory");
-	change.undo->service = service;
-	change.undo->existed = before != NULL;
+	undo->service = service;
+	undo->existed = before != NULL;
 	if (before)
-		change.undo->before = *before;
-	return kk_call_hold(call, &change);
+		undo->before = *before;
+	return kk_call_wait(call, undo, 1);
 }
 
 int kk_services_add(struct kk_call *call)
 {
 	struct kk_service_row row = {0};
-	int r = read_add(call, &row);
+	int r = kk_service_read(call->control, call->body, &row, &call->err);
 
 	if (r == 0)
 		r = kk_store_service_add(call->control->store, &row, &call->err);
 	if (r == 0)
-		r = kk_call_answer(call, 201, service_json(&row));
-	return r < 0 ? r : hold(call, row.id, NULL);
+		r = kk_call_answer(call, 201, kk_service_json(&row));
+	return r < 0 ? r : wait_for(call, row.id, NULL);
 }
 
 static int append(const struct kk_service_row *row, void *userdata)
 {
-	return json_array_append_new(userdata, service_json(row)) ? -ENOMEM : 0;
+	struct kk_page *page = userdata;
+
+	return kk_page_wants(page, row->id) ? kk_page_add(page, row->id, kk_service_json(row)) : 0;
 }
 
 int kk_services_list(struct kk_call *call)
 {
-	json_t *items = json_array();
-	int r = kk_store_service_list(call->control->store, 0, append, items, &call->err);
+	struct kk_page page;
+	int r = kk_page_start(&page, call);
 
-	if (r == 0)
-		return kk_call_items(call, items);
-	json_decref(items);
-	return r;
+	if (r < 0)
+		return r;
+	return kk_page_answer(
+		&page, kk_store_service_list(call->control->store, 0, append, &page, &call->err));
 }
 
 int kk_services_show(struct kk_call *call)
@@ -178,7 +180,7 @@ int kk_services_show(struct kk_call *call)
 	struct kk_service_row row;
 	int r = kk_store_service_get(call->control->store, call->name, &row, &call->err);
 
-	return r < 0 ? r : kk_call_answer(call, 200, service_json(&row));
+	return r < 0 ? r : kk_call_answer(call, 200, kk_service_json(&row));
 }
 
 static int read_set(struct kk_call *call, struct kk_service_row *row)
@@ -208,12 +210,14 @@ int kk_services_set(struct kk_call *call)
 	if (r < 0)
 		return r;
 	before = row;
-	r = read_set(call, &row);
+	r = kk_call_match(call, row.id, row.generation);
+	if (r == 0)
+		r = read_set(call, &row);
 	if (r == 0)
 		r = kk_store_service_set(call->control->store, &row, &call->err);
 	if (r == 0)
-		r = kk_call_answer(call, 200, service_json(&row));
-	return r < 0 ? r : hold(call, row.id, &before);
+		r = kk_call_answer(call, 200, kk_service_json(&row));
+	return r < 0 ? r : wait_for(call, row.id, &before);
 }
 
 int kk_services_remove(struct kk_call *call)
@@ -222,8 +226,10 @@ int kk_services_remove(struct kk_call *call)
 	int r = kk_store_service_get(call->control->store, call->name, &before, &call->err);
 
 	if (r == 0)
+		r = kk_call_match(call, before.id, before.generation);
+	if (r == 0)
 		r = kk_store_service_remove(call->control->store, call->name, &call->err);
 	if (r == 0)
 		r = kk_call_answer(call, 200, kk_call_generation(call));
-	return r < 0 ? r : hold(call, before.id, &before);
+	return r < 0 ? r : wait_for(call, before.id, &before);
 }

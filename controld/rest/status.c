@@ -60,8 +60,3 @@ int kk_status_show(struct kk_call *call)
 	json_decref(agents.items);
 	return r;
 }
-
-int kk_health_show(struct kk_call *call)
-{
-	return kk_call_answer(call, 200, json_pack("{s:s}", "status", "ok"));
-}

@@ -17,10 +17,9 @@ enum kk_access {
 	KK_OPERATOR = 2,
 	KK_ADMIN = 3,
 	KK_OWNER = 4,
-	KK_ROOT = 5, /* an owner of KK_ORG_FIRST, whose Control it is; never stored */
 };
 
-/* "viewer"; "owner" for KK_ROOT too. */
+/* "viewer" */
 const char *kk_access_name(enum kk_access access);
 /* -EINVAL with @err (field "role") for what is none that can be given. */
 int kk_access_parse(const char *text, enum kk_access *ret, struct kk_err *err);

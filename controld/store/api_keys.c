@@ -85,8 +85,6 @@ int kk_store_api_key_find(struct kk_store *store, const uint8_t hash[KK_HASH_LEN
 	if (expires_at && expires_at <= now)
 		return kk_err_set(err, EACCES, NULL, "the key has expired");
 	snprintf(ret->who, sizeof(ret->who), "key %s", ret->name);
-	if (ret->access == KK_OWNER && ret->org == KK_ORG_FIRST)
-		ret->access = KK_ROOT;
 	return 0;
 }
 

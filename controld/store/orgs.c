@@ -9,7 +9,7 @@
 
 static const char *const access_names[] = {
 	[KK_NOBODY] = "nobody", [KK_VIEWER] = "viewer", [KK_OPERATOR] = "operator",
-	[KK_ADMIN] = "admin",	[KK_OWNER] = "owner",	[KK_ROOT] = "owner",
+	[KK_ADMIN] = "admin",	[KK_OWNER] = "owner",
 };
 
 const char *kk_access_name(enum kk_access access)

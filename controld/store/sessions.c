@@ -51,8 +51,6 @@ int kk_store_session_find(struct kk_store *store, const uint8_t hash[KK_HASH_LEN
 	kk_sql_text(stmt, 5, ret->org_name, sizeof(ret->org_name));
 	kk_sql_done(stmt);
 	snprintf(ret->who, sizeof(ret->who), "user %s", ret->name);
-	if (ret->access == KK_OWNER && ret->org == KK_ORG_FIRST)
-		ret->access = KK_ROOT;
 	return 0;
 }
 

@@ -214,6 +214,26 @@ int kk_store_token_spend(struct kk_store *store, const uint8_t secret_hash[KK_HA
 			 enum kk_kind *ret_role, int64_t *ret_id, char ret_name[KK_NAME_MAX + 1],
 			 struct kk_err *err);
 
+/* What there is of all organisations. */
+struct kk_store_counts {
+	int64_t organisations, gateways, agents, services;
+};
+
+int kk_store_count(struct kk_store *store, struct kk_store_counts *ret, struct kk_err *err);
+/*
+ * A copy of the whole database as it is now, in one block that is freed with kk_store_backup_free(). The
+ * @n_files of @files (name and content) are put into it, table "files".
+ */
+struct kk_store_file {
+	const char *name;
+	const void *data;
+	size_t len;
+};
+
+int kk_store_backup(struct kk_store *store, const struct kk_store_file *files, size_t n_files,
+		    void **ret, size_t *ret_len, struct kk_err *err);
+void kk_store_backup_free(void *backup);
+
 /*
  * The changes after generation @from, oldest first. -ESTALE if the log does not reach back that far, or
  * @from is not of this database.

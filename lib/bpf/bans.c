@@ -21,16 +21,6 @@ struct ban_record {
 } __attribute__((packed));
 _Static_assert(sizeof(struct ban_record) == 28, "a record has no gap");
 
-static struct kk_table table_of(int fd)
-{
-	return (struct kk_table){.fd = fd,
-				 .name = "table of bans",
-				 .field = "bans",
-				 .key_size = sizeof(struct kk_ban_key),
-				 .value_size = sizeof(uint64_t),
-				 .max = KK_BANS_MAX};
-}
-
 /* As the programs have it. */
 static uint64_t monotonic(void)
 {
@@ -74,11 +64,12 @@ static size_t keep_longest(struct ban_record *records, size_t n)
 	return kept;
 }
 
-int kk_bans_put(int fd, const struct kk_ban_entry *bans, size_t n, struct kk_err *err)
+int kk_bans_put(const struct kk_tables *tables, const struct kk_ban_entry *bans, size_t n,
+		struct kk_err *err)
 {
 	KK_CLEANUP_FREE struct ban_record *records = calloc(n ? n : 1, sizeof(*records));
 	KK_CLEANUP(kk_change_clean) struct kk_change change = {0};
-	const struct kk_table table = table_of(fd);
+	const struct kk_table table = kk_tables_bans(tables);
 	uint64_t now = monotonic();
 	int r;
 
@@ -97,13 +88,14 @@ int kk_bans_put(int fd, const struct kk_ban_entry *bans, size_t n, struct kk_err
 	return r < 0 ? r : kk_change_put(&change, err);
 }
 
-int kk_bans_lift(int fd, const struct kk_address *source, uint32_t service, struct kk_err *err)
+int kk_bans_lift(const struct kk_tables *tables, const struct kk_address *source, uint32_t service,
+		 struct kk_err *err)
 {
 	const struct kk_ban_key key = key_of(source, service);
 	char text[KK_ADDRESS_TEXT];
 	int r = check_source(source, err);
 
-	if (r < 0 || bpf_map_delete_elem(fd, &key) == 0)
+	if (r < 0 || bpf_map_delete_elem(tables->bans_fd, &key) == 0)
 		return r;
 	if (errno == ENOENT)
 		return kk_err_set(err, ENOENT, "source", "%s is not banned",
@@ -125,11 +117,11 @@ static struct kk_ban_entry ban_of(const struct ban_record *record, uint64_t now)
 	};
 }
 
-int kk_bans_read(int fd, bool sweep, struct kk_ban_entry **ret, struct kk_bans_found *ret_found,
-		 struct kk_err *err)
+int kk_bans_read(const struct kk_tables *tables, bool sweep, struct kk_ban_entry **ret,
+		 struct kk_bans_found *ret_found, struct kk_err *err)
 {
 	KK_CLEANUP_FREE struct ban_record *records = NULL;
-	const struct kk_table table = table_of(fd);
+	const struct kk_table table = kk_tables_bans(tables);
 	uint64_t now = monotonic();
 	struct kk_ban_entry *bans;
 	int n, kept = 0;
@@ -147,7 +139,8 @@ int kk_bans_read(int fd, bool sweep, struct kk_ban_entry **ret, struct kk_bans_f
 		if (record->until > now) {
 			bans[kept++] = ban_of(record, now);
 			*(record->key.service ? &ret_found->service : &ret_found->gateway) = true;
-		} else if (sweep && bpf_map_delete_elem(fd, &record->key) < 0 && errno != ENOENT) {
+		} else if (sweep && bpf_map_delete_elem(tables->bans_fd, &record->key) < 0 &&
+			   errno != ENOENT) {
 			kk_warn("cannot clean up the table of bans: %s", strerror(errno));
 		}
 	}

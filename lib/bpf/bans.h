@@ -5,8 +5,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-#include "bpf/datapath.h"
+#include "bpf/tables.h"
 #include "util/err.h"
 
 /* What there is at least one of in force. */
@@ -14,12 +15,14 @@ struct kk_bans_found {
 	bool gateway, service;
 };
 
-/* kk_datapath_ban() on the table @fd. */
-int kk_bans_put(int fd, const struct kk_ban_entry *bans, size_t n, struct kk_err *err);
+/* kk_datapath_ban() on tables. */
+int kk_bans_put(const struct kk_tables *tables, const struct kk_ban_entry *bans, size_t n,
+		struct kk_err *err);
 /* kk_datapath_unban() */
-int kk_bans_lift(int fd, const struct kk_address *source, uint32_t service, struct kk_err *err);
-/* kk_datapath_bans(); with @sweep the expired ones are taken out of the table. */
-int kk_bans_read(int fd, bool sweep, struct kk_ban_entry **ret, struct kk_bans_found *ret_found,
+int kk_bans_lift(const struct kk_tables *tables, const struct kk_address *source, uint32_t service,
 		 struct kk_err *err);
+/* kk_datapath_bans(); with @sweep the expired ones are taken out of the table. */
+int kk_bans_read(const struct kk_tables *tables, bool sweep, struct kk_ban_entry **ret,
+		 struct kk_bans_found *ret_found, struct kk_err *err);
 
 #endif

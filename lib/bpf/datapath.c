@@ -22,6 +22,7 @@
 #include "bpf/bpffs.h"
 #include "bpf/groups.h"
 #include "bpf/tables.h"
+#include "bpf/trace.h"
 #include "kk_tc.skel.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -403,7 +404,7 @@ static int check_listener(const struct kk_datapath *dp, const struct kk_listener
 	if (l->port == 0 || l->agent_port == 0)
 		return kk_err_set(err, EINVAL, l->port ? "agent_port" : "port",
 				  "port 0 cannot be published");
-	if ((l->agent_address.s_addr & set->pool_mask) != set->pool)
+	if (!l->group && (l->agent_address.s_addr & set->pool_mask) != set->pool)
 		return kk_err_set(err, EINVAL, "agent", "Agent address %s is not in the pool",
 				  inet_ntop(AF_INET, &l->agent_address, text, sizeof(text)));
 	return 0;
@@ -452,7 +453,7 @@ int kk_datapath_set_group(struct kk_datapath *dp, const struct kk_group *group, 
 static int renew_bans(struct kk_datapath *dp, struct kk_ban_entry **ret, struct kk_err *err)
 {
 	struct kk_bans_found found;
-	int n = kk_bans_read(dp->tables.bans_fd, !dp->readonly, ret, &found, err);
+	int n = kk_bans_read(&dp->tables, !dp->readonly, ret, &found, err);
 
 	if (n < 0 || dp->readonly)
 		return n;
@@ -471,7 +472,7 @@ int kk_datapath_ban(struct kk_datapath *dp, const struct kk_ban_entry *bans, siz
 	if (r == 0)
 		r = renew_bans(dp, &all, err);
 	if (r >= 0)
-		r = kk_bans_put(dp->tables.bans_fd, bans, n, err);
+		r = kk_bans_put(&dp->tables, bans, n, err);
 	for (size_t i = 0; i < n && r == 0; i++)
 		kk_tables_feature(&dp->tables,
 				  bans[i].service ? KK_FEATURE_SERVICE_BANS : KK_FEATURE_BANS,
@@ -486,7 +487,7 @@ int kk_datapath_unban(struct kk_datapath *dp, const struct kk_address *source, u
 	int r = check_writable(dp, err);
 
 	if (r == 0)
-		r = kk_bans_lift(dp->tables.bans_fd, source, service, err);
+		r = kk_bans_lift(&dp->tables, source, service, err);
 	if (r == 0)
 		r = renew_bans(dp, &all, err);
 	return r < 0 ? r : 0;
@@ -500,6 +501,13 @@ int kk_datapath_bans(struct kk_datapath *dp, struct kk_ban_entry **ret, struct k
 int kk_datapath_read(struct kk_datapath *dp, struct kk_datapath_tables **ret, struct kk_err *err)
 {
 	return kk_tables_read(&dp->tables, ret, err);
+}
+
+int kk_datapath_trace(struct kk_datapath *dp, const struct kk_trace_packet *packet,
+		      void (*note)(void *data, const char *line), void *note_data,
+		      struct kk_trace *ret, struct kk_err *err)
+{
+	return kk_tables_trace(&dp->tables, packet, note, note_data, ret, err);
 }
 
 int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err)

@@ -267,12 +267,14 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 		.gateway_fd = map_fd(obj, "kk_gateway", err),
 		.lists_fd = map_fd(obj, "kk_lists", err),
 		.bans_fd = map_fd(obj, "kk_bans", err),
+		.sources_fd = map_fd(obj, "kk_sources", err),
 		.n_cpus = libbpf_num_possible_cpus(),
 	};
 	int r;
 
 	if (tables.origins_fd < 0 || tables.traffic_fd < 0 || tables.counters_fd < 0 ||
-	    tables.gateway_fd < 0 || tables.lists_fd < 0 || tables.bans_fd < 0)
+	    tables.gateway_fd < 0 || tables.lists_fd < 0 || tables.bans_fd < 0 ||
+	    tables.sources_fd < 0)
 		return -ENOENT;
 	if (tables.n_cpus < 0)
 		return kk_err_set(err, -tables.n_cpus, NULL, "cannot count the CPUs: %s",
@@ -306,24 +308,35 @@ void kk_tables_feature(struct kk_tables *tables, __u64 bits, bool on)
 		__atomic_and_fetch(tables->features, ~bits, __ATOMIC_RELEASE);
 }
 
+#define TABLE(fd_, name_, field_, key_, value_, max_)                                              \
+	((struct kk_table){.fd = (fd_),                                                            \
+			   .name = "table of " name_,                                              \
+			   .field = (field_),                                                      \
+			   .key_size = sizeof(key_),                                               \
+			   .value_size = sizeof(value_),                                           \
+			   .max = (max_)})
+
 struct kk_table kk_tables_origins(const struct kk_tables *tables)
 {
-	return (struct kk_table){.fd = tables->origins_fd,
-				 .name = "table of origins",
-				 .field = "services",
-				 .key_size = sizeof(struct kk_origin_key),
-				 .value_size = sizeof(struct kk_origin),
-				 .max = KK_ORIGINS_MAX};
+	return TABLE(tables->origins_fd, "origins", "services", struct kk_origin_key,
+		     struct kk_origin, KK_ORIGINS_MAX);
 }
 
 struct kk_table kk_tables_lists(const struct kk_tables *tables)
 {
-	return (struct kk_table){.fd = tables->lists_fd,
-				 .name = "table of lists",
-				 .field = "lists",
-				 .key_size = sizeof(struct kk_list_key),
-				 .value_size = sizeof(struct kk_list_entry),
-				 .max = KK_LIST_ENTRIES_MAX};
+	return TABLE(tables->lists_fd, "lists", "lists", struct kk_list_key, struct kk_list_entry,
+		     KK_LIST_ENTRIES_MAX);
+}
+
+struct kk_table kk_tables_bans(const struct kk_tables *tables)
+{
+	return TABLE(tables->bans_fd, "bans", "bans", struct kk_ban_key, __u64, KK_BANS_MAX);
+}
+
+struct kk_table kk_tables_sources(const struct kk_tables *tables)
+{
+	return TABLE(tables->sources_fd, "sources", "sources", struct kk_source_key,
+		     struct kk_source, KK_SOURCES_MAX);
 }
 
 int kk_tables_carry_over(struct kk_tables *tables, const char *dir, struct kk_err *err)

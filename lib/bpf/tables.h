@@ -20,7 +20,7 @@
 
 struct kk_tables {
 	/* borrowed from the BPF object */
-	int origins_fd, traffic_fd, counters_fd, gateway_fd, lists_fd, bans_fd;
+	int origins_fd, traffic_fd, counters_fd, gateway_fd, lists_fd, bans_fd, sources_fd;
 	int n_cpus;
 	uint32_t n_slots;	     /* that the table of listeners has room for */
 	struct kk_settings settings; /* whose addresses and pool the tables are about */
@@ -65,9 +65,11 @@ int kk_tables_sync(struct kk_tables *tables, const struct kk_listener *listeners
 void kk_tables_store(__u64 *word, __u64 value);
 /* Switches bits KK_FEATURE_* of the features word, which has other writers too. */
 void kk_tables_feature(struct kk_tables *tables, __u64 bits, bool on);
-/* The table of lists, for changes by batches. */
-struct kk_table kk_tables_lists(const struct kk_tables *tables);
+/* Tables with keys, to be read and changed by batches. */
 struct kk_table kk_tables_origins(const struct kk_tables *tables);
+struct kk_table kk_tables_lists(const struct kk_tables *tables);
+struct kk_table kk_tables_bans(const struct kk_tables *tables);
+struct kk_table kk_tables_sources(const struct kk_tables *tables);
 /*
  * What is published, in order of slot, protocol and port; *@ret is freed by the caller. Returns how many
  * or -ENOMEM.
@@ -77,6 +79,14 @@ int kk_tables_list(const struct kk_tables *tables, struct kk_listener **ret, str
 /* kk_datapath_read() on tables (read.c). */
 int kk_tables_read(const struct kk_tables *tables, struct kk_datapath_tables **ret,
 		   struct kk_err *err);
+
+struct kk_trace;
+struct kk_trace_packet;
+
+/* kk_datapath_trace() on tables (trace.c). */
+int kk_tables_trace(const struct kk_tables *tables, const struct kk_trace_packet *packet,
+		    void (*note)(void *data, const char *line), void *note_data,
+		    struct kk_trace *ret, struct kk_err *err);
 
 /* kk_datapath_counters() and kk_datapath_services() on tables (counters.c). */
 int kk_tables_counters(const struct kk_tables *tables, struct kk_datapath_counter **ret,

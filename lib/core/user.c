@@ -9,10 +9,19 @@
 #include <kk/core/csum.h>
 #include <kk/core/env.h>
 
+#include "core/note.h"
+
 struct kk_packet {
 	struct kk_user *user;
 	struct kk_user_packet *p;
 };
+
+/* Nobody listens as a rule. */
+#define NOTE(pkt, table, ...)                                                                      \
+	do {                                                                                       \
+		if (KK_RARELY((pkt)->user->note))                                                  \
+			kk_note_##table((pkt)->user, ##__VA_ARGS__);                               \
+	} while (0)
 
 KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
 {
@@ -113,6 +122,7 @@ KK_INLINE const volatile struct kk_settings *kk_env_settings(const struct kk_pac
 
 KK_INLINE __u64 kk_env_listener(const struct kk_packet *pkt, __u32 index)
 {
+	NOTE(pkt, listener, index, pkt->user->listeners[index]);
 	return pkt->user->listeners[index];
 }
 
@@ -121,6 +131,7 @@ KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
 {
 	const struct kk_origin *found = kk_map_get(&pkt->user->origins, key);
 
+	NOTE(pkt, origin, key, found);
 	return found ? *found : (struct kk_origin){0};
 }
 
@@ -140,7 +151,10 @@ KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_f
 
 KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index)
 {
-	return index < KK_GROUPS_MAX * KK_MAGLEV_SIZE ? pkt->user->groups[index] : 0;
+	__u64 word = index < KK_GROUPS_MAX * KK_MAGLEV_SIZE ? pkt->user->groups[index] : 0;
+
+	NOTE(pkt, group, index, word);
+	return word;
 }
 
 KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
@@ -155,17 +169,24 @@ KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
 
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 {
+	NOTE(pkt, features);
 	return pkt->user->features;
 }
 
 KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)
 {
-	return slot < KK_SERVICES_MAX ? pkt->user->services[slot].word : 0;
+	if (slot >= KK_SERVICES_MAX)
+		return 0;
+	NOTE(pkt, service, slot);
+	return pkt->user->services[slot].word;
 }
 
 KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number)
 {
-	return number < KK_POLICIES_MAX ? &pkt->user->policies[number] : NULL;
+	if (number >= KK_POLICIES_MAX)
+		return NULL;
+	NOTE(pkt, policy, number);
+	return &pkt->user->policies[number];
 }
 
 #define LIST_BITS 32 /* before the address */
@@ -177,15 +198,14 @@ KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
 	struct kk_list_key shorter = *key;
 	uint8_t *bytes = (uint8_t *)&shorter.address;
 
-	if (!pkt->user->lists.n)
-		return KK_LIST_NONE;
 	for (;;) {
-		const struct kk_list_entry *found = kk_map_get(&pkt->user->lists, &shorter);
+		const struct kk_list_entry *found =
+			pkt->user->lists.n ? kk_map_get(&pkt->user->lists, &shorter) : NULL;
 
-		if (found)
-			return found->verdict;
-		if (shorter.prefix_len == LIST_BITS)
-			return KK_LIST_NONE;
+		if (found || !pkt->user->lists.n || shorter.prefix_len == LIST_BITS) {
+			NOTE(pkt, list, key, &shorter, found);
+			return found ? found->verdict : KK_LIST_NONE;
+		}
 		shorter.prefix_len--;
 		bytes[(shorter.prefix_len - LIST_BITS) / 8] &=
 			(uint8_t) ~(0x80 >> (shorter.prefix_len - LIST_BITS) % 8);
@@ -196,6 +216,7 @@ KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key 
 {
 	const __u64 *until = kk_map_get(&pkt->user->bans, key);
 
+	NOTE(pkt, ban, key, until ? *until : 0, kk_env_now(pkt));
 	return until ? *until : 0;
 }
 
@@ -204,6 +225,7 @@ KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
 {
 	struct kk_source *found = kk_map_get(&pkt->user->sources, key);
 
+	NOTE(pkt, source, key, found, kk_env_now(pkt));
 	return found ? found : kk_map_put(&pkt->user->sources, key, NULL);
 }
 
@@ -308,7 +330,7 @@ enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_i
 			     bool opens)
 {
 	const struct kk_packet pkt = {.user = user};
-	enum kk_reason reason = kk_check_gateway(&pkt, user->features, word, source);
+	enum kk_reason reason = kk_check_gateway(&pkt, kk_env_features(&pkt), word, source);
 
 	if (reason == KK_REASON_INBOUND && (word & KK_LISTENER_GUARDED))
 		reason = kk_check_service(&pkt, word, source, opens);

@@ -23,6 +23,9 @@ struct kk_user {
 	struct kk_policy policies[KK_POLICIES_MAX];
 	__u64 features;
 	__u64 now; /* ns; 0: the clock's */
+	/* Is told of each look-up and what came of it (note.h); NULL: nobody. */
+	void (*note)(void *data, const char *line);
+	void *note_data;
 	struct kk_map origins, fragments, lists, bans, sources;
 	struct kk_counter counters[KK_REASON_MAX];
 	struct kk_traffic traffic[KK_SERVICES_MAX];

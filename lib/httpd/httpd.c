@@ -18,7 +18,7 @@
 #define REQUEST_TIME_US                                                                            \
 	(20 * 1000000ull) /* from the connection, or the answer before, to the next answer */
 #define IDLE_TIME_S	15u
-#define MEMORY_LIMIT	(16 << 10) /* of a connection: request line, headers, a part of the body */
+#define MEMORY_LIMIT	(8 << 10) /* of a connection: request line, headers, a part of the body */
 #define ACCEPT_BATCH	32
 #define ACCEPT_PAUSE_US 200000ull
 
@@ -140,32 +140,44 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 		if (!connection)
 			return; /* the request is refused for want of it */
 		connection->httpd = httpd;
+		connection->guest = httpd->adding;
+		connection->guest->refs++;
 		connection->fd =
 			MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 		kk_httpd_set_deadline(connection);
 		*context = connection;
 		return;
 	}
-	if (connection) {
-		kk_httpd_clear_deadline(connection);
-		free(connection);
-		*context = NULL;
-	}
+	if (!connection)
+		return;
+	kk_httpd_clear_deadline(connection);
 	if (!httpd->tls)
-		kk_httpd_connection_left(httpd);
+		kk_httpd_connection_left(connection->guest);
+	kk_httpd_guest_put(connection->guest);
+	free(connection);
+	*context = NULL;
 }
 
-int kk_httpd_add_connection(struct kk_httpd *httpd, int fd, const struct sockaddr_in *peer)
+int kk_httpd_add_connection(struct kk_httpd *httpd, int fd, struct kk_httpd_guest *guest,
+			    const struct sockaddr_in *peer)
 {
-	if (MHD_add_connection(httpd->mhd, fd, (const struct sockaddr *)peer, sizeof(*peer)) !=
-	    MHD_YES)
+	enum MHD_Result r;
+
+	httpd->adding = guest; /* for on_connection(), which is called meanwhile */
+	r = MHD_add_connection(httpd->mhd, fd, (const struct sockaddr *)peer, sizeof(*peer));
+	httpd->adding = NULL;
+	if (r != MHD_YES)
 		return -ENOMEM; /* libmicrohttpd closed it */
 	kk_httpd_kick(httpd);
 	return 0;
 }
 
-void kk_httpd_connection_left(struct kk_httpd *httpd)
+void kk_httpd_connection_left(struct kk_httpd_guest *guest)
 {
+	struct kk_httpd *httpd = guest->httpd;
+
+	kk_httpd_guest_settle(guest);
+	kk_httpd_guest_put(guest);
 	httpd->n_connections--;
 	if (httpd->listen && httpd->n_connections < httpd->config.connections_max)
 		sd_event_source_set_enabled(httpd->listen, SD_EVENT_ON);
@@ -173,13 +185,18 @@ void kk_httpd_connection_left(struct kk_httpd *httpd)
 
 static void take_connection(struct kk_httpd *httpd, int fd, const struct sockaddr_in *peer)
 {
+	struct kk_httpd_guest *guest = kk_httpd_guest_new(httpd, fd, peer);
 	int r;
 
+	if (!guest) {
+		kk_close(fd);
+		return;
+	}
 	httpd->n_connections++;
-	r = httpd->tls ? kk_tls_accept(httpd->tls, fd, peer)
-		       : kk_httpd_add_connection(httpd, fd, peer);
+	r = httpd->tls ? kk_tls_accept(httpd->tls, fd, guest, peer)
+		       : kk_httpd_add_connection(httpd, fd, guest, peer);
 	if (r < 0)
-		kk_httpd_connection_left(httpd);
+		kk_httpd_connection_left(guest);
 }
 
 static int on_accept_again(sd_event_source *source, uint64_t usec, void *userdata)
@@ -324,6 +341,7 @@ int kk_httpd_new(sd_event *event, const struct kk_httpd_config *config, struct k
 	httpd->config = *config;
 	httpd->listen_fd = -1;
 	TAILQ_INIT(&httpd->timed);
+	kk_httpd_limits_init(httpd);
 	LIST_INIT(&httpd->requests);
 	LIST_INIT(&httpd->upgrades);
 	/* OpenSSL writes without MSG_NOSIGNAL. */
@@ -372,6 +390,7 @@ void kk_httpd_free(struct kk_httpd *httpd)
 	if (httpd->mhd)
 		stop_mhd(httpd);
 	kk_tls_free(httpd->tls);
+	kk_httpd_limits_clean(httpd);
 	sd_event_source_disable_unref(httpd->epoll);
 	sd_event_source_disable_unref(httpd->timer);
 	sd_event_source_disable_unref(httpd->kick);

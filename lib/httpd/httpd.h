@@ -24,10 +24,18 @@ struct kk_httpd_config {
 	const char *tls_cert,
 		*tls_key; /* PEM texts; both NULL: plain HTTP (metrics on a local port) */
 	size_t body_max;  /* bytes; more is answered with 413 before the handler runs */
+	/* Another bound for this request, asked when its headers are there. May be NULL. */
+	size_t (*body_limit)(struct kk_httpd_request *req, void *userdata);
 	unsigned int connections_max;
+	/*
+	 * Bounds for strangers, 0: none. Of connections that are no WebSocket (yet): in all, where the oldest ends
+	 * for a new one, and from one address, where the new one is refused. Of connections and requests together
+	 * in a second from one address, with four times as many at once: more are closed or answered with 429.
+	 */
+	unsigned int pending_max, pending_per_address, rate_per_address;
 	/* Called with the whole body; must answer, or keep @req and answer later. */
 	void (*handle)(struct kk_httpd_request *req, void *userdata);
-	/* Answers in the form of the API what the server itself refuses (413, 400). May be NULL. */
+	/* Answers in the form of the API what the server itself refuses (413, 429, 400). May be NULL. */
 	void (*refuse)(struct kk_httpd_request *req, unsigned int status, void *userdata);
 	/* The peer of a request that was kept went away: drop every use of @req. May be NULL. */
 	void (*gone)(struct kk_httpd_request *req, void *userdata);
@@ -45,6 +53,10 @@ const char *kk_httpd_method(const struct kk_httpd_request *req);
 const char *kk_httpd_path(const struct kk_httpd_request *req); /* without the query */
 const char *kk_httpd_header(const struct kk_httpd_request *req, const char *name); /* or NULL */
 const char *kk_httpd_query(const struct kk_httpd_request *req, const char *name);  /* or NULL */
+/* Calls @each with the name of every query parameter until it returns non-zero, and returns that. */
+int kk_httpd_each_query(const struct kk_httpd_request *req,
+			int (*each)(const char *name, void *userdata), void *userdata);
+const char *kk_httpd_cookie(const struct kk_httpd_request *req, const char *name); /* or NULL */
 const char *kk_httpd_body(const struct kk_httpd_request *req, size_t *ret_len);
 /* The caller's address as text, without the port. */
 const char *kk_httpd_peer(const struct kk_httpd_request *req);

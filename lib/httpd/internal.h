@@ -11,9 +11,37 @@
 
 struct kk_tls;
 
+/* limits.c: whoever connected, until the connection ends. */
+struct kk_httpd_guest {
+	struct kk_httpd *httpd;
+	int fd;
+	unsigned int refs; /* the connection's, and libmicrohttpd's part of it */
+	bool pending;	   /* no WebSocket yet, and counted */
+	struct kk_httpd_address *address;
+	TAILQ_ENTRY(kk_httpd_guest) link; /* of those that are pending, the oldest first */
+};
+
+/* What is known of an address. */
+struct kk_httpd_address {
+	struct in_addr addr;
+	unsigned int pending;
+	uint64_t
+		busy_until; /* when its share will be untouched again, CLOCK_MONOTONIC microseconds */
+	LIST_ENTRY(kk_httpd_address) link;
+};
+
+#define KK_HTTPD_BUCKETS 4096
+
+struct kk_httpd_limits {
+	LIST_HEAD(, kk_httpd_address) buckets[KK_HTTPD_BUCKETS];
+	TAILQ_HEAD(, kk_httpd_guest) pending;
+	unsigned int n_pending;
+};
+
 /* A connection as libmicrohttpd sees it: a TCP socket, or our end of a pair with a TLS session behind. */
 struct kk_httpd_connection {
 	struct kk_httpd *httpd;
+	struct kk_httpd_guest *guest;
 	int fd;
 	bool timed; /* in the list of those that must finish something by a time */
 	uint64_t deadline;
@@ -39,7 +67,7 @@ struct kk_httpd_request {
 	struct kk_httpd_connection *connection;
 	char *method, *path;
 	char *body;
-	size_t body_len, body_size, body_seen;
+	size_t body_len, body_size, body_seen, body_max;
 	char peer[INET_ADDRSTRLEN];
 	SLIST_HEAD(, kk_httpd_header_entry) headers; /* of the answer to come */
 	enum {
@@ -66,6 +94,8 @@ struct kk_httpd {
 	int listen_fd;
 	uint16_t port;
 	unsigned int n_connections;
+	struct kk_httpd_guest *adding; /* whose connection libmicrohttpd is being given */
+	struct kk_httpd_limits limits;
 	sd_event_source *listen, *epoll, *timer, *kick, *deadlines, *accept_again;
 	TAILQ_HEAD(, kk_httpd_connection) timed;
 	LIST_HEAD(, kk_httpd_request) requests;
@@ -74,10 +104,23 @@ struct kk_httpd {
 
 /* httpd.c */
 void kk_httpd_kick(struct kk_httpd *httpd); /* runs libmicrohttpd in the next turn of the loop */
-int kk_httpd_add_connection(struct kk_httpd *httpd, int fd, const struct sockaddr_in *peer);
-void kk_httpd_connection_left(struct kk_httpd *httpd); /* one that was accepted is over */
+int kk_httpd_add_connection(struct kk_httpd *httpd, int fd, struct kk_httpd_guest *guest,
+			    const struct sockaddr_in *peer);
+void kk_httpd_connection_left(struct kk_httpd_guest *guest); /* is over; @guest is put */
 void kk_httpd_set_deadline(struct kk_httpd_connection *connection);
 void kk_httpd_clear_deadline(struct kk_httpd_connection *connection);
+
+/* limits.c */
+void kk_httpd_limits_init(struct kk_httpd *httpd);
+void kk_httpd_limits_clean(struct kk_httpd *httpd);
+/* Who connected from @peer by @fd, or NULL where he may not (or for want of memory). */
+struct kk_httpd_guest *kk_httpd_guest_new(struct kk_httpd *httpd, int fd,
+					  const struct sockaddr_in *peer);
+void kk_httpd_guest_put(struct kk_httpd_guest *guest);
+/* Is no stranger any more. */
+void kk_httpd_guest_settle(struct kk_httpd_guest *guest);
+/* Whether the guest's address may have another request now. */
+bool kk_httpd_guest_may(struct kk_httpd_guest *guest);
 
 /* request.c */
 enum MHD_Result kk_httpd_on_request(void *cls, struct MHD_Connection *mhd, const char *url,
@@ -99,6 +142,7 @@ int kk_tls_new(struct kk_httpd *httpd, const char *cert, const char *key, struct
 	       struct kk_err *err);
 void kk_tls_free(struct kk_tls *tls);
 /* Takes @fd over. */
-int kk_tls_accept(struct kk_tls *tls, int fd, const struct sockaddr_in *peer);
+int kk_tls_accept(struct kk_tls *tls, int fd, struct kk_httpd_guest *guest,
+		  const struct sockaddr_in *peer);
 
 #endif

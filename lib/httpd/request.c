@@ -56,6 +56,9 @@ static struct kk_httpd_request *new_request(struct kk_httpd *httpd, struct MHD_C
 		free_request(req);
 		return NULL;
 	}
+	req->body_max = httpd->config.body_max;
+	if (httpd->config.body_limit)
+		req->body_max = httpd->config.body_limit(req, httpd->config.userdata);
 	return req;
 }
 
@@ -65,13 +68,13 @@ static bool announced_too_long(const struct kk_httpd_request *req)
 	const char *text = MHD_lookup_connection_value(req->mhd, MHD_HEADER_KIND,
 						       MHD_HTTP_HEADER_CONTENT_LENGTH);
 
-	return text && strtoull(text, NULL, 10) > req->httpd->config.body_max;
+	return text && strtoull(text, NULL, 10) > req->body_max;
 }
 
 /* Keeps what fits; what is too long is counted only, so that it can be answered at its end. */
 static enum MHD_Result take_body(struct kk_httpd_request *req, const char *data, size_t len)
 {
-	size_t max = req->httpd->config.body_max;
+	size_t max = req->body_max;
 
 	req->body_seen += len;
 	if (req->body_seen > max)
@@ -126,7 +129,7 @@ static enum MHD_Result queue_answer(struct kk_httpd_request *req)
 static enum MHD_Result handle(struct kk_httpd_request *req)
 {
 	req->state = HANDLING;
-	if (req->body_seen > req->httpd->config.body_max)
+	if (req->body_seen > req->body_max)
 		kk_httpd_refuse(req, MHD_HTTP_CONTENT_TOO_LARGE);
 	else
 		req->httpd->config.handle(req, req->httpd->config.userdata);
@@ -140,6 +143,7 @@ enum MHD_Result kk_httpd_on_request(void *cls, struct MHD_Connection *mhd, const
 				    size_t *data_len, void **slot)
 {
 	struct kk_httpd_request *req = *slot;
+	unsigned int status = 0;
 	enum MHD_Result r;
 
 	(void)version;
@@ -147,10 +151,14 @@ enum MHD_Result kk_httpd_on_request(void *cls, struct MHD_Connection *mhd, const
 		req = *slot = new_request(cls, mhd, method, url);
 		if (!req)
 			return MHD_NO;
-		if (!announced_too_long(req))
+		if (!kk_httpd_guest_may(req->connection->guest))
+			status = MHD_HTTP_TOO_MANY_REQUESTS;
+		else if (announced_too_long(req))
+			status = MHD_HTTP_CONTENT_TOO_LARGE;
+		if (!status)
 			return MHD_YES;
 		req->state = HANDLING;
-		kk_httpd_refuse(req, MHD_HTTP_CONTENT_TOO_LARGE);
+		kk_httpd_refuse(req, status);
 		return req->state == ANSWERED ? queue_answer(req) : MHD_NO;
 	}
 	if (*data_len) {
@@ -280,6 +288,37 @@ const char *kk_httpd_header(const struct kk_httpd_request *req, const char *name
 const char *kk_httpd_query(const struct kk_httpd_request *req, const char *name)
 {
 	return MHD_lookup_connection_value(req->mhd, MHD_GET_ARGUMENT_KIND, name);
+}
+
+struct each {
+	int (*each)(const char *name, void *userdata);
+	void *userdata;
+	int r;
+};
+
+static enum MHD_Result on_value(void *cls, enum MHD_ValueKind kind, const char *name,
+				const char *value)
+{
+	struct each *e = cls;
+
+	(void)kind;
+	(void)value;
+	e->r = e->each(name, e->userdata);
+	return e->r ? MHD_NO : MHD_YES;
+}
+
+int kk_httpd_each_query(const struct kk_httpd_request *req,
+			int (*each)(const char *name, void *userdata), void *userdata)
+{
+	struct each e = {each, userdata, 0};
+
+	MHD_get_connection_values(req->mhd, MHD_GET_ARGUMENT_KIND, on_value, &e);
+	return e.r;
+}
+
+const char *kk_httpd_cookie(const struct kk_httpd_request *req, const char *name)
+{
+	return MHD_lookup_connection_value(req->mhd, MHD_COOKIE_KIND, name);
 }
 
 const char *kk_httpd_body(const struct kk_httpd_request *req, size_t *ret_len)

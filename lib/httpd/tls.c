@@ -32,6 +32,7 @@ struct rest {
 
 struct session {
 	struct kk_tls *tls;
+	struct kk_httpd_guest *guest;
 	SSL *ssl;
 	int fd, app; /* the peer's socket; our end of the pair, -1 during the handshake */
 	sd_event_source *fd_source, *app_source, *timer;
@@ -57,7 +58,7 @@ struct kk_tls {
 
 static void destroy(struct session *s)
 {
-	struct kk_httpd *httpd = s->tls->httpd;
+	struct kk_httpd_guest *guest = s->guest;
 
 	LIST_REMOVE(s, link);
 	sd_event_source_disable_unref(s->fd_source);
@@ -69,7 +70,7 @@ static void destroy(struct session *s)
 	free(s->in.data);
 	free(s->out.data);
 	free(s);
-	kk_httpd_connection_left(httpd);
+	kk_httpd_connection_left(guest);
 }
 
 static int keep_rest(struct rest *rest, const uint8_t *data, size_t len)
@@ -306,7 +307,7 @@ static int start_forwarding(struct session *s)
 	}
 	s->state = FORWARDING;
 	sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
-	return kk_httpd_add_connection(httpd, pair[1], &s->peer);
+	return kk_httpd_add_connection(httpd, pair[1], s->guest, &s->peer);
 }
 
 static void handshake(struct session *s)
@@ -361,7 +362,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-int kk_tls_accept(struct kk_tls *tls, int fd, const struct sockaddr_in *peer)
+int kk_tls_accept(struct kk_tls *tls, int fd, struct kk_httpd_guest *guest,
+		  const struct sockaddr_in *peer)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	sd_event *event = tls->httpd->event;
@@ -372,6 +374,7 @@ int kk_tls_accept(struct kk_tls *tls, int fd, const struct sockaddr_in *peer)
 		return -ENOMEM;
 	}
 	s->tls = tls;
+	s->guest = guest;
 	s->fd = fd;
 	s->app = -1;
 	s->peer = *peer;

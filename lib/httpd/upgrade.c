@@ -69,6 +69,8 @@ static void on_upgraded(void *cls, struct MHD_Connection *mhd, void *slot, const
 	LIST_INSERT_HEAD(&upgrade->httpd->upgrades, upgrade, link);
 	req->upgrade = NULL;
 	kk_httpd_clear_deadline(req->connection);
+	if (!extra_len)
+		kk_httpd_guest_settle(req->connection->guest);
 	if (extra_len) {
 		/* A client has to wait for our answer before it sends frames (section 4.1). */
 		upgrade->opened(NULL, -1, upgrade->userdata);

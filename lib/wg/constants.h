@@ -28,7 +28,12 @@
 #define WG_LOAD_BURST	  64  /* initiations in a row that do not count as load */
 #define WG_LOAD_RATE	  200 /* a second: above, cookies are asked for and work is capped at this */
 #define WG_LOAD_TIME	  WG_SEC /* how long a burst counts as load */
-#define WG_COOKIE_RATE	  1000	 /* cookie replies a second, all together */
-#define WG_COOKIE_BURST	  100
+#define WG_FLOOD_BURST                                                                             \
+	256 /* initiations in a row, before any of them was looked at, that are no flood */
+#define WG_FLOOD_RATE	2000  /* a second: above, sources are limited before anything is computed */
+#define WG_LOOK_BURST	256   /* in a flood, macs that are checked in a row */
+#define WG_LOOK_RATE	10000 /* and a second */
+#define WG_COOKIE_RATE	1000  /* cookie replies a second, all together */
+#define WG_COOKIE_BURST 100
 
 #endif

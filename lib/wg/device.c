@@ -22,6 +22,7 @@ struct wg_device *wg_device_new(const struct wg_env *env)
 	d->env = *env;
 	d->first = d;
 	d->peers_end = &d->peers;
+	d->rekey_after = WG_REKEY_AFTER_TIME;
 	d->env.random(d->env.ctx, &d->hash_key, sizeof(d->hash_key));
 	return d;
 }
@@ -34,6 +35,7 @@ void wg_device_free(struct wg_device *d)
 	wg_stage_pool_clean(&d->stage);
 	wg_index_clean(&d->indices);
 	free(d->ratelimit);
+	free(d->strangers);
 	free(d->flows);
 	free(d->buckets);
 	free(d->heap);

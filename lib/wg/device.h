@@ -79,8 +79,9 @@ struct wg_device {
 	struct wg_identity identity;
 	struct wg_cookie_checker checker;
 	struct wg_ratelimit *ratelimit; /* made when first under load */
-	struct wg_bucket load, replies;
-	uint64_t load_until; /* ns */
+	struct wg_ratelimit *strangers; /* made in the first flood */
+	struct wg_bucket load, replies, arrivals, looks;
+	uint64_t load_until, flood_until; /* ns */
 	struct wg_index_table indices;
 	struct wg_keypair *last; /* of the last data message, so that a batch looks up once */
 	struct wg_allowedips allowedips;
@@ -95,8 +96,9 @@ struct wg_device {
 	uint32_t index_mask,
 		index_bits; /* what a shard writes into its receiver indices, and where */
 	struct wg_siphash_key hash_key;
-	uint64_t jitter;     /* counts the random parts of timers that were drawn */
-	uint64_t last_stamp; /* last TAI64N given out, as ns since 1970 */
+	uint64_t rekey_after; /* ns: WG_REKEY_AFTER_TIME, unless a test is in a hurry */
+	uint64_t jitter;      /* counts the random parts of timers that were drawn */
+	uint64_t last_stamp;  /* last TAI64N given out, as ns since 1970 */
 	bool up;
 	struct wg_drops drops;
 	uint8_t scratch[WG_AEAD_HEADROOM + WG_STAGE_MTU + WG_PADDING + WG_DATA_OVERHEAD +

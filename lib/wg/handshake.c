@@ -31,15 +31,31 @@ static bool under_load(struct wg_device *d, uint64_t now)
 	return now < d->load_until;
 }
 
-static bool source_allowed(struct wg_device *d, const struct wg_endpoint *from, uint64_t now)
+static bool source_allowed(struct wg_device *d, struct wg_ratelimit **table,
+			   const struct wg_endpoint *from, uint64_t now)
 {
-	if (!d->ratelimit) {
-		d->ratelimit = calloc(1, sizeof(*d->ratelimit));
-		if (!d->ratelimit)
+	if (!*table) {
+		*table = calloc(1, sizeof(**table));
+		if (!*table)
 			return true;
-		d->env.random(d->env.ctx, &d->ratelimit->key, sizeof(d->ratelimit->key));
+		d->env.random(d->env.ctx, &(*table)->key, sizeof((*table)->key));
 	}
-	return wg_ratelimit_allow(d->ratelimit, from, now);
+	return wg_ratelimit_allow(*table, from, now);
+}
+
+/*
+ * Whether the initiation is worth the time to check its first mac. In a flood only a few are of each source, and of
+ * all together no more than cost little: those above would hardly get even a cookie. Sources may be forged, so this
+ * limit is not the one of those that have proved theirs.
+ */
+static bool worth_a_look(struct wg_device *d, const struct wg_endpoint *from, uint64_t now)
+{
+	if (!wg_bucket_take(&d->arrivals, now, WG_FLOOD_RATE, WG_FLOOD_BURST))
+		d->flood_until = now + WG_LOAD_TIME;
+	if (now >= d->flood_until)
+		return true;
+	return source_allowed(d, &d->strangers, from, now) &&
+	       wg_bucket_take(&d->looks, now, WG_LOOK_RATE, WG_LOOK_BURST);
 }
 
 /* Whether the initiation is worth two Diffie-Hellman operations. */
@@ -53,7 +69,7 @@ static bool admit(struct wg_device *d, const struct wg_endpoint *from,
 		send_cookie(d, from, msg, sizeof(*msg), now);
 		return false;
 	}
-	if (!source_allowed(d, from, now)) {
+	if (!source_allowed(d, &d->ratelimit, from, now)) {
 		d->drops.load++;
 		return false;
 	}
@@ -117,18 +133,19 @@ static void receive_initiation(struct wg_device *d, const struct wg_endpoint *fr
 	wg_zero(&draft, sizeof(draft));
 }
 
+/* The peer whose initiation it says it answers, or NULL. Only such a one gets further, and once: no need for cookies. */
+static struct wg_peer *answered(struct wg_device *d, const struct wg_msg_response *msg)
+{
+	struct wg_index_entry *e = wg_index_find(&d->indices, le32toh(msg->receiver));
+
+	return e && !e->keypair ? e->peer : NULL;
+}
+
 static void receive_response(struct wg_device *d, const struct wg_endpoint *from,
 			     const struct wg_msg_response *msg, uint64_t now)
 {
-	struct wg_index_entry *e = wg_index_find(&d->indices, le32toh(msg->receiver));
-	struct wg_peer *p;
+	struct wg_peer *p = answered(d, msg);
 
-	/* Only the answer to an initiation of ours gets here, and once: no need for cookies. */
-	if (!e || e->keypair) {
-		d->drops.handshake++;
-		return;
-	}
-	p = e->peer;
 	if (wg_noise_response_accept(&p->handshake, &d->identity, msg) < 0) {
 		d->drops.handshake++;
 		return;
@@ -161,6 +178,15 @@ void wg_handshake_receive(struct wg_device *d, const struct wg_endpoint *from, c
 
 	if (type == WG_MSG_COOKIE) {
 		receive_cookie(d, msg, now);
+		return;
+	}
+	/* Cheaper than the mac. */
+	if (type == WG_MSG_INITIATION && !worth_a_look(d, from, now)) {
+		d->drops.load++;
+		return;
+	}
+	if (type == WG_MSG_RESPONSE && !answered(d, msg)) {
+		d->drops.handshake++;
 		return;
 	}
 	if (!d->identity.set || !wg_cookie_check_mac1(&d->checker, msg, len)) {

@@ -52,12 +52,17 @@ static void clear_handshake(struct wg_peer *p)
 	wg_handshake_clear(&p->handshake);
 }
 
-void wg_peer_clear_keys(struct wg_peer *p)
+void wg_peer_clear_sessions(struct wg_peer *p)
 {
-	clear_handshake(p);
 	wg_keypair_drop(&p->current);
 	wg_keypair_drop(&p->previous);
 	wg_keypair_drop(&p->pending);
+}
+
+void wg_peer_clear_keys(struct wg_peer *p)
+{
+	clear_handshake(p);
+	wg_peer_clear_sessions(p);
 	wg_peer_publish(p);
 	/* A fresh start may begin its handshake at once. */
 	p->last_initiation_sent = 0;

@@ -68,6 +68,8 @@ struct wg_peer *wg_peer_alloc(struct wg_device *dev, const uint8_t public[WG_KEY
 /* Zeroes and frees; the device has unlinked it. */
 void wg_peer_free(struct wg_peer *p);
 
+/* Forgets all key pairs. */
+void wg_peer_clear_sessions(struct wg_peer *p);
 /* Forgets all key pairs and the handshake under way. */
 void wg_peer_clear_keys(struct wg_peer *p);
 /* Drops one of the peer's key pairs and sets its place to NULL. */

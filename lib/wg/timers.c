@@ -117,7 +117,11 @@ static void expire(struct wg_peer *p, enum wg_timer t, uint64_t now)
 		wg_peer_initiate(p, false, now);
 		break;
 	case WG_TIMER_ZERO_KEYS:
-		wg_peer_clear_keys(p);
+		/* A handshake under way is younger; when it is given up, this timer is set again. */
+		if (p->timers[WG_TIMER_RETRANSMIT])
+			wg_peer_clear_sessions(p);
+		else
+			wg_peer_clear_keys(p);
 		break;
 	case WG_TIMER_PERSISTENT:
 		if (p->persistent_keepalive) {

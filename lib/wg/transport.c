@@ -24,8 +24,10 @@ size_t wg_keypair_seal(struct wg_keypair *kp, uint8_t *in, size_t padded, uint8_
 /* The initiator begins a new handshake before the session gets too old, or its counter too high. */
 static void keep_fresh_sending(struct wg_peer *p, const struct wg_keypair *kp, uint64_t now)
 {
+	const struct wg_device *d = p->dev;
+
 	if (kp->counter > WG_REKEY_AFTER_MESSAGES ||
-	    (kp->initiator && now - kp->birth >= WG_REKEY_AFTER_TIME))
+	    (kp->initiator && now - kp->birth >= d->rekey_after))
 		wg_peer_initiate(p, false, now);
 }
 

@@ -176,9 +176,28 @@ int wgctl_engine_find(const char *ifname, struct kk_err *err)
 	return 0;
 }
 
+/*
+ * The process that serves the connection @fd, as a descriptor, or -1. That the connection stands after the
+ * descriptor was made shows that the number has not gone to another process meanwhile.
+ */
+static int server_pidfd(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	pid_t pid = listener_pid(fd);
+	int pidfd;
+
+	if (pid <= 0 || pid == getpid())
+		return -1;
+	pidfd = pidfd_open(pid, 0);
+	if (pidfd >= 0 && poll(&p, 1, 0) != 0)
+		return kk_close(pidfd);
+	return pidfd;
+}
+
 int wgctl_engine_stop(const char *ifname, struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int fd = wgctl_engine_connect(ifname);
+	KK_CLEANUP_CLOSE int pidfd = fd >= 0 ? server_pidfd(fd) : -1;
 	pid_t pid = fd >= 0 ? listener_pid(fd) : 0;
 	int r = 0;
 
@@ -187,9 +206,19 @@ int wgctl_engine_stop(const char *ifname, struct kk_err *err)
 	/* Engines also end when their socket is removed: the way for one that cannot be told by its process. */
 	remove_socket(ifname);
 	for (int ms = 0; r == 0 && kk_net_ifindex(ifname) > 0; ms += 20) {
-		if (ms >= STOP_LINK_MS)
-			return kk_net_link_del(ifname, err);
+		if (ms >= STOP_LINK_MS) {
+			r = kk_net_link_del(ifname, err);
+			break;
+		}
 		poll(NULL, 0, 20);
 	}
+	/*
+	 * One that has given up its interface already, and so could not be told by it, still holds its socket, and
+	 * removes it by name as the last thing it does: that must not be the socket of the next engine.
+	 */
+	if (r == 0 && pidfd >= 0 && !ended(pidfd, STOP_TERM_MS))
+		kk_warn("the engine of %s (process %d) goes on without its interface", ifname,
+			(int)pid);
+	remove_socket(ifname);
 	return r;
 }

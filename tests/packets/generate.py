@@ -15,7 +15,10 @@ import pathlib
 import struct
 import sys
 
-from scapy.all import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPv6, Padding, Raw, raw
+from scapy.all import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPv6, Raw, raw
+
+import ip6
+from wire import as_bytes, balance, patched, unpad, with_sum_error
 
 PUBLIC = "198.51.100.1"
 CLIENT = "203.0.113.7"
@@ -31,6 +34,12 @@ LISTENERS = [
     ("udp", 2222, WEB, 53, 6),
     ("udp", 1, WEB, 65535, 7),
     ("tcp", 3000, WEB, 2222, 8),      # Agent port 2222 of another Agent than that of port 2222
+]
+PUBLIC2 = "198.51.100.77"
+SECOND = [
+    ("tcp", 2222, WEB, 22, 9, PUBLIC2),
+    ("udp", 28000, WEB, 28000, 10, PUBLIC2),    # the same port inside and outside, but not of the first address
+    ("tcp", 7000, WEB, 7000, 11, PUBLIC2),      # a port that the first address has not
 ]
 
 
@@ -64,13 +73,9 @@ class World:
         self.outbound(name, packet, "nic", "outbound", out=out, **more)
 
     def as_json(self):
-        keys = ("protocol", "port", "agent", "agent_port", "service")
+        keys = ("protocol", "port", "agent", "agent_port", "service", "address")
         return {"name": self.name, "settings": self.settings,
                 "listeners": [dict(zip(keys, listener)) for listener in self.listeners], "cases": self.cases}
-
-
-def as_bytes(packet):
-    return packet if isinstance(packet, bytes) else raw(packet)
 
 
 def moved(packet, address_field, address, port_field, port, hops=1):
@@ -89,12 +94,6 @@ def clamped(packet, mtu):
         packet[TCP].options = [("MSS", min(value, mtu - 40)) if name == "MSS" else (name, value)
                                for name, value in packet[TCP].options]
     return packet
-
-
-def unpad(packet):
-    """Takes link padding off: it does not belong to the IP packet."""
-    if Padding in packet:
-        packet[Padding].underlayer.remove_payload()
 
 
 def from_client(transport, payload=b"", **ip):
@@ -118,22 +117,6 @@ def about(source, dest, icmp=None):
 def syn(port=2222):
     return TCP(sport=40000, dport=port, flags="S", seq=1000,
                options=[("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)])
-
-
-def patched(packet, offset, new):
-    """Bytes of the packet replaced after scapy has counted the checksums."""
-    data = bytearray(as_bytes(packet))
-    data[offset:offset + len(new)] = new
-    return bytes(data)
-
-
-def with_sum_error(before, after, offset):
-    """Both packets with the same error in the checksum at offset: a wrong checksum has to stay wrong by the same amount."""
-    def wrong(packet):
-        data = as_bytes(packet)
-        value = (int.from_bytes(data[offset:offset + 2], "big") + 0x0101 - 1) % 0xffff + 1
-        return patched(data, offset, value.to_bytes(2, "big"))
-    return wrong(before), wrong(after)
 
 
 def add_inbound(world):
@@ -451,10 +434,7 @@ def add_too_big(world):
         """quote: bytes up to and with the transport checksum; 2 more make the quoted transport sum up to its complement."""
         data = as_bytes(packet)
         start = packet[IP].ihl * 4 if packet[IP].ihl else 20
-        words = [int.from_bytes(data[i:i + 2], "big") for i in range(start, quote, 2)]
-        balance = (-(sum(words) + words[-1])) % 0xffff
-        balance = balance.to_bytes(2, "big")
-        return IP(src=PUBLIC, dst=CLIENT, ttl=64, tos=0xc0, id=0, flags="DF") / too_big(1420) / Raw(data[:quote] + balance)
+        return IP(src=PUBLIC, dst=CLIENT, ttl=64, tos=0xc0, id=0, flags="DF") / too_big(1420) / Raw(data[:quote] + balance(data, start, quote))
 
     def told(name, packet, quote, **more):
         world.inbound(name, packet, "nic", "too_big", out=answer(packet, quote), **more)
@@ -528,8 +508,40 @@ def add_fragments(world):
     world.outbound("first fragment that opens", from_agent(TCP(sport=2222, dport=4, flags="S"), flags="MF"), "drop", "unsolicited")
 
 
+def add_second_address(world):
+    """The same ports are other services there, and answers leave by the address that their listener has."""
+    def inbound(name, transport, agent, port):
+        packet = from_client(transport, b"data", dst=PUBLIC2)
+        world.inbound(name, packet, "tunnel", "inbound", out=clamped(moved(packet, "dst", agent, "dport", port), 1420))
+
+    def outbound(name, transport, port):
+        packet = from_agent(transport, b"data", src=WEB)
+        out = clamped(moved(packet, "src", PUBLIC2, "sport", port), 1420)
+        world.outbound(name, packet, "nic", "outbound", out=out)
+
+    inbound("tcp to the second address", syn(), WEB, 22)
+    inbound("udp to the second address", UDP(sport=5, dport=28000), WEB, 28000)
+    inbound("tcp to a port of the second address alone", syn(7000), WEB, 7000)
+    world.inbound("tcp to the second address and a port of the first alone", from_client(syn(8080), dst=PUBLIC2))
+    world.inbound("tcp to the first address and a port of the second alone", from_client(syn(7000)))
+    world.inbound("source of the second address", from_client(syn(), src=PUBLIC2), "drop", "martian")
+    outbound("tcp from the second address", TCP(sport=22, dport=4, flags="A", ack=1), 2222)
+    outbound("udp from the second address", UDP(sport=28000, dport=4), 28000)
+    outbound("tcp from a port of the second address alone", TCP(sport=7000, dport=4, flags="A", ack=1), 7000)
+    world.outbound("answer to the second address", from_agent(TCP(sport=2222, dport=4, flags="A"), dst=PUBLIC2), "drop",
+                   "isolated")
+    sent = IP(src=PUBLIC2, dst=CLIENT, ttl=60) / UDP(sport=28000, dport=9) / Raw(b"x" * 20)
+    known = moved(sent, "src", WEB, "sport", 28000, hops=0)
+    out = from_client(too_big(), as_bytes(known)[:28], src=ROUTER, dst=WEB)
+    out.ttl -= 1
+    world.inbound("error to the second address", from_client(too_big(), as_bytes(sent)[:28], src=ROUTER, dst=PUBLIC2), "tunnel",
+                  "inbound_error", out=out)
+    world.inbound("error to the second address about the first", from_client(too_big(), as_bytes(sent)[:28], src=ROUTER))
+
+
 def worlds():
-    main = World("published", LISTENERS)
+    main = World("published", LISTENERS + SECOND + ip6.LISTENERS, addresses=[PUBLIC, PUBLIC2],
+                 addresses6=[ip6.PUBLIC, ip6.PUBLIC2], pool6=ip6.POOL)
     add_inbound(main)
     add_inbound_others(main)
     add_outbound(main)
@@ -539,6 +551,8 @@ def worlds():
     add_mss(main)
     add_too_big(main)
     add_fragments(main)
+    add_second_address(main)
+    ip6.add_to(main)
     yield main
 
     empty = World("nothing published", [])

@@ -14,32 +14,44 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
 KKWG = os.path.join(BUILD, "kkwg")
 WIREGUARD_GO = "wireguard-go"
+KERNEL = "kernel"  # in place of an engine
+# scripts/vm sets KK_VM, and emulates the processor.
+PATIENCE = 10 if "KK_VM" in os.environ else 1
 UAPI = "/var/run/wireguard"
 _counter = itertools.count()
 
 
-def run(*cmd, stdin=None, check=True, timeout=30, env=None):
+def run(*cmd, stdin=None, check=True, timeout=30 * PATIENCE, env=None):
     p = subprocess.run(cmd, input=stdin, text=True, capture_output=True, timeout=timeout, env=env)
     if check and p.returncode:
         raise AssertionError(f"{' '.join(cmd)}: exit {p.returncode}: {p.stdout}{p.stderr}")
     return p.stdout
 
 
+def kernel_has_wireguard():
+    name = f"kkt{os.getpid()}k"
+    if subprocess.run(["ip", "link", "add", name, "type", "wireguard"], capture_output=True).returncode:
+        return False
+    run("ip", "link", "del", name)
+    return True
+
+
 def wait_for(condition, what, seconds=10):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.05)
 
 
 class End:
-    def __init__(self, world, side, engine, flags=()):
+    def __init__(self, world, side, engine, flags=(), env=None):
         self.world = world
         self.number = ord(side) - ord("a") + 1
         self.ns = f"kkt{world.id}{side}"
         self.iface = f"kt{world.id}{side}"
         self.engine = engine
         self.flags = list(flags)
+        self.env = env or {}
         self.private = run("wg", "genkey").strip()
         self.public = run("wg", "pubkey", stdin=self.private).strip()
         self.outer4, self.outer6 = f"192.0.2.{self.number}", f"2001:db8::{self.number}"
@@ -63,7 +75,10 @@ class End:
         return f"{UAPI}/{self.iface}.sock"
 
     def start(self):
-        env = dict(os.environ, WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD="1")
+        if self.engine == KERNEL:
+            self.ip("link", "add", self.iface, "type", "wireguard")
+            return
+        env = dict(os.environ, **self.env, WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD="1")
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", self.ns, self.engine, *self.flags, "-f", self.iface], env=env,
             stdout=subprocess.DEVNULL)
@@ -71,6 +86,8 @@ class End:
         wait_for(lambda: os.path.exists(self.socket), self.socket)
 
     def stop(self, hard=False):
+        if self.engine == KERNEL:
+            run("ip", "-n", self.ns, "link", "del", self.iface, check=False)
         if self.process and self.process.poll() is None:
             if hard:
                 self.process.kill()
@@ -135,8 +152,8 @@ class World:
             e.ip("addr", "add", f"{e.outer6}/64", "dev", name, "nodad")
             e.ip("link", "set", name, "up")
 
-    def pair(self, engine_a, engine_b, flags=()):
-        a, b = End(self, "a", engine_a, flags), End(self, "b", engine_b, flags)
+    def pair(self, engine_a, engine_b, flags=(), env=None):
+        a, b = End(self, "a", engine_a, flags, env), End(self, "b", engine_b, flags, env)
         self.link(a, b)
         a.start()
         b.start()

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The control socket of kkwg, and its life as a process."""
 import os
+import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -216,14 +218,59 @@ def test_daemon():
         wait_for(lambda: not os.path.exists(e.socket), "the socket to go")
 
 
+# In a /dev of its own with somebody who listens at /dev/log: prints what arrives there until the engine has ended.
+SYSLOG = """
+import os, socket, subprocess, sys
+engine, iface, how = sys.argv[1:]
+subprocess.run(["mount", "-t", "tmpfs", "none", "/dev"], check=True)
+os.mkdir("/dev/net")
+for name, major, minor in ("null", 1, 3), ("urandom", 1, 9), ("net/tun", 10, 200):
+    os.mknod("/dev/" + name, 0o20666, os.makedev(major, minor))
+log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+log.bind("/dev/log")
+log.settimeout(10)
+if how == "background":
+    subprocess.run([engine, iface], check=True)
+else:
+    subprocess.Popen([engine, "-f", iface], stderr=subprocess.DEVNULL)
+    while not os.path.exists(f"/var/run/wireguard/{iface}.sock"): pass
+subprocess.run(["ip", "link", "del", iface], check=True)
+print(log.recv(1000).decode())
+"""
+
+
+@pytest.mark.parametrize("how", ["background", "nobody listens"])
+def test_log_without_a_terminal(how):
+    with World() as w:
+        e = End(w, "a", KKWG)
+        env = {k: v for k, v in os.environ.items() if k not in ("LOG_LEVEL", "JOURNAL_STREAM")}
+        out = e.exec("unshare", "-m", "/usr/bin/python3", "-c", SYSLOG, KKWG, e.iface, how, env=env)
+        # <priority>: facility daemon (3), informational (6)
+        assert re.match(r"<30>.* kkwg\[\d+\]: " + f"{e.iface} was removed", out), out
+
+
+def test_log_where_it_is_asked_for():
+    """In the background too, where LOG_LEVEL is set, as wireguard-go does."""
+    with World() as w:
+        e = End(w, "a", KKWG)
+        with tempfile.TemporaryFile("w+") as log:
+            subprocess.run(["ip", "netns", "exec", e.ns, KKWG, e.iface], stderr=log, check=True,
+                           env=dict(os.environ, LOG_LEVEL="verbose"))
+            e.ip("link", "del", e.iface)
+            wait_for(lambda: not os.path.exists(e.socket), "the socket to go")
+            log.seek(0)
+            assert f"kkwg: {e.iface} was removed" in log.read()
+
+
 def test_errors_reach_the_caller():
     assert subprocess.run([KKWG], capture_output=True).returncode == 2
     p = subprocess.run([KKWG, "a-name-that-is-too-long"], capture_output=True, text=True)
     assert p.returncode == 1 and "a-name-that-is-too-long" in p.stderr
 
 
-@pytest.mark.parametrize("command", ["wg-quick"])
-def test_wg_quick(command):
+@pytest.mark.parametrize("allowed", ["10.98.0.2/32, fd98::2/128", "0.0.0.0/0, ::/0"])
+def test_wg_quick(allowed):
+    """Also as the default route: then the mark keeps the tunnel's own datagrams out of the tunnel."""
     with World() as w:
         a, b = End(w, "a", KKWG), End(w, "b", KKWG)
         w.link(a, b)
@@ -234,13 +281,14 @@ def test_wg_quick(command):
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
             f.write(f"[Interface]\nPrivateKey={a.private}\nAddress={a.inner4}/24, {a.inner6}/64\n"
                     f"[Peer]\nPublicKey={b.public}\nEndpoint={b.outer4}:51820\n"
-                    f"AllowedIPs={b.inner4}/32, {b.inner6}/128\n")
+                    f"AllowedIPs={allowed}\n")
         try:
             env = dict(os.environ, WG_QUICK_USERSPACE_IMPLEMENTATION=KKWG)
-            a.exec(command, "up", path, env=env)
+            a.exec("wg-quick", "up", path, env=env)
             a.ping(b.inner4)
             a.ping(b.inner6)
-            a.exec(command, "down", path, env=env)
+            assert a.wg("show", a.iface, "fwmark").strip() == ("0xca6c" if "/0" in allowed else "off")
+            a.exec("wg-quick", "down", path, env=env)
             wait_for(lambda: not os.path.exists(a.socket), "the socket to go")
         finally:
             os.unlink(path)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""A flood of junk, or of handshakes that look valid, beside a legitimate tunnel.
+"""A flood of junk, or of handshakes that look valid, as fast as this machine can make it, beside a legitimate tunnel.
 
-The machine that floods is the machine that is flooded here, so what counts is what the flood costs the
-engine: its CPU seconds per flood packet, and the throughput of a tunnel whose sender is held to a rate
-that the engine carries easily.
+The machine that floods is the machine that is flooded here, and both share its processors with the tunnel and with
+iperf3. So what counts is what the flood costs the engine: its CPU seconds per flood packet, and what of a stream that
+is held to a rate, that the machine carries easily, is left. doc/tunnel.md has what an unbounded stream loses.
 """
+import base64
 import json
 import os
 import subprocess
@@ -12,32 +13,12 @@ import time
 
 import pytest
 
-from kkwg_world import KKWG, World, run, wait_for
+from kkwg_world import BUILD, KKWG, PATIENCE, World, wait_for
 
 TICK = os.sysconf("SC_CLK_TCK")
-FLOOD = """
-import os, socket, struct, sys, time, hashlib
-kind, key, seconds, rate = sys.argv[1], bytes.fromhex(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.connect(("192.0.2.2", 51820))
-mac1 = hashlib.blake2s(b"mac1----" + key).digest()
-def initiation():
-    m = struct.pack("<II", 1, 7) + os.urandom(32 + 48 + 28)
-    return m + hashlib.blake2s(m, key=mac1, digest_size=16).digest() + bytes(16)
-if kind == "junk":
-    packets = [os.urandom(100 + i) for i in range(256)]
-else:
-    packets = [initiation() for i in range(256)]
-start, sent = time.monotonic(), 0
-while time.monotonic() < start + seconds:
-    for p in packets:
-        try: s.send(p)
-        except OSError: pass
-    sent += 256
-    ahead = sent / rate - (time.monotonic() - start)
-    if ahead > 0: time.sleep(ahead)
-print(sent)
-"""
+FLOOD = os.path.join(BUILD, "bench/flood")
+# Microseconds of CPU for each packet of the flood: junk the kernel drops, for the rest about 0.8 on a quiet machine.
+LIMITS_US = {"junk": 0.2, "short": 0.2, "typed": 4, "data": 4, "handshakes": 4}
 
 
 def cpu(pid):
@@ -46,52 +27,82 @@ def cpu(pid):
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-@pytest.mark.parametrize("kind", ["junk", "handshakes"])
-def test_flood(kind):
-    import base64
+class Flood:
+    def __init__(self, a, b, kind, seconds):
+        key = base64.b64decode(b.public).hex()
+        self.process = subprocess.Popen(["ip", "netns", "exec", a.ns, FLOOD, b.outer4, "51820", kind, str(seconds), key],
+                                        stdout=subprocess.PIPE, text=True)
+        a.world.undo.append(lambda: (self.process.kill(), self.process.wait()))
+
+    def sent(self):
+        return int(self.process.communicate()[0])
+
+
+def tunnel(w):
+    a, b = w.pair(KKWG, KKWG)
+    a.configure([(b, f"{b.outer4}:51820", "")])
+    b.configure([(a, None, "")])
+    a.up()
+    b.up()
+    a.ping(b.inner4)
+    return a, b
+
+
+@pytest.mark.parametrize("kind", LIMITS_US)
+def test_cost(kind):
     with World() as w:
-        a, b = w.pair(KKWG, KKWG)
-        a.configure([(b, f"{b.outer4}:51820", "")])
-        b.configure([(a, None, "")])
-        a.up()
-        b.up()
+        a, b = tunnel(w)
+        before = cpu(b.process.pid)
+        sent = Flood(a, b, kind, 1.5).sent()
+        cost = (cpu(b.process.pid) - before) / sent * 1e6
+        print(f"{kind}: {sent / 1.5e3:.0f} kpps, {cost:.2f} us a packet")
+        assert sent > 1000
+        assert cost < LIMITS_US[kind] * PATIENCE, f"{cost:.2f} us of CPU for each packet of the flood"
         a.ping(b.inner4)
 
-        def bulk():
-            server = subprocess.Popen(["ip", "netns", "exec", b.ns, "iperf3", "-s", "-1"],
-                                      stdout=subprocess.DEVNULL)
-            w.undo.append(lambda: (server.kill(), server.wait()))
-            wait_for(lambda: ":5201 " in b.exec("ss", "-Hltn"), "iperf3")
-            out = a.exec("iperf3", "-J", "-t", "3", "-b", "200M", "-c", b.inner4)
-            server.wait(10)
-            return json.loads(out)["end"]["sum_received"]["bits_per_second"]
 
-        def flood(seconds):
-            key = base64.b64decode(b.public).hex()
-            return subprocess.Popen(["ip", "netns", "exec", a.ns, "/usr/bin/python3", "-c", FLOOD, kind,
-                                     key, str(seconds), "30000"], stdout=subprocess.PIPE, text=True)
+def bulk(w, a, b):
+    server = subprocess.Popen(["ip", "netns", "exec", b.ns, "iperf3", "-s", "-1"], stdout=subprocess.DEVNULL)
+    w.undo.append(lambda: (server.kill(), server.wait()))
+    wait_for(lambda: ":5201 " in b.exec("ss", "-Hltn"), "iperf3")
+    out = a.exec("iperf3", "-J", "-t", "3", "-b", "200M", "-c", b.inner4)
+    server.wait(10)
+    return json.loads(out)["end"]["sum_received"]["bits_per_second"]
 
-        # What the flood alone costs the engine.
-        idle = cpu(b.process.pid)
-        p = flood(2)
-        sent = int(p.communicate()[0])
-        cost = (cpu(b.process.pid) - idle) / sent
-        assert cost < 10e-6, f"{cost * 1e6:.1f} us of CPU for each packet of the flood"
-        quiet = bulk()
-        p = flood(5)
-        time.sleep(0.5)
-        loaded = bulk()
-        p.communicate()
-        print(f"{kind}: {cost * 1e6:.2f} us a packet, {quiet / 1e6:.0f} -> {loaded / 1e6:.0f} Mb/s")
-        assert loaded > 0.9 * quiet
-        # And a new peer still gets in, by way of a cookie if need be.
+
+@pytest.mark.parametrize("kind", ["junk", "handshakes"])
+def test_tunnel_goes_on(kind):
+    with World() as w:
+        a, b = tunnel(w)
+        tries = []
+        # Others may keep the machine busy meanwhile, with the flood or without it.
+        for _ in range(4):
+            quiet = bulk(w, a, b)
+            flood = Flood(a, b, kind, 4)
+            time.sleep(0.5)
+            loaded = bulk(w, a, b)
+            tries.append(f"{kind}: {quiet / 1e6:.0f} -> {loaded / 1e6:.0f} Mb/s, {flood.sent() / 4e3:.0f} kpps")
+            if quiet > 150e6 and loaded > 0.9 * quiet:
+                break
+        else:
+            pytest.fail("; ".join(tries))
+        print(tries)
+
+
+def test_new_session_during_a_flood():
+    """From another address than the flood's, by way of a cookie."""
+    with World() as w:
+        a, b = tunnel(w)
         a.stop()
-        run("ip", "-n", a.ns, "link", "del", a.iface, check=False)
         wait_for(lambda: a.iface not in a.ip("link"), "the interface to go")
+        a.ip("addr", "add", "192.0.2.99/24", "dev", "eth")
+        flood = Flood(a, b, "handshakes", 20)
+        time.sleep(1)
         a.start()
+        # The flood was sent from the first address; the tunnel leaves from the other.
+        a.ip("route", "replace", "192.0.2.2/32", "dev", "eth", "src", "192.0.2.99")
         a.configure([(b, f"{b.outer4}:51820", "")])
         a.up()
-        p = flood(12)
-        wait_for(lambda: a.ping(b.inner4, check=False, wait=1), "a handshake during the flood", 11)
-        p.kill()
-        p.communicate()
+        wait_for(lambda: a.ping(b.inner4, check=False, wait=1), "a handshake during the flood", 16)
+        assert flood.process.poll() is None and b.peer(a.public)["endpoint"].startswith("192.0.2.99:")
+        flood.process.kill()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""kkwg with Debian's wireguard-go at the other end, in both roles."""
+"""
+kkwg with Debian's wireguard-go and with the kernel's WireGuard at the other end, in both roles. The kernel's is
+met in the virtual machines of make check-vm where this machine has none.
+"""
 import json
 import os
 import subprocess
@@ -7,11 +10,16 @@ import time
 
 import pytest
 
-from kkwg_world import KKWG, WIREGUARD_GO, World, run, wait_for
+from kkwg_world import KERNEL, KKWG, PATIENCE, WIREGUARD_GO, World, kernel_has_wireguard, run, wait_for
 
 ROLES = [pytest.param(KKWG, WIREGUARD_GO, id="kkwg-initiates"),
          pytest.param(WIREGUARD_GO, KKWG, id="wireguard-go-initiates"),
          pytest.param(KKWG, KKWG, id="kkwg-both")]
+NEEDS_KERNEL = pytest.mark.skipif(not kernel_has_wireguard(), reason="this kernel has no WireGuard: see make check-vm")
+ROLES += [pytest.param(KKWG, KERNEL, id="kkwg-initiates-to-kernel", marks=NEEDS_KERNEL),
+          pytest.param(KERNEL, KKWG, id="kernel-initiates", marks=NEEDS_KERNEL)]
+# Who of them begins, and renews, handshakes.
+KKWG_INITIATES = [role for role in ROLES if role.values[0] == KKWG]
 
 
 def transfer(a, b, *args, seconds=1):
@@ -21,7 +29,7 @@ def transfer(a, b, *args, seconds=1):
     a.world.undo.append(lambda: (server.kill(), server.wait()))
     wait_for(lambda: ":5201 " in b.exec("ss", "-Hltn"), "iperf3")
     out = a.exec("iperf3", "-J", "-t", str(seconds), "-c", *args)
-    server.wait(10)  # else the next one meets the old listener
+    server.wait(10 * PATIENCE)  # else the next one meets the old listener
     return json.loads(out)["end"]["sum_received"]["bytes"]
 
 
@@ -39,12 +47,12 @@ def test_traffic(first, second, outer):
         a.ping(b.inner6)
         b.ping(a.inner4, size=1392)
         b.ping(a.inner6, size=1372)
-        for size in range(0, 40):
+        for size in range(0, 40) if PATIENCE == 1 else (0, 1, 15, 16, 17, 33):
             a.ping(b.inner4, size=size)
         for address in (b.inner4, b.inner6):
-            assert transfer(a, b, address) > 1e6
-            assert transfer(a, b, address, "-R") > 1e6
-        assert transfer(a, b, b.inner4, "-u", "-b", "50M") > 1e6
+            assert transfer(a, b, address, seconds=1 if PATIENCE == 1 else 4) > 1e6
+            assert transfer(a, b, address, "-R", seconds=1 if PATIENCE == 1 else 4) > 1e6
+        assert transfer(a, b, b.inner4, "-u", "-b", "50M" if PATIENCE == 1 else "5M", seconds=2) > 1e6
         p = a.peer(b.public)
         assert int(p["rx"]) > 1e6 and int(p["tx"]) > 1e6
         assert time.time() - int(p["handshake"]) < 60
@@ -84,6 +92,23 @@ def test_roaming(first, second):
 
 
 @pytest.mark.parametrize("first,second", ROLES)
+def test_outer_interface_lost(first, second):
+    """What the tunnel runs over goes away for a while and comes back as another interface."""
+    with World() as w:
+        a, b = w.pair(first, second)
+        a.configure([(b, f"{b.outer4}:51820", "")])
+        b.configure([(a, None, "")])
+        a.up()
+        b.up()
+        a.ping(b.inner4)
+        a.ip("link", "del", "eth")
+        assert not a.ping(b.inner4, check=False, wait=1)
+        w.link(a, b, "other")
+        wait_for(lambda: a.ping(b.inner4, check=False, wait=1), "the tunnel over the new interface", 20)
+        b.ping(a.inner4)
+
+
+@pytest.mark.parametrize("first,second", ROLES)
 @pytest.mark.parametrize("who", ["initiator", "responder"])
 def test_restart(first, second, who):
     """One end dies without a word and comes back with no memory."""
@@ -106,27 +131,24 @@ def test_restart(first, second, who):
         other.ping(end.inner4)
 
 
-def test_rekey():
-    """Traffic over more than REKEY_AFTER_TIME: a second handshake, and no packet lost by it. All
-    roles at the same time, since it takes so long."""
-    with World() as w1, World() as w2, World() as w3:
-        running = []
-        for w, role in zip((w1, w2, w3), ROLES):
-            a, b = w.pair(*role.values)
-            a.configure([(b, f"{b.outer4}:51820", "")])
-            b.configure([(a, None, "")])
-            a.up()
-            b.up()
-            a.ping(b.inner4)
-            before = int(a.peer(b.public)["handshake"])
-            p = subprocess.Popen(["ip", "netns", "exec", a.ns, "ping", "-c", "650", "-i", "0.2", "-W", "2",
-                                  b.inner4], stdout=subprocess.PIPE, text=True)
-            w.undo.append(lambda p=p: p.poll() is None and (p.kill(), p.wait()))
-            running.append((a, b, before, p, role.id))
-        for a, b, before, p, name in running:
-            out = p.communicate(timeout=200)[0]
-            assert " 0% packet loss" in out, (name, out[-300:])
-            assert int(a.peer(b.public)["handshake"]) > before + 100, name
+@pytest.mark.parametrize("first,second", KKWG_INITIATES)
+def test_rekey(first, second):
+    """
+    Sessions are renewed under traffic, and no packet is lost by that. Here every 2 s; tests/long waits for the
+    120 s that the other engines cannot be told to shorten.
+    """
+    with World() as w:
+        a, b = w.pair(first, second, env={"KKWG_TEST_REKEY_AFTER_S": "2"})
+        a.configure([(b, f"{b.outer4}:51820", "")])
+        b.configure([(a, None, "")])
+        a.up()
+        b.up()
+        a.ping(b.inner4)
+        before = int(a.peer(b.public)["handshake"])
+        out = a.exec("ping", "-c", "40", "-i", "0.2", "-W", "2", b.inner4)
+        assert " 0% packet loss" in out, out[-300:]
+        # The next initiation goes out 5 s after the last at the earliest.
+        assert int(a.peer(b.public)["handshake"]) >= before + 4
 
 
 def test_forwarded_super_packets():

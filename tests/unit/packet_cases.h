@@ -105,6 +105,38 @@ static inline struct in_addr address_of(const char *text)
 	return a;
 }
 
+static inline struct kk_in6 in6_of(const char *text)
+{
+	struct kk_in6 a;
+
+	assert_int_equal(inet_pton(AF_INET6, text, &a), 1);
+	return a;
+}
+
+/* The public address of a listener: the first of IPv4 if it names none. */
+static inline struct kk_address public_of(const json_t *listener, const struct kk_settings *set)
+{
+	const char *text = json_string_value(json_object_get(listener, "address"));
+	struct kk_address address = {.family = AF_INET, .v4.s_addr = set->address4[0]};
+
+	if (text)
+		assert_int_equal(kk_parse_address("address", text, &address, NULL), 0);
+	return address;
+}
+
+static inline uint32_t slot_of(const struct kk_settings *set, const struct kk_address *address)
+{
+	for (uint32_t i = 0; i < KK_ADDRESSES_MAX; i++) {
+		if (address->family == AF_INET && set->address4[i] == address->v4.s_addr)
+			return kk_slot(KK_IP4, i);
+		if (address->family == AF_INET6 &&
+		    memcmp(&set->address6[i], address->bytes, sizeof(address->bytes)) == 0)
+			return kk_slot(KK_IP6, i);
+	}
+	fail_msg("a listener's address is none of the world's");
+	return 0;
+}
+
 static inline struct packet_world world_of(const json_t *obj)
 {
 	const json_t *set = json_object_get(obj, "settings"), *entry;
@@ -123,12 +155,18 @@ static inline struct packet_world world_of(const json_t *obj)
 		assert_true(i < KK_ADDRESSES_MAX);
 		world.settings.address4[i] = address_of(json_string_value(entry)).s_addr;
 	}
+	json_array_foreach(json_object_get(set, "addresses6"), i, entry) {
+		assert_true(i < KK_ADDRESSES_MAX);
+		world.settings.address6[i] = in6_of(json_string_value(entry));
+	}
+	if (json_object_get(set, "pool6"))
+		world.settings.pool6 = in6_of(text_of(set, "pool6"));
 	json_array_foreach(json_object_get(obj, "listeners"), i, entry) {
 		assert_true(i < LISTENERS_MAX);
 		world.listeners[world.n_listeners++] = (struct kk_listener){
 			.protocol =
 				strcmp(text_of(entry, "protocol"), "tcp") == 0 ? KK_TCP : KK_UDP,
-			.address = {.family = AF_INET, .v4.s_addr = world.settings.address4[0]},
+			.address = public_of(entry, &world.settings),
 			.port = (uint16_t)number_of(entry, "port"),
 			.agent_address = address_of(text_of(entry, "agent")),
 			.agent_port = (uint16_t)number_of(entry, "agent_port"),
@@ -170,7 +208,7 @@ static inline struct kk_user *user_new(const struct packet_world *world)
 		const struct kk_listener *l = &world->listeners[i];
 
 		const struct kk_user_listener published = {
-			.slot = kk_slot(KK_IP4, 0),
+			.slot = slot_of(&world->settings, &l->address),
 			.protocol = l->protocol,
 			.port = l->port,
 			.agent = l->agent_address.s_addr,

@@ -240,13 +240,13 @@ static struct sockaddr_in at(const char *address, uint16_t port)
 }
 
 /*
- * A socket on @machine, bound to @port of any address, or to none with 0; gives up after 5 s of
+ * A socket on @machine, bound to @port of any address, or to none with 0; gives up after 30 s of
  * silence.
  */
 static int open_socket(int machine, int type, uint16_t port)
 {
 	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
-	struct timeval patience = {.tv_sec = 5};
+	struct timeval patience = {.tv_sec = 30}; /* programs are loaded meanwhile */
 	int fd, on = 1;
 
 	enter(machine);

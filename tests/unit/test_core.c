@@ -120,6 +120,7 @@ static void test_partial_checksum(void **state)
 			       .port = 443,
 			       .agent_port = 8443,
 			       .service = 1,
+			       .address = {.family = AF_INET, .v4.s_addr = htonl(0xc6336401)},
 			       .agent_address.s_addr = htonl(0x0a010064)}},
 		.n_listeners = 1,
 	};
@@ -150,6 +151,93 @@ static void test_partial_checksum(void **state)
 	kk_user_free(user);
 }
 
+/* The same over IPv6, whose header has no checksum. */
+static void test_partial_checksum6(void **state)
+{
+	const struct kk_in6 client = in6_of("2001:db8:77::7"), public = in6_of("2001:db8::1");
+	const struct kk_in6 agent = in6_of("fd00::10.1.0.100");
+	struct packet_world world = {
+		.settings = {.address6 = {public},
+			     .pool6 = in6_of("fd00::"),
+			     .pool = htonl(0x0a000000),
+			     .pool_mask = htonl(0xff000000)},
+		.listeners = {{.protocol = KK_TCP,
+			       .port = 443,
+			       .agent_port = 8443,
+			       .service = 1,
+			       .address = {.family = AF_INET6},
+			       .agent_address.s_addr = htonl(0x0a010064)}},
+		.n_listeners = 1,
+	};
+	struct {
+		struct kk_ip6 ip;
+		uint8_t tcp[20];
+	} p = {.ip = {.version_class = 0x60,
+		      .payload = htons(20),
+		      .next = KK_TCP,
+		      .hops = 9,
+		      .source = client,
+		      .dest = public},
+	       .tcp = {[2] = 443 >> 8, [3] = 443 & 0xff, [12] = 0x50, [13] = 0x10}};
+	struct kk_user_packet packet = {.data = (uint8_t *)&p, .len = sizeof(p), .partial = true};
+	uint8_t pseudo[40] = {[35] = 20, [39] = KK_TCP};
+	struct kk_user *user;
+	uint16_t check;
+
+	(void)state;
+	memcpy(world.listeners[0].address.bytes, &public, sizeof(public));
+	user = user_new(&world);
+	memcpy(pseudo, &p.ip.source, 32);
+	check = htons(sum(pseudo, sizeof(pseudo)));
+	memcpy(p.tcp + 16, &check, sizeof(check));
+	assert_int_equal(kk_user_forward(user, &packet, KK_INBOUND), KK_REASON_INBOUND);
+	assert_memory_equal(&p.ip.dest, &agent, sizeof(agent));
+	assert_memory_equal(&p.ip.source, &client, sizeof(client));
+	memcpy(pseudo, &p.ip.source, 32);
+	check = htons(sum(pseudo, sizeof(pseudo)));
+	assert_memory_equal(p.tcp + 16, &check, sizeof(check));
+	kk_user_free(user);
+}
+
+/*
+ * Where the device has summed up the whole packet (CHECKSUM_COMPLETE), the sum is that of the packet that
+ * leaves: every case of IPv6 that is forwarded uncut.
+ */
+static void test_complete_checksum6(void **state)
+{
+	json_t *doc = load_cases();
+	const json_t *world_obj = json_array_get(json_object_get(doc, "worlds"), 0), *obj;
+	struct packet_world world = world_of(world_obj);
+	struct kk_user *user = user_new(&world);
+	size_t i, n = 0;
+
+	(void)state;
+	json_array_foreach(json_object_get(world_obj, "cases"), i, obj) {
+		static struct packet_case c;
+		static uint8_t data[KK_USER_HEADROOM + PACKET_MAX + 1];
+		struct kk_user_packet p = {.data = data + KK_USER_HEADROOM, .complete = true};
+		enum kk_verdict verdict;
+
+		case_of(world_obj, obj, &c);
+		if (c.in.len == 0 || c.in.data[0] >> 4 != 6)
+			continue;
+		memset(data, 0, sizeof(data));
+		memcpy(p.data, c.in.data, c.in.len);
+		p.len = c.in.len;
+		p.sum = htons(sum(p.data, (p.len + 1) & ~1u));
+		verdict = kk_verdict(kk_user_forward(user, &p, c.direction));
+		if ((verdict != KK_TO_TUNNEL && verdict != KK_TO_NIC) || p.len != c.in.len)
+			continue;
+		if (ntohs(kk_csum_fold(p.sum)) % 0xffff != sum(p.data, (p.len + 1) & ~1u) % 0xffff)
+			fail_msg("%s: the sum of the whole packet is not that of the packet",
+				 c.name);
+		n++;
+	}
+	kk_user_free(user);
+	json_decref(doc);
+	assert_true(n > 80);
+}
+
 /* A datagram's port goes to another Agent between two of its fragments: the first Agent has lost it. */
 static void test_fragments_follow_the_tables(void **state)
 {
@@ -161,6 +249,7 @@ static void test_fragments_follow_the_tables(void **state)
 			       .port = 53,
 			       .agent_port = 53,
 			       .service = 1,
+			       .address = {.family = AF_INET, .v4.s_addr = htonl(0xc6336401)},
 			       .agent_address.s_addr = htonl(0x0a010064)}},
 		.n_listeners = 1,
 	};
@@ -243,6 +332,8 @@ int main(void)
 		cmocka_unit_test(test_checksum_of_rfc1624),
 		cmocka_unit_test(test_checksum_against_whole_sums),
 		cmocka_unit_test(test_partial_checksum),
+		cmocka_unit_test(test_partial_checksum6),
+		cmocka_unit_test(test_complete_checksum6),
 		cmocka_unit_test(test_fragments_follow_the_tables),
 		cmocka_unit_test(test_traffic_per_service),
 	};

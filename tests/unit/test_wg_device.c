@@ -177,7 +177,7 @@ static void segment(uint8_t p[PACKET_LEN + WG_PADDING], bool in, uint8_t flags, 
 /* What comes by the other gateway moves a TCP flow only where it can be of the connection. */
 static void tcp_moves_with_its_own_segments_only(void **state)
 {
-	enum { CLIENT = 0xfffffff0u, SERVER = 7000, BYTES = PACKET_LEN - 40 };
+	const uint32_t client = 0xfffffff0u, server = 7000, bytes = PACKET_LEN - 40;
 	struct net *n = fresh(5);
 	struct node *agent = &n->nodes[0], *g1 = &n->nodes[1], *g2 = &n->nodes[2];
 	uint8_t p[PACKET_LEN + WG_PADDING], reply[PACKET_LEN + WG_PADDING];
@@ -186,16 +186,16 @@ static void tcp_moves_with_its_own_segments_only(void **state)
 		uint32_t seq, ack;
 		int cut; /* data offset, words */
 	} other[] = {
-		{WG_TCP_RST, CLIENT + 1, 0, 5},
-		{WG_TCP_RST | WG_TCP_ACK, CLIENT + 1, SERVER + 1, 5},
+		{WG_TCP_RST, client + 1, 0, 5},
+		{WG_TCP_RST | WG_TCP_ACK, client + 1, server + 1, 5},
 		{WG_TCP_SYN, 12345, 0, 5},
-		{0, CLIENT + 1, SERVER + 1, 5},
-		{WG_TCP_ACK, CLIENT + 1 + 2 * WG_FLOW_WINDOW, SERVER + 1, 5},
-		{WG_TCP_ACK, CLIENT - 2 * WG_FLOW_WINDOW, SERVER + 1, 5},
-		{WG_TCP_ACK, CLIENT + 1, SERVER + 2 + BYTES, 5},
-		{WG_TCP_ACK, CLIENT + 1, SERVER - WG_FLOW_WINDOW, 5},
-		{WG_TCP_ACK, CLIENT + 1, SERVER + 1, 4},
-		{WG_TCP_ACK, CLIENT + 1, SERVER + 1, 15},
+		{0, client + 1, server + 1, 5},
+		{WG_TCP_ACK, client + 1 + 2 * WG_FLOW_WINDOW, server + 1, 5},
+		{WG_TCP_ACK, client - 2 * WG_FLOW_WINDOW, server + 1, 5},
+		{WG_TCP_ACK, client + 1, server + 2 + bytes, 5},
+		{WG_TCP_ACK, client + 1, server - WG_FLOW_WINDOW, 5},
+		{WG_TCP_ACK, client + 1, server + 1, 4},
+		{WG_TCP_ACK, client + 1, server + 1, 15},
 	};
 	struct wg_peer *p1, *p2;
 
@@ -213,15 +213,15 @@ static void tcp_moves_with_its_own_segments_only(void **state)
 	/* A RST begins nothing: nobody answers it. */
 	segment(p, true, WG_TCP_RST, 1, 0);
 	through(g1, agent, p);
-	segment(reply, false, WG_TCP_ACK, SERVER + 1, CLIENT + 1);
+	segment(reply, false, WG_TCP_ACK, server + 1, client + 1);
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
 
 	/* The connection, by the first gateway. */
-	segment(p, true, WG_TCP_SYN, CLIENT, 0);
+	segment(p, true, WG_TCP_SYN, client, 0);
 	through(g1, agent, p);
-	segment(reply, false, WG_TCP_SYN | WG_TCP_ACK, SERVER, CLIENT + 1);
+	segment(reply, false, WG_TCP_SYN | WG_TCP_ACK, server, client + 1);
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
-	segment(reply, false, WG_TCP_ACK, SERVER + 1, CLIENT + 1);
+	segment(reply, false, WG_TCP_ACK, server + 1, client + 1);
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
 	for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
 		segment(p, true, other[i].flags, other[i].seq, other[i].ack);
@@ -231,10 +231,10 @@ static void tcp_moves_with_its_own_segments_only(void **state)
 			fail_msg("segment %zu moved the flow", i);
 	}
 	/* One of its own does, whether old, new or the end. */
-	segment(p, true, WG_TCP_ACK | WG_TCP_FIN, CLIENT + 1 + 100000, SERVER + 1);
+	segment(p, true, WG_TCP_ACK | WG_TCP_FIN, client + 1 + 100000, server + 1);
 	through(g2, agent, p);
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p2);
-	segment(p, true, WG_TCP_ACK, CLIENT + 1 - 100000, SERVER + 1 + BYTES);
+	segment(p, true, WG_TCP_ACK, client + 1 - 100000, server + 1 + bytes);
 	through(g1, agent, p);
 	assert_ptr_equal(wg_device_route(agent->dev, reply, PACKET_LEN, n->now), p1);
 
@@ -364,6 +364,46 @@ static void under_load(void **state)
 	done(n);
 }
 
+/* A flood costs next to nothing, wherever it says it comes from, and somebody else gets in meanwhile. */
+static void flood_is_shed(void **state)
+{
+	struct net *n = fresh(7);
+	struct node *victim = &n->nodes[0], *attacker = &n->nodes[1], *honest = &n->nodes[2];
+	const struct wg_drops *drops = &victim->dev->drops;
+	uint64_t looked, came = 0;
+
+	(void)state;
+	net_peer(victim, honest, false);
+	net_peer(honest, victim, true);
+	net_peer(attacker, victim, true);
+	/* From one place: hardly any of them is looked at. */
+	for (int i = 0; i < 100; i++, came += 100) {
+		flood(n, victim, attacker, 100);
+		n->now += SEC / 100;
+	}
+	looked = came - drops->load;
+	assert_in_range(looked, WG_LOAD_BURST, WG_FLOOD_BURST + WG_FLOOD_RATE / 4);
+	/* Its first initiation is asked for a cookie, the next gets through. */
+	node_send(honest, victim);
+	for (int i = 0; i < 700; i++) {
+		flood(n, victim, attacker, 100);
+		net_run(n, n->now + SEC / 100);
+	}
+	assert_int_equal(victim->received[2], 1);
+	/* From everywhere: all together are limited. The answers to our own initiations do not count. */
+	for (int i = 0; i < 300; i++) {
+		attacker->self.in.sin_addr.s_addr = (uint32_t)net_random(n);
+		flood(n, victim, attacker, 1);
+	}
+	looked = drops->mac + drops->handshake;
+	for (int i = 0; i < 1000; i++) {
+		attacker->self.in.sin_addr.s_addr = (uint32_t)net_random(n);
+		flood(n, victim, attacker, 1);
+	}
+	assert_true(drops->mac + drops->handshake - looked <= WG_LOOK_BURST);
+	done(n);
+}
+
 static void source_limit(void **state)
 {
 	struct wg_ratelimit *r = calloc(1, sizeof(*r));
@@ -480,7 +520,7 @@ static void junk(void **state)
 				 0);
 	}
 	assert_int_equal(n->datagrams, 0);
-	assert_true(a->dev->drops.mac > 4000 && a->dev->drops.malformed > 4000);
+	assert_true(a->dev->drops.mac + a->dev->drops.load + a->dev->drops.handshake > 4000 && a->dev->drops.malformed > 4000);
 	done(n);
 }
 
@@ -492,6 +532,7 @@ int main(void)
 		cmocka_unit_test(unknown_flow_stays),
 		cmocka_unit_test(prefixes_without_sharing),
 		cmocka_unit_test(under_load),
+		cmocka_unit_test(flood_is_shed),
 		cmocka_unit_test(source_limit),
 		cmocka_unit_test(identity_change),
 		cmocka_unit_test(source_check),

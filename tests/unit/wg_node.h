@@ -27,6 +27,7 @@ struct node {
 	uint64_t received[NODES], sent;
 	uint64_t last_received[NODES]; /* virtual time */
 	uint8_t *seen;		       /* by packet number: accepted already */
+	bool asleep; /* suspended: no timer runs, what is sent to it is lost; time goes on */
 };
 
 struct datagram {

@@ -198,6 +198,8 @@ static void deliver(struct net *n, unsigned int i)
 
 	memcpy(in + WG_AEAD_HEADROOM, d->data, len);
 	n->flight[i] = n->flight[--n->n];
+	if (node->asleep)
+		return;
 	len = wg_device_receive(node->dev, &from, ecn, in + WG_AEAD_HEADROOM, len,
 				out + WG_AEAD_HEADROOM, &peer, n->now);
 	if (len)
@@ -217,7 +219,7 @@ void net_run(struct net *n, uint64_t until)
 			}
 		}
 		for (int i = 0; i < NODES; i++) {
-			if (wg_device_deadline(n->nodes[i].dev) < next) {
+			if (!n->nodes[i].asleep && wg_device_deadline(n->nodes[i].dev) < next) {
 				next = wg_device_deadline(n->nodes[i].dev);
 				node = i;
 			}

@@ -79,7 +79,7 @@ static void check_contents(struct kk_store *store)
 	assert_int_equal(kk_store_token_list(store, 1000, count_token, &tokens, NULL), 0);
 	assert_int_equal(tokens, 1);
 	assert_int_equal(kk_store_api_key_find(store, zeros, 1000, &caller, NULL), 0);
-	assert_int_equal(caller.access, KK_ROOT);
+	assert_int_equal(caller.access, KK_OWNER);
 	assert_string_equal(caller.org_name, "default");
 	assert_int_equal(kk_store_agent_add(store, &agent, NULL), 0);
 	assert_int_equal(agent.id, 81);

@@ -598,7 +598,7 @@ static void test_api_keys(void **state)
 	assert_int_equal(kk_store_api_key_put(w->store, one, "two", NULL), 0);
 	assert_int_equal(find_key(w, two), -EACCES);
 	assert_int_equal(kk_store_api_key_find(w->store, one, 0, &caller, NULL), 0);
-	assert_int_equal(caller.access, KK_ROOT);
+	assert_int_equal(caller.access, KK_OWNER);
 }
 
 /* ---- the database itself ---- */

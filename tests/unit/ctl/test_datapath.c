@@ -83,6 +83,127 @@ static void test_nothing_there(void **state)
 	assert_int_equal(access(ctl.options.pin_dir, F_OK), -1);
 }
 
+static int trace_to(FILE **stream, bool json, const char *protocol, const char *source,
+		    const char *dest, const char *flags)
+{
+	char *words[] = {(char *)protocol, (char *)source, (char *)dest};
+	struct ctl ctl = {
+		.options = {.pin_dir = world.pin_dir, .json = json, .tcp_flags = flags},
+		.words = words,
+		.command = &ctl_datapath.commands[2],
+	};
+	int r;
+
+	CAPTURE(*stream, r = ctl.command->run(&ctl));
+	return r;
+}
+
+static void set_guarded(void)
+{
+	const struct kk_member members[] = {{ip4("10.1.0.100"), true}, {ip4("10.2.0.100"), false}};
+	const struct kk_group group = {.id = 5, .members = members, .n_members = 2};
+	const struct kk_listener listener = {.protocol = IPPROTO_TCP,
+					     .address = world.address,
+					     .port = 2222,
+					     .group = 5,
+					     .agent_port = 22,
+					     .service = 7};
+	const struct kk_rule rules[] = {
+		{.prefix = {.addr = {.family = AF_INET, .v4 = ip4("203.0.113.0")}, .len = 24}}};
+	const struct kk_list list = {.id = 3, .rules = rules, .n_rules = 1};
+	const struct kk_guard guard = {
+		.service = 7, .list = 3, .connections = {.rate = 5, .burst = 10}};
+	const struct kk_datapath_tables wanted = {&listener, 1, &group, 1, &guard, 1, &list, 1};
+	const struct kk_ban_entry ban = {.source = {.family = AF_INET, .v4 = ip4("192.0.2.9")},
+					 .service = 7};
+	struct kk_datapath *dp;
+	struct kk_err err = {0};
+
+	assert_ok(kk_datapath_open(&world.config, &dp, &err), &err);
+	assert_ok(kk_datapath_set(dp, &wanted, &err), &err);
+	assert_ok(kk_datapath_ban(dp, &ban, 1, &err), &err);
+	kk_datapath_close(dp);
+}
+
+static void test_show_guarded(void **state)
+{
+	(void)state;
+	set_guarded();
+	assert_int_equal(run(0, world.pin_dir, false), CTL_DONE);
+	assert_string_equal(captured,
+			    "ADDRESS       PORT      TO          SERVICE ID  NOTES\n"
+			    "198.51.100.1  2222/tcp  group 5:22  7           guarded\n"
+			    "\nGROUP  AGENTS THAT GET FLOWS\n5      10.1.0.100\n"
+			    "\nSERVICE ID  LIST  OTHERS  PACKETS  CONNECTIONS\n"
+			    "7           3     allow   -        5/s, burst 10\n"
+			    "\nLIST  PREFIX          VERDICT\n3     203.0.113.0/24  deny\n"
+			    "\nBANNED     SERVICE ID  LEFT\n192.0.2.9  7           for good\n");
+}
+
+/* Each of these has another fate, and says where on its way it was met. */
+static void test_trace(void **state)
+{
+	const struct {
+		const char *protocol, *source, *dest, *flags, *part, *verdict;
+	} cases[] = {
+		{"tcp", "198.51.100.9:4000", "198.51.100.1:2222", NULL, "to group in place 0",
+		 "Verdict: tunnel (inbound)\n"
+		 "Leaves as: 198.51.100.9:4000 to 10.1.0.100:22\n"},
+		{"tcp", "203.0.113.7:4000", "198.51.100.1:2222", NULL, "is in 203.0.113.0/24: deny",
+		 "Verdict: drop (denied)\n"},
+		{"tcp", "192.0.2.9:4000", "198.51.100.1:2222", "A", "at service 7: for good",
+		 "Verdict: drop (banned)\n"},
+		{"udp", "192.0.2.8:4000", "198.51.100.1:2222", NULL, "nothing is published there",
+		 "Verdict: pass (not_ours)\n"},
+		{"tcp", "10.2.0.100:22", "192.0.2.8:4000", "SA",
+		 "Agent 10.2.0.100 port 22/tcp: from 198.51.100.1 port 2222",
+		 "Verdict: nic (outbound)\n"
+		 "Leaves as: 198.51.100.1:2222 to 192.0.2.8:4000\n"},
+		{"tcp", "10.2.0.100:23", "192.0.2.8:4000", "SA", "port 23/tcp: none",
+		 "Verdict: drop (not_published)\n"},
+	};
+
+	(void)state;
+	set_guarded();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(trace_to(&stdout, false, cases[i].protocol, cases[i].source,
+					  cases[i].dest, cases[i].flags),
+				 CTL_DONE);
+		if (!strstr(captured, cases[i].part) || !strstr(captured, cases[i].verdict))
+			fail_msg("case %zu: %s", i, captured);
+	}
+	assert_int_equal(
+		trace_to(&stdout, true, "tcp", "198.51.100.9:4000", "198.51.100.1:2222", NULL),
+		CTL_DONE);
+	assert_non_null(strstr(captured, "\"destination\": \"10.1.0.100:22\""));
+	/* Nothing was counted. */
+	assert_int_equal(run(1, world.pin_dir, false), CTL_DONE);
+	assert_non_null(strstr(captured, "No packet has come yet."));
+}
+
+static void test_trace_bad_input(void **state)
+{
+	const struct {
+		const char *protocol, *source, *dest, *flags, *part;
+	} cases[] = {
+		{"icmp", "192.0.2.8:1", "198.51.100.1:2", NULL, "protocol \"icmp\""},
+		{"tcp", "192.0.2.8", "198.51.100.1:2", NULL, "source: \"192.0.2.8\""},
+		{"tcp", "192.0.2.8:1", "host:2", NULL, "\"host\""},
+		{"tcp", "192.0.2.8:1", "[2001:db8::1]:2", NULL, "different families"},
+		{"tcp", "192.0.2.8:1", "198.51.100.1:2", "SX", "'X' is none of FSRPAU"},
+		{"udp", "192.0.2.8:1", "198.51.100.1:2", "S", "--flags is for tcp"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(trace_to(&stderr, false, cases[i].protocol, cases[i].source,
+					  cases[i].dest, cases[i].flags),
+				 strstr(cases[i].part, "families") ? CTL_REFUSED : CTL_USAGE);
+		if (!strstr(captured, cases[i].part))
+			fail_msg("case %zu: %s", i, captured);
+	}
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -100,9 +221,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_show),
-		cmocka_unit_test(test_readonly),
-		cmocka_unit_test(test_nothing_there),
+		cmocka_unit_test(test_show),	      cmocka_unit_test(test_readonly),
+		cmocka_unit_test(test_nothing_there), cmocka_unit_test(test_show_guarded),
+		cmocka_unit_test(test_trace),	      cmocka_unit_test(test_trace_bad_input),
 	};
 
 	return kk_run_group_as_root("loads BPF programs and makes a network namespace", tests,

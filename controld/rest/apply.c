@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A whole world at once: what is wanted is compared with what is there, and the difference is made in one
+ * transaction and one generation.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controld/rest/operations.h"
+#include "util/parse.h"
+
+/* What makes an object another, and what does not. */
+static const char *const not_wanted[] = {
+	"id",	     "generation",	 "agent_port", "public_key", "joined",
+	"connected", "acked_generation", "index",      "subnet",     "drain_until",
+};
+
+struct fields {
+	json_t *gateways, *agents, *services;
+};
+
+static const struct kk_json_field apply_fields[] = {
+	KK_JSON_FIELD("gateways", KK_JSON_ANY, 0, struct fields, gateways),
+	KK_JSON_FIELD("agents", KK_JSON_ANY, 0, struct fields, agents),
+	KK_JSON_FIELD("services", KK_JSON_ANY, 0, struct fields, services),
+};
+
+struct apply {
+	struct kk_call *call;
+	struct kk_control *control;
+	bool prune;
+	json_t *changes; /* array of the answer */
+	json_t *tokens;	 /* name to token, of nodes that were made */
+	struct kk_push_undo *undo;
+	size_t n_undo, undo_size;
+};
+
+static int no_memory(struct apply *a)
+{
+	return kk_err_set(&a->call->err, ENOMEM, NULL, "out of memory");
+}
+
+/* The object without what Control adds to it. */
+static json_t *bare(json_t *object)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(not_wanted); i++)
+		json_object_del(object, not_wanted[i]);
+	return object;
+}
+
+/* Notes a change for the answer; @before and @after are taken over and may be NULL. */
+static int note(struct apply *a, const char *action, const char *kind, const char *name,
+		json_t *before, json_t *after)
+{
+	json_t *change = json_pack("{s:s, s:s, s:s, s:o, s:o}", "action", action, "kind", kind,
+				   "name", name, "before", before ? before : json_null(), "after",
+				   after ? after : json_null());
+
+	return json_array_append_new(a->changes, change) ? no_memory(a) : 0;
+}
+
+static int note_undo(struct apply *a, int64_t service, const struct kk_service_row *before)
+{
+	if (a->n_undo == a->undo_size) {
+		size_t size = a->undo_size ? a->undo_size * 2 : 16;
+		struct kk_push_undo *bigger = reallocarray(a->undo, size, sizeof(*bigger));
+
+		if (!bigger)
+			return no_memory(a);
+		a->undo = bigger;
+		a->undo_size = size;
+	}
+	a->undo[a->n_undo] = (struct kk_push_undo){.service = service, .existed = before != NULL};
+	if (before)
+		a->undo[a->n_undo].before = *before;
+	a->n_undo++;
+	return 0;
+}
+
+/* ---- nodes ---- */
+
+static int make_token(struct apply *a, enum kk_kind role, const char *name)
+{
+	struct kk_token_row token = {.role = role, .uses = 1};
+	KK_CLEANUP_FREE char *text = NULL;
+	json_t *last = json_array_get(a->changes, json_array_size(a->changes) - 1);
+	int r;
+
+	strcpy(token.node, name);
+	r = kk_token_make(a->control, &token, KK_TOKEN_EXPIRES_S, &text, &a->call->err);
+	if (r == 0)
+		json_object_set_new(last, "join_token", json_string(text));
+	return r;
+}
+
+static int want_gateway(struct apply *a, const json_t *obj)
+{
+	struct kk_gateway_row row = {0}, now;
+	struct kk_err *err = &a->call->err;
+	KK_CLEANUP_JSON json_t *is = NULL, *wanted = NULL;
+	int r = kk_gateway_read(a->control, obj, &row, err);
+
+	if (r < 0)
+		return r;
+	r = kk_store_gateway_get(a->control->store, row.name, &now, NULL);
+	if (r == 0) {
+		is = bare(kk_gateway_json(a->control, &now));
+		wanted = bare(kk_gateway_json(a->control, &row));
+		if (json_equal(is, wanted))
+			return 0;
+		return kk_err_set(err, EEXIST, "gateways",
+				  "gateways: %s is there with another address or port; remove it "
+				  "first",
+				  row.name);
+	}
+	if (r != -ENOENT)
+		return r;
+	r = kk_store_gateway_add(a->control->store, &row, err);
+	if (r == 0)
+		r = note(a, "add", "gateway", row.name, NULL,
+			 bare(kk_gateway_json(a->control, &row)));
+	return r < 0 ? r : make_token(a, KK_GATEWAY, row.name);
+}
+
+static int want_agent(struct apply *a, const json_t *obj)
+{
+	struct kk_agent_row row = {0}, now;
+	struct kk_err *err = &a->call->err;
+	int r = kk_agent_read(a->control, obj, &row, err);
+
+	if (r < 0)
+		return r;
+	r = kk_store_agent_get(a->control->store, row.name, &now, NULL);
+	if (r != -ENOENT)
+		return r;
+	r = kk_store_agent_add(a->control->store, &row, err);
+	if (r == 0)
+		r = note(a, "add", "agent", row.name, NULL, bare(kk_agent_json(a->control, &row)));
+	return r < 0 ? r : make_token(a, KK_AGENT, row.name);
+}
+
+/* ---- services ---- */
+
+static int remove_service(struct apply *a, const struct kk_service_row *row)
+{
+	int r = kk_store_service_remove(a->control->store, row->name, &a->call->err);
+
+	if (r == 0)
+		r = note_undo(a, row->id, row);
+	return r < 0 ? r
+		     : note(a, "remove", "service", row->name, bare(kk_service_json(row)), NULL);
+}
+
+static int add_service(struct apply *a, struct kk_service_row *row)
+{
+	int r = kk_store_service_add(a->control->store, row, &a->call->err);
+
+	if (r == 0)
+		r = note_undo(a, row->id, NULL);
+	return r < 0 ? r : note(a, "add", "service", row->name, NULL, bare(kk_service_json(row)));
+}
+
+/* What a service cannot be changed in is changed by removing it and making it anew. */
+static bool needs_another(const json_t *is, const json_t *wanted)
+{
+	return !json_equal(json_object_get(is, "agent"), json_object_get(wanted, "agent")) ||
+	       !json_equal(json_object_get(is, "protocol"), json_object_get(wanted, "protocol"));
+}
+
+static int want_service(struct apply *a, const json_t *obj)
+{
+	struct kk_service_row row = {0}, now;
+	KK_CLEANUP_JSON json_t *is = NULL, *wanted = NULL;
+	int r = kk_service_read(a->control, obj, &row, &a->call->err);
+
+	if (r < 0)
+		return r;
+	r = kk_store_service_get(a->control->store, row.name, &now, NULL);
+	if (r == -ENOENT)
+		return add_service(a, &row);
+	if (r < 0)
+		return r;
+	is = bare(kk_service_json(&now));
+	wanted = bare(kk_service_json(&row));
+	if (json_equal(is, wanted))
+		return 0;
+	if (needs_another(is, wanted)) {
+		r = remove_service(a, &now);
+		return r < 0 ? r : add_service(a, &row);
+	}
+	row.id = now.id;
+	row.agent = now.agent;
+	r = kk_store_service_set(a->control->store, &row, &a->call->err);
+	if (r == 0)
+		r = note_undo(a, row.id, &now);
+	return r < 0 ? r : note(a, "set", "service", row.name, KK_STEAL(is), KK_STEAL(wanted));
+}
+
+/* ---- lists ---- */
+
+struct kind {
+	const char *list, *name;
+	int (*want)(struct apply *a, const json_t *obj);
+};
+
+static const struct kind kinds[] = {
+	{"gateways", "gateway", want_gateway},
+	{"agents", "agent", want_agent},
+	{"services", "service", want_service},
+};
+
+/* Names as keys; -EINVAL for what is no list of objects with names, or has one twice. */
+static int index_names(struct apply *a, const struct kind *kind, const json_t *list, json_t **ret)
+{
+	KK_CLEANUP_JSON json_t *names = json_object();
+	struct kk_err *err = &a->call->err;
+	json_t *obj;
+	size_t i;
+
+	if (list && !json_is_array(list))
+		return kk_err_set(err, EINVAL, kind->list, "%s: is not a list", kind->list);
+	json_array_foreach((json_t *)list, i, obj) {
+		const char *name = json_string_value(json_object_get(obj, "name"));
+
+		if (!name)
+			return kk_err_set(err, EINVAL, kind->list,
+					  "%s: number %zu is no object with a name", kind->list,
+					  i + 1);
+		if (json_object_get(names, name))
+			return kk_err_set(err, EINVAL, kind->list, "%s: %.64s is there twice",
+					  kind->list, name);
+		if (json_object_set_new(names, name, json_true()))
+			return no_memory(a);
+	}
+	*ret = KK_STEAL(names);
+	return 0;
+}
+
+static int want_all(struct apply *a, const struct kind *kind, const json_t *list)
+{
+	json_t *obj;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach((json_t *)list, i, obj) {
+		r = kind->want(a, obj);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
+/* ---- what is not wanted any more ---- */
+
+struct unwanted {
+	const json_t *names; /* of those that are wanted */
+	json_t *found;
+};
+
+static int find_name(struct unwanted *u, const char *name)
+{
+	if (json_object_get(u->names, name))
+		return 0;
+	return json_array_append_new(u->found, json_string(name)) ? -ENOMEM : 0;
+}
+
+static int find_gateway(const struct kk_gateway_row *row, void *userdata)
+{
+	return find_name(userdata, row->name);
+}
+
+static int find_agent(const struct kk_agent_row *row, void *userdata)
+{
+	return find_name(userdata, row->name);
+}
+
+static int find_service(const struct kk_service_row *row, void *userdata)
+{
+	return find_name(userdata, row->name);
+}
+
+static int prune_service(struct apply *a, const char *name)
+{
+	struct kk_service_row row;
+	int r = kk_store_service_get(a->control->store, name, &row, &a->call->err);
+
+	return r < 0 ? r : remove_service(a, &row);
+}
+
+static int prune_gateway(struct apply *a, const char *name)
+{
+	int r = kk_store_gateway_remove(a->control->store, name, &a->call->err);
+
+	return r < 0 ? r : note(a, "remove", "gateway", name, NULL, NULL);
+}
+
+static int prune_agent(struct apply *a, const char *name)
+{
+	int r = kk_store_agent_remove(a->control->store, name, &a->call->err);
+
+	return r < 0 ? r : note(a, "remove", "agent", name, NULL, NULL);
+}
+
+static int prune(struct apply *a, const char *kind, const json_t *names)
+{
+	struct kk_store *store = a->control->store;
+	KK_CLEANUP_JSON json_t *found = json_array();
+	struct unwanted u = {names, found};
+	json_t *name;
+	size_t i;
+	int r;
+
+	if (strcmp(kind, "gateway") == 0)
+		r = kk_store_gateway_list(store, find_gateway, &u, &a->call->err);
+	else if (strcmp(kind, "agent") == 0)
+		r = kk_store_agent_list(store, find_agent, &u, &a->call->err);
+	else
+		r = kk_store_service_list(store, 0, find_service, &u, &a->call->err);
+	json_array_foreach(found, i, name) {
+		const char *text = json_string_value(name);
+
+		if (r < 0)
+			break;
+		r = strcmp(kind, "gateway") == 0 ? prune_gateway(a, text)
+		    : strcmp(kind, "agent") == 0 ? prune_agent(a, text)
+						 : prune_service(a, text);
+	}
+	return r;
+}
+
+/*
+ * Services that go make room for those that come, and Agents have to be there before their services and after
+ * them. What a list that is not given at all says is nothing, so nothing of its kind is removed.
+ */
+static int run(struct apply *a, const struct fields *f)
+{
+	const json_t *lists[] = {f->gateways, f->agents, f->services};
+	json_t *names[ARRAY_SIZE(kinds)] = {NULL};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds) && r == 0; i++)
+		r = index_names(a, &kinds[i], lists[i], &names[i]);
+	if (r == 0 && a->prune && f->services)
+		r = prune(a, "service", names[2]);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds) && r == 0; i++)
+		r = want_all(a, &kinds[i], lists[i]);
+	if (r == 0 && a->prune && f->agents)
+		r = prune(a, "agent", names[1]);
+	if (r == 0 && a->prune && f->gateways)
+		r = prune(a, "gateway", names[0]);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		json_decref(names[i]);
+	return r;
+}
+
+static int apply(struct apply *a, bool dry_run)
+{
+	struct kk_call *call = a->call;
+	struct fields f = {0};
+	json_t *answer;
+	int r = kk_json_read(call->body, apply_fields, ARRAY_SIZE(apply_fields), &f, &call->err);
+
+	if (r == 0)
+		r = run(a, &f);
+	if (r < 0)
+		return r;
+	answer = json_pack("{s:O, s:b, s:I}", "changes", a->changes, "dry_run", (int)dry_run,
+			   "generation", (json_int_t)kk_store_latest(call->control->store));
+	call->dry_run = dry_run;
+	r = kk_call_answer(call, 200, answer);
+	if (r < 0 || dry_run)
+		return r;
+	call->nodes_removed = a->prune;
+	return kk_call_wait(call, KK_STEAL(a->undo), a->n_undo);
+}
+
+int kk_apply(struct kk_call *call)
+{
+	struct apply a = {.call = call, .control = call->control, .changes = json_array()};
+	bool dry_run = false;
+	int r = kk_call_flag(call, "dry_run", &dry_run);
+
+	if (r == 0)
+		r = kk_call_flag(call, "prune", &a.prune);
+	if (r == 0 && !a.changes)
+		r = no_memory(&a);
+	if (r == 0)
+		r = apply(&a, dry_run);
+	json_decref(a.changes);
+	free(a.undo);
+	return r;
+}
