@@ -28,7 +28,7 @@ static enum kk_defrag defrag4(struct net *net, const struct kk_tables *tables, s
 	if (ip_defrag(net, skb, KK_DEFRAG_USER4))
 		return KK_DEFRAG_STOLEN;
 	skb->ignore_df = 1; /* it came in pieces, and may leave so */
-	return KK_DEFRAG_WHOLE;
+	return KK_DEFRAG_JOINED;
 }
 
 static bool is_managed6(const struct kk_settings *set, const struct in6_addr *address)
@@ -47,8 +47,8 @@ static bool is_managed6(const struct kk_settings *set, const struct in6_addr *ad
 static enum kk_defrag defrag6(struct net *net, const struct kk_tables *tables, struct sk_buff *skb,
 			      enum kk_direction direction)
 {
-	int flags = 0;
 	unsigned int offset = 0;
+	int flags = 0;
 
 	if (ipv6_find_hdr(skb, &offset, NEXTHDR_FRAGMENT, NULL, &flags) < 0)
 		return KK_DEFRAG_WHOLE;
@@ -56,7 +56,7 @@ static enum kk_defrag defrag6(struct net *net, const struct kk_tables *tables, s
 		return KK_DEFRAG_PASS;
 	switch (nf_ct_frag6_gather(net, skb, KK_DEFRAG_USER6)) {
 	case 0:
-		return KK_DEFRAG_WHOLE;
+		return KK_DEFRAG_JOINED;
 	case -EINPROGRESS:
 		return KK_DEFRAG_STOLEN;
 	default:
@@ -69,4 +69,10 @@ enum kk_defrag kk_defrag(struct net *net, const struct kk_tables *tables, struct
 {
 	return skb->protocol == htons(ETH_P_IP) ? defrag4(net, tables, skb, direction)
 						: defrag6(net, tables, skb, direction);
+}
+
+u32 kk_defrag_longest(const struct sk_buff *skb)
+{
+	return skb->protocol == htons(ETH_P_IP) ? IPCB(skb)->frag_max_size
+						: IP6CB(skb)->frag_max_size;
 }

@@ -19,6 +19,7 @@ struct kk_packet {
 	struct sk_buff *skb;
 	const struct kk_tables *tables;
 	struct kk_net *net;		/* NULL: a trial, nothing is counted */
+	bool in_pieces; /* it came in fragments, each of which fits into the tunnel */
 	struct kk_fragments *fragments; /* of a trial; else packets are whole when they come here */
 };
 
@@ -27,9 +28,10 @@ KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
 	return pkt->skb->len;
 }
 
+/* What came in pieces will leave in pieces, and its length matters as little as that of segments. */
 KK_INLINE __u32 kk_env_gso(const struct kk_packet *pkt)
 {
-	return skb_shinfo(pkt->skb)->gso_size;
+	return unlikely(pkt->in_pieces) ? 1 : skb_shinfo(pkt->skb)->gso_size;
 }
 
 KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)

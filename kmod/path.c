@@ -14,9 +14,10 @@
 #include "kmod/trace.h"
 
 static unsigned int forward(struct kk_net *kn, const struct kk_tables *tables, struct sk_buff *skb,
-			    enum kk_direction direction)
+			    enum kk_direction direction, bool in_pieces)
 {
-	struct kk_packet pkt = {.skb = skb, .tables = tables, .net = kn};
+	struct kk_packet pkt = {
+		.skb = skb, .tables = tables, .net = kn, .in_pieces = in_pieces};
 	enum kk_reason reason;
 	enum kk_verdict verdict;
 
@@ -56,7 +57,10 @@ static unsigned int on_packet(void *priv, struct sk_buff *skb, const struct nf_h
 		return NF_ACCEPT;
 	switch (kk_defrag(state->net, tables, skb, direction)) {
 	case KK_DEFRAG_WHOLE:
-		return forward(kn, tables, skb, direction);
+		return forward(kn, tables, skb, direction, false);
+	case KK_DEFRAG_JOINED:
+		return forward(kn, tables, skb, direction,
+			       kk_defrag_longest(skb) <= tables->set.mtu || !tables->set.mtu);
 	case KK_DEFRAG_STOLEN:
 		return NF_STOLEN;
 	default:
