@@ -12,6 +12,7 @@
 #   make bench-forward  ns per packet of the tc program (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
+#   make bench-control  Control with 5,100 nodes and 10,000 services
 #   make fuzz       libFuzzer, FUZZ_TIME seconds a target
 #   make SAN=1      the same with AddressSanitizer and UBSan
 #   make TSAN=1 build/tsan/kkwg  kkwg with ThreadSanitizer, for test_kkwg_shards.py
@@ -38,7 +39,7 @@ SANFLAGS :=
 OPT := -O2 -g
 endif
 
-PKGS := libmicrohttpd jansson sqlite3 libssl libcrypto libcurl libsystemd libnl-route-3.0 libnl-genl-3.0 libbpf
+PKGS := libmicrohttpd jansson sqlite3 libssl libcrypto libcurl libsystemd libnl-route-3.0 libnl-genl-3.0 libbpf libxdp
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lwslay
 
@@ -77,6 +78,9 @@ all: $(BINS) $(BPF_OBJ)
 $B/obj/%.o: %.c | $(BPF_SKEL)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Has the contract in it.
+$B/obj/controld/rest/contract.o: doc/openapi.json
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@
@@ -160,6 +164,11 @@ bench-tunnel: $B/kkwg $B/bench/rr
 .PHONY: bench-publish
 bench-publish: all $B/bench/rr $B/bench/connect
 	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU))
+
+# Control with 5,100 nodes and 10,000 services; see tests/bench/control.py.
+.PHONY: bench-control
+bench-control: $B/kkcontrold $B/bench/control_nodes
+	/usr/bin/python3 -B tests/bench/control.py
 
 # libFuzzer: FUZZ_TIME seconds for each target of the tunnel and for the forwarding core; finds go to build/fuzz.
 FUZZ_TIME ?= 60

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The forwarding core's environment at a tc hook: an skb, and maps. */
+/*
+ * The forwarding core's environment at a tc hook: an skb, and maps; with KK_HOST_XDP defined the same maps
+ * and a packet at XDP.
+ */
 #ifndef KK_BPF_ENV_H
 #define KK_BPF_ENV_H
 
@@ -13,10 +16,25 @@
 
 #include "bpf/maps.h"
 
+#ifdef KK_HOST_XDP
+#include "bpf/env_xdp.h"
+#else
+
 struct kk_packet {
 	struct __sk_buff *skb;
 	__u32 link; /* bytes of the link header before the network header, a constant */
+	__u32 out;  /* interface to leave by, of what is sent back */
 };
+
+KK_INLINE void *kk_context(const struct kk_packet *pkt)
+{
+	return pkt->skb;
+}
+
+KK_INLINE __u32 kk_came_by(const struct kk_packet *pkt)
+{
+	return pkt->skb->ifindex;
+}
 
 KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
 {
@@ -71,8 +89,14 @@ KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, _
 {
 	const void *from = kk_linear(pkt, offset, len);
 
-	if (!from)
+	if (!from) {
+		/*
+		 * Where the helper alone writes a stack slot, the verifier of Linux 6.18 can lose its
+		 * way as it asks what the value there depends on ("verifier bug: stack slot").
+		 */
+		__builtin_memset(to, 0, len);
 		return bpf_skb_load_bytes(pkt->skb, pkt->link + offset, to, len);
+	}
 	__builtin_memcpy(to, from, len);
 	return 0;
 }
@@ -156,6 +180,23 @@ KK_INLINE int kk_env_link(struct kk_packet *pkt, __u8 family, enum kk_direction 
 	return bpf_skb_store_bytes(pkt->skb, offsetof(struct ethhdr, h_proto), &protocol,
 				   sizeof(protocol), 0);
 }
+
+KK_INLINE int kk_env_shorten(struct kk_packet *pkt, __u32 len)
+{
+	return kk_env_trim(pkt, len);
+}
+
+KK_INLINE int kk_load_macs(const struct kk_packet *pkt, void *macs)
+{
+	return bpf_skb_load_bytes(pkt->skb, 0, macs, 2 * ETH_ALEN);
+}
+
+KK_INLINE int kk_store_macs(const struct kk_packet *pkt, const void *macs)
+{
+	return bpf_skb_store_bytes(pkt->skb, 0, macs, 2 * ETH_ALEN, 0);
+}
+
+#endif /* KK_HOST_XDP */
 
 KK_INLINE const volatile struct kk_settings *kk_env_settings(const struct kk_packet *pkt)
 {
@@ -249,6 +290,27 @@ KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
 	/* Another CPU may have been faster: what it put stays. */
 	bpf_map_update_elem(&kk_sources, key, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&kk_sources, key);
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat(const struct kk_packet *pkt,
+					   const struct kk_snat_key *key)
+{
+	return bpf_map_lookup_elem(&kk_snat_flows, key);
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
+					       const struct kk_snat_key *key,
+					       const struct kk_snat_flow *flow)
+{
+	bpf_map_update_elem(&kk_snat_flows, key, flow, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&kk_snat_flows, key);
+}
+
+KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&kk_scratch, &zero);
 }
 
 KK_INLINE void kk_counter_add(struct kk_counter *counter, __u32 bytes)

@@ -11,30 +11,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/env.h"
-#include <kk/core/forward.h>
+#include "bpf/env_edge.h"
+#include <kk/core/edge.h>
 
 /* Untouched packets are left to the filters behind ours, if there are any. */
 #define KK_TC_PASS TC_ACT_UNSPEC
 
 #define KK_VLAN_ID 0x0fff /* IEEE 802.1Q: the rest of the tag is priority */
-
-/*
- * IPv6 apart: to the verifier a function that is called costs what it costs once, whatever state its
- * callers are in, and IPv4 keeps its registers.
- */
-__noinline int kk_public6(struct __sk_buff *skb)
-{
-	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
-
-	return kk_forward(&pkt, KK_IP6, KK_INBOUND);
-}
-
-__noinline int kk_tunnel6(struct __sk_buff *skb)
-{
-	struct kk_packet pkt = {.skb = skb};
-
-	return kk_forward(&pkt, KK_IP6, KK_OUTBOUND);
-}
 
 KK_INLINE int kk_act(enum kk_reason reason)
 {
@@ -51,6 +34,66 @@ KK_INLINE int kk_act(enum kk_reason reason)
 }
 
 /*
+ * What of the edge is done here (KK_EDGE_*), because XDP does not do it. Changed by user space while the program
+ * runs.
+ */
+volatile __u32 kk_edge_here = KK_EDGE_CHECKS | KK_EDGE_RELAY;
+
+#define KK_TC_ON (-2) /* no TC_ACT_* */
+
+KK_INLINE int kk_edge_act(struct __sk_buff *skb, __u8 family)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+	enum kk_reason reason = kk_edge(&pkt, family, kk_edge_here);
+
+	if (reason == KK_EDGE_ON)
+		return KK_TC_ON;
+	return kk_verdict(reason) == KK_BACK ? (int)bpf_redirect(pkt.out, 0) : TC_ACT_SHOT;
+}
+
+__noinline int kk_edge4(struct __sk_buff *skb)
+{
+	return kk_edge_act(skb, KK_IP4);
+}
+
+__noinline int kk_edge6(struct __sk_buff *skb)
+{
+	return kk_edge_act(skb, KK_IP6);
+}
+
+/*
+ * Each family apart: to the verifier a function that is called costs what it costs once, whatever state its
+ * callers are in, and neither takes the other's registers and stack.
+ */
+__noinline int kk_public4(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND));
+}
+
+__noinline int kk_public6(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+
+	return kk_act(kk_forward(&pkt, KK_IP6, KK_INBOUND));
+}
+
+__noinline int kk_tunnel4(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb};
+
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
+}
+
+__noinline int kk_tunnel6(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb};
+
+	return kk_act(kk_forward(&pkt, KK_IP6, KK_OUTBOUND));
+}
+
+/*
  * A tagged frame belongs to a VLAN device above this one, but for VLAN 0, which is a priority and no
  * VLAN; a flooded one belongs to another machine.
  */
@@ -63,12 +106,19 @@ SEC("tc")
 int kk_tc_public(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+	int act = KK_TC_ON;
 
 	if (kk_is_for_us(skb)) {
-		if (skb->protocol == KK_BE16(ETH_P_IP))
-			return kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND));
-		if (skb->protocol == KK_BE16(ETH_P_IPV6))
-			return kk_act(kk_public6(skb));
+		if (skb->protocol == KK_BE16(ETH_P_IP)) {
+			if (kk_edge_here)
+				act = kk_edge4(skb);
+			return act == KK_TC_ON ? kk_public4(skb) : act;
+		}
+		if (skb->protocol == KK_BE16(ETH_P_IPV6)) {
+			if (kk_edge_here)
+				act = kk_edge6(skb);
+			return act == KK_TC_ON ? kk_public6(skb) : act;
+		}
 	}
 	kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
 	return KK_TC_PASS;
@@ -81,8 +131,8 @@ int kk_tc_tunnel(struct __sk_buff *skb)
 	__u8 version = 0;
 
 	if (kk_env_load(&pkt, 0, &version, sizeof(version)) == 0 && version >> 4 == KK_IP6)
-		return kk_act(kk_tunnel6(skb));
-	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
+		return kk_tunnel6(skb);
+	return kk_tunnel4(skb);
 }
 
 char kk_license[] SEC("license") = "GPL";

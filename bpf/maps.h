@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The tables of the eBPF data plane. User space writes those it maps into its memory, the programs
- * read; the tables of fragments and of sources are the programs' own.
+ * read; the tables of fragments, sources and translated flows are the
+ * programs' own.
  */
 #ifndef KK_BPF_MAPS_H
 #define KK_BPF_MAPS_H
@@ -50,6 +51,14 @@ struct {
 	__type(value, __u64);
 } kk_groups SEC(".maps");
 
+/* Each CPU's own, filled and read while one packet is dealt with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct kk_scratch);
+} kk_scratch SEC(".maps");
+
 /* For user space: the programs go by numbers. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -89,6 +98,13 @@ struct {
 	__type(key, struct kk_source_key);
 	__type(value, struct kk_source);
 } kk_sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, KK_SNAT_FLOWS_MAX);
+	__type(key, struct kk_snat_key);
+	__type(value, struct kk_snat_flow);
+} kk_snat_flows SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

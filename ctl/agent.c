@@ -17,6 +17,7 @@ static const struct ctl_node node = {
 	.role = "agent",
 	.collection = "agents",
 	.daemon = "kkagentd",
+	.none = "There is no agent yet.",
 	.columns = columns,
 	.n_columns = ARRAY_SIZE(columns),
 };

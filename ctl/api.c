@@ -106,6 +106,20 @@ int ctl_call(struct ctl *ctl, json_t **ret, json_t *body, const char *method, co
 	return CTL_DONE;
 }
 
+int ctl_download(struct ctl *ctl, const char *path, char **ret, size_t *ret_len)
+{
+	KK_CLEANUP_JSON json_t *answer = NULL;
+	struct kk_err err = {0};
+	int r = load_server(ctl);
+
+	if (r != CTL_DONE)
+		return r;
+	r = kk_http_download(&ctl->server, path, ret, ret_len, &answer, &err);
+	if (r < 0)
+		return call_failed(r, &err);
+	return r == 200 ? CTL_DONE : refused(r, answer);
+}
+
 /* Appends " (@what a, b and 3 more)" for a list of names that is not empty. */
 static size_t add_names(char *text, size_t size, size_t at, const json_t *names, const char *what)
 {

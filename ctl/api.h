@@ -12,6 +12,9 @@
 int ctl_call(struct ctl *ctl, json_t **ret, json_t *body, const char *method, const char *path, ...)
 	__attribute__((format(printf, 5, 6)));
 
+/* The answer to a GET that is no JSON, the caller's; otherwise as ctl_call(). */
+int ctl_download(struct ctl *ctl, const char *path, char **ret, size_t *ret_len);
+
 /*
  * The "applied" of an answer in words, "applied on 2/2 gateways", in @text. Returns CTL_WAITING where a
  * gateway has not acknowledged although the user wanted to wait for it, else CTL_DONE.

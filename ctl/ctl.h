@@ -37,6 +37,9 @@ struct ctl_options {
 	const char *proxy_switch; /* "on" or "off" */
 	int64_t expires;	  /* seconds, 0: Control's own */
 	const char *socket, *pin_dir, *tcp_flags;
+	const char *role, *org, *url, *pin, *file, *output, *state, *prefix;
+	bool password, dry_run, prune;
+	int64_t limit, uses;
 	int64_t size; /* of a packet's payload */
 };
 
@@ -66,7 +69,8 @@ struct ctl_noun {
 };
 
 extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_service, ctl_token, ctl_key, ctl_status,
-	ctl_sessions, ctl_datapath;
+	ctl_sessions, ctl_datapath, ctl_user, ctl_org, ctl_audit, ctl_login, ctl_logout, ctl_apply,
+	ctl_backup, ctl_restore;
 
 #define CTL_OPTION(name_, value_, type_, member_, help_, ...)                                      \
 	KK_OPTION(name_, 0, value_, type_, struct ctl_options, member_, help_, ##__VA_ARGS__)

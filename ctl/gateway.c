@@ -20,6 +20,7 @@ static const struct ctl_node node = {
 	.role = "gateway",
 	.collection = "gateways",
 	.daemon = "kkgatewayd",
+	.none = "There is no gateway yet.",
 	.columns = columns,
 	.n_columns = ARRAY_SIZE(columns),
 };

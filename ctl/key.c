@@ -5,73 +5,65 @@
 #include <stdio.h>
 
 #include "ctl/api.h"
-#include "ctl/print.h"
+#include "ctl/resource.h"
 #include "util/cleanup.h"
 #include "util/json.h"
 
-static void format_created(const json_t *obj, char *text, size_t size)
-{
-	ctl_format_time(json_integer_value(json_object_get(obj, "created_at")), text, size);
-}
-
 static const struct ctl_column columns[] = {
 	{"NAME", "name", NULL},
-	{"CREATED", NULL, format_created},
+	{"ROLE", "role", NULL},
+	{"CREATED", NULL, ctl_format_created},
+	{"EXPIRES", NULL, ctl_format_expires},
+};
+
+static const struct ctl_resource resource = {
+	"api-keys", "API key", "There is no API key.", columns, ARRAY_SIZE(columns),
 };
 
 static int add(struct ctl *ctl)
 {
+	json_t *body = json_pack("{s:s}", "name", ctl->name);
 	KK_CLEANUP_JSON json_t *answer = NULL;
-	int r = ctl_call(ctl, &answer, json_pack("{s:s}", "name", ctl->name), "POST",
-			 "/api/v1/api-keys");
+	int r;
 
-	if (r != CTL_DONE)
-		return r;
-	if (ctl->options.json)
-		ctl_print_json(answer);
-	else
+	if (ctl->options.role)
+		json_object_set_new(body, "role", json_string(ctl->options.role));
+	if (ctl->options.expires)
+		json_object_set_new(body, "expires_in", json_integer(ctl->options.expires));
+	r = ctl_call(ctl, &answer, body, "POST", "/api/v1/api-keys");
+	if (r == CTL_DONE && !ctl_printed_json(ctl, answer))
 		printf("API key %s, shown this once:\n  %s\n", ctl->name, ctl_text(answer, "key"));
-	return CTL_DONE;
+	return r;
 }
 
 static int list(struct ctl *ctl)
 {
-	KK_CLEANUP_JSON json_t *answer = NULL;
-	int r = ctl_call(ctl, &answer, NULL, "GET", "/api/v1/api-keys");
-
-	if (r != CTL_DONE)
-		return r;
-	if (ctl->options.json)
-		ctl_print_json(answer);
-	else
-		ctl_print_list(json_object_get(answer, "items"), columns, ARRAY_SIZE(columns),
-			       "There is no API key.");
-	return CTL_DONE;
+	return ctl_resource_list(ctl, &resource);
 }
 
 static int rm(struct ctl *ctl)
 {
-	KK_CLEANUP_JSON json_t *answer = NULL;
-	int r = ctl_call(ctl, &answer, NULL, "DELETE", "/api/v1/api-keys/%s", ctl->name);
-
-	if (r != CTL_DONE)
-		return r;
-	if (ctl->options.json)
-		ctl_print_json(answer);
-	else
-		printf("API key %s is removed\n", ctl->name);
-	return CTL_DONE;
+	return ctl_resource_rm(ctl, &resource);
 }
 
+static const struct kk_option add_options[] = {
+	CTL_OPTION("role", "ROLE", KK_OPTION_STRING, role,
+		   "what it may do: viewer, operator, admin or owner (default: your own)"),
+	CTL_OPTION("expires", "S", KK_OPTION_INT, expires,
+		   "seconds that it is good for, 60 to 315360000 (default: for ever)", .min = 60,
+		   .max = 315360000),
+};
+
 static const struct ctl_command commands[] = {
-	{"add", "NAME", "makes an API key and shows it this once", .run = add},
+	{"add", "NAME", "makes an API key and shows it this once", CTL_OPTIONS(add_options),
+	 .run = add},
 	{"list", NULL, "lists the API keys", .run = list},
 	{"rm", "NAME", "removes an API key; it stops working at once", .run = rm},
 };
 
 const struct ctl_noun ctl_key = {
 	"key",
-	"administrators' keys to the API",
+	"programs' and administrators' keys to the API",
 	commands,
 	ARRAY_SIZE(commands),
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "ctl/api.h"
+#include "ctl/resource.h"
 #include "util/json.h"
 
 void ctl_format_connected(const json_t *obj, char *text, size_t size)
@@ -30,35 +31,24 @@ int ctl_node_add(struct ctl *ctl, const struct ctl_node *node, json_t *body)
 	return CTL_DONE;
 }
 
+static struct ctl_resource resource_of(const struct ctl_node *node)
+{
+	return (struct ctl_resource){node->collection, node->role, node->none, node->columns,
+				     node->n_columns};
+}
+
 int ctl_node_list(struct ctl *ctl, const struct ctl_node *node)
 {
-	KK_CLEANUP_JSON json_t *answer = NULL;
-	int r = ctl_call(ctl, &answer, NULL, "GET", "/api/v1/%s", node->collection);
-	char none[64];
+	const struct ctl_resource resource = resource_of(node);
 
-	if (r != CTL_DONE)
-		return r;
-	snprintf(none, sizeof(none), "There is no %s yet.", node->role);
-	if (ctl->options.json)
-		ctl_print_json(answer);
-	else
-		ctl_print_list(json_object_get(answer, "items"), node->columns, node->n_columns,
-			       none);
-	return CTL_DONE;
+	return ctl_resource_list(ctl, &resource);
 }
 
 int ctl_node_show(struct ctl *ctl, const struct ctl_node *node)
 {
-	KK_CLEANUP_JSON json_t *answer = NULL;
-	int r = ctl_call(ctl, &answer, NULL, "GET", "/api/v1/%s/%s", node->collection, ctl->name);
+	const struct ctl_resource resource = resource_of(node);
 
-	if (r != CTL_DONE)
-		return r;
-	if (ctl->options.json)
-		ctl_print_json(answer);
-	else
-		ctl_print_object(answer, node->columns, node->n_columns);
-	return CTL_DONE;
+	return ctl_resource_show(ctl, &resource);
 }
 
 int ctl_node_rm(struct ctl *ctl, const struct ctl_node *node)

@@ -10,6 +10,7 @@ struct ctl_node {
 	const char *role;		  /* "gateway" */
 	const char *collection;		  /* "gateways" */
 	const char *daemon;		  /* "kkgatewayd" */
+	const char *none;		  /* said of an empty list */
 	const struct ctl_column *columns; /* of list and show */
 	size_t n_columns;
 };

@@ -9,7 +9,10 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
+#include "kkwg/group.h"
+#include "kkwg/readers.h"
 #include "kkwg/shards.h"
+#include "kkwg/threads.h"
 #include "kkwg/uapi.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -71,10 +74,10 @@ static void bound_segments(struct engine *e)
 
 static void set_mtu(struct engine *e, uint32_t mtu)
 {
-	engine_pause(e);
+	threads_pause(e);
 	for (unsigned int i = 0; i < e->n; i++)
 		e->workers[i].out.mtu = mtu;
-	engine_resume(e);
+	threads_resume(e);
 	bound_segments(e);
 }
 
@@ -131,8 +134,11 @@ static int open_descriptors(struct engine *e, const char *name, unsigned int n, 
 
 	if (r < 0)
 		return r;
-	if (workers_alloc(e, n) < 0)
-		r = kk_err_set(err, ENOMEM, "", "out of memory");
+	r = readers_init(e, tun, n);
+	if (r == 0)
+		r = workers_alloc(e, n);
+	if (r < 0)
+		kk_err_set(err, -r, "", "%s", strerror(-r));
 	for (unsigned int i = 0; i < n; i++) {
 		if (r == 0)
 			e->workers[i].tun = tun[i];
@@ -141,7 +147,7 @@ static int open_descriptors(struct engine *e, const char *name, unsigned int n, 
 	}
 	if (r < 0)
 		return r;
-	r = udp_open_group(udp, n, 0, 0, err);
+	r = group_open(udp, n, 0, 0, err);
 	for (unsigned int i = 0; r == 0 && i < n; i++)
 		e->workers[i].udp = udp[i];
 	return r;
@@ -161,6 +167,8 @@ static int init_workers(struct engine *e)
 	}
 	for (unsigned int i = 0; r == 0 && i < e->n; i++)
 		r = worker_init(&e->workers[i], e, i);
+	if (r == 0)
+		readers_follow(e);
 	return r;
 }
 
@@ -169,6 +177,7 @@ int engine_init(struct engine *e, const char *name, unsigned int workers, struct
 	int r;
 
 	e->signal_fd = e->monitor.fd = -1;
+	e->steer.program = e->steer.map4 = e->steer.map6 = -1;
 	if (wg_crypto_init() < 0)
 		return kk_err_set(err, ENOTSUP, "",
 				  "OpenSSL lacks an algorithm that WireGuard needs");
@@ -197,94 +206,12 @@ void engine_clean(struct engine *e)
 	for (unsigned int i = e->n; i--;)
 		worker_clean(&e->workers[i]);
 	handover_clean(e);
+	steer_close(&e->steer);
 	free(e->workers);
 	e->workers = NULL;
 	e->n = 0;
 	monitor_close(&e->monitor);
 	e->signal_fd = kk_close(e->signal_fd);
-}
-
-/* --- threads --- */
-
-static void stop(struct engine *e)
-{
-	atomic_store(&e->stop, true);
-	for (unsigned int i = 0; e->n > 1 && i < e->n; i++)
-		worker_wake(&e->workers[i]);
-}
-
-static void *thread(void *arg)
-{
-	struct worker *w = arg;
-	int r = wg_crypto_init();
-
-	if (r == 0)
-		r = worker_run(w);
-	if (r < 0)
-		kk_error("worker %u: %s", w->number, strerror(-r));
-	park_leave(&w->engine->park);
-	stop(w->engine);
-	wg_crypto_thread_clean();
-	return NULL;
-}
-
-/* All but the first. Returns how many run, the first included. */
-static unsigned int start_threads(struct engine *e)
-{
-	unsigned int i = 1;
-
-	for (; i < e->n; i++) {
-		int r;
-
-		park_join(&e->park);
-		r = pthread_create(&e->workers[i].thread, NULL, thread, &e->workers[i]);
-		if (r) {
-			kk_error("worker %u: %s", i, strerror(r));
-			park_leave(&e->park);
-			stop(e);
-			break;
-		}
-	}
-	return i;
-}
-
-int engine_run(struct engine *e)
-{
-	unsigned int running = start_threads(e);
-	int r = worker_run(&e->workers[0]);
-
-	stop(e);
-	for (unsigned int i = 1; i < running; i++)
-		pthread_join(e->workers[i].thread, NULL);
-	for (unsigned int i = 0; e->n > 1 && i < e->n; i++)
-		kk_debug("worker %u: %llu handed to others, %llu lost for want of room", i,
-			 (unsigned long long)e->workers[i].handed,
-			 (unsigned long long)e->workers[i].lost);
-	return running < e->n ? -EAGAIN : r;
-}
-
-void engine_pause(struct engine *e)
-{
-	if (e->paused++ || e->n == 1)
-		return;
-	park_ask(&e->park);
-	for (unsigned int i = 1; i < e->n; i++)
-		worker_wake(&e->workers[i]);
-	park_wait(&e->park);
-}
-
-void engine_resume(struct engine *e)
-{
-	if (--e->paused || e->n == 1)
-		return;
-	e->generation++;
-	park_end(&e->park);
-}
-
-bool engine_wants(struct engine *e, const struct worker *w)
-{
-	return handover_waits(w) || atomic_load(&e->stop) ||
-	       (w->number ? park_wanted(&e->park) : atomic_load(&e->suspicious));
 }
 
 /* --- sockets --- */
@@ -306,16 +233,16 @@ int engine_set_port(struct engine *e, uint16_t port, struct kk_err *err)
 
 	if (port && port == engine_port(e))
 		return 0;
-	r = udp_open_group(fresh, e->n, port, engine_mark(e), err);
+	r = group_open(fresh, e->n, port, engine_mark(e), err);
 	if (r < 0)
 		return r;
-	engine_pause(e);
+	threads_pause(e);
 	for (unsigned int i = 0; i < e->n; i++) {
 		udp_close(&e->workers[i].udp);
 		e->workers[i].udp = fresh[i];
 		worker_watch_udp(&e->workers[i]);
 	}
-	engine_resume(e);
+	threads_resume(e);
 	return 0;
 }
 
@@ -324,12 +251,12 @@ int engine_set_mark(struct engine *e, uint32_t mark)
 	uint32_t old = engine_mark(e);
 	int r = 0;
 
-	engine_pause(e);
+	threads_pause(e);
 	for (unsigned int i = 0; i < e->n && r == 0; i++)
 		r = udp_set_mark(&e->workers[i].udp, mark);
 	for (unsigned int i = 0; i < e->n && r < 0; i++)
 		udp_set_mark(&e->workers[i].udp, old);
-	engine_resume(e);
+	threads_resume(e);
 	return r;
 }
 
@@ -340,9 +267,9 @@ static void set_up(struct engine *e, bool up, uint64_t now)
 	if (up == e->workers[0].dev->up)
 		return;
 	kk_debug("%s is %s", engine_name(e), up ? "up" : "down");
-	engine_pause(e);
+	threads_pause(e);
 	shards_set_up(e, up, now);
-	engine_resume(e);
+	threads_resume(e);
 	worker_watch_tun(&e->workers[0]);
 }
 
@@ -351,7 +278,7 @@ void engine_check_tun(struct engine *e, uint64_t now)
 	switch (tun_state(&e->workers[0].tun)) {
 	case TUN_GONE:
 		kk_info("%s was removed", engine_name(e));
-		e->stop = true;
+		threads_stop(e);
 		break;
 	case TUN_UP:
 		set_up(e, true, now);
@@ -370,10 +297,10 @@ static void routes_changed(struct engine *e)
 	if (!e->monitor.rerouted)
 		return;
 	e->monitor.rerouted = false;
-	engine_pause(e);
+	threads_pause(e);
 	for (struct wg_peer *p = shards_first(e); p; p = shards_next(e, p))
 		wg_endpoint_forget_source(&p->endpoint);
-	engine_resume(e);
+	threads_resume(e);
 }
 
 void engine_event(struct engine *e, uint64_t id, uint32_t events)
@@ -383,7 +310,7 @@ void engine_event(struct engine *e, uint64_t id, uint32_t events)
 		routes_changed(e);
 		break;
 	case SOURCE_SIGNAL:
-		e->stop = true;
+		threads_stop(e);
 		break;
 	default:
 		uapi_event(e->uapi, id - SOURCE_UAPI, events);
@@ -396,6 +323,6 @@ void engine_check(struct engine *e, uint64_t now)
 	engine_check_tun(e, now);
 	if (e->uapi && !uapi_exists(e->uapi)) {
 		kk_info("the control socket of %s was removed", engine_name(e));
-		e->stop = true;
+		threads_stop(e);
 	}
 }

@@ -11,6 +11,7 @@
 #include "kkwg/monitor.h"
 #include "kkwg/park.h"
 #include "kkwg/ring.h"
+#include "kkwg/steer.h"
 #include "kkwg/worker.h"
 
 struct uapi;
@@ -27,11 +28,12 @@ struct engine {
 	uint64_t rekey_after;
 	bool forwarding; /* the interface carries what others send */
 	/* Only where there are several workers. */
+	struct steer steer;	/* program -1: the first worker alone reads the interface */
 	struct ring *rings;	/* from each to each */
 	uint64_t generation;	/* counts changes of the peers */
 	atomic_bool suspicious; /* a worker saw that something is the matter with the interface */
 	struct park park;
-	unsigned int paused; /* depth of engine_pause() */
+	unsigned int paused; /* depth of threads_pause() */
 	pthread_mutex_t stripes[WG_FLOW_STRIPES];
 };
 
@@ -46,18 +48,6 @@ unsigned int engine_default_workers(unsigned int cores);
  */
 int engine_init(struct engine *e, const char *name, unsigned int workers, struct kk_err *err);
 void engine_clean(struct engine *e);
-/* Runs until the interface goes away or a signal ends it. */
-int engine_run(struct engine *e);
-
-/*
- * Between these nobody but the calling thread, which is the first worker's, touches anything of the workers. They may
- * be nested.
- */
-void engine_pause(struct engine *e);
-void engine_resume(struct engine *e);
-/* Whether something for @w waits that it must not sleep over. */
-bool engine_wants(struct engine *e, const struct worker *w);
-
 /* Name of the interface. */
 const char *engine_name(const struct engine *e);
 /* UDP port and mark of the workers' sockets. */

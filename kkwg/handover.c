@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kkwg/engine.h"
+#include "kkwg/shards.h"
 #include "wg/handshake.h"
 
 #define TAKEN_AT_ONCE 16 /* records of one ring */
@@ -80,14 +81,9 @@ static struct record *push(struct worker *w, unsigned int to, enum kind kind, ui
 	return r;
 }
 
-static unsigned int owner(const struct wg_peer *p)
-{
-	return ((const struct worker *)p->dev->env.ctx)->number;
-}
-
 void handover_packet(struct worker *w, struct wg_peer *p, const struct outbound_packet *q)
 {
-	struct record *r = push(w, owner(p), PACKET, q->len);
+	struct record *r = push(w, shards_number(p), PACKET, q->len);
 
 	if (!r)
 		return;

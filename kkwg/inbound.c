@@ -111,6 +111,9 @@ static bool may_overtake(struct inbound *in, const struct udp_received *r)
 	/* Handshake messages and the like have no flow, and no order. */
 	if (wg_message_type(r->data, r->len) != WG_MSG_DATA)
 		return true;
+	/* Of no session: it is dropped at once, and does not stand in line for that. */
+	if (!wg_device_knows(in->dev, r->data, r->len))
+		return true;
 	if (!wg_device_peek(in->dev, r->data, r->len, &key))
 		return false;
 	for (unsigned int i = 0; i < in->count; i++)
@@ -158,13 +161,14 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 	for (unsigned int i = 0; i < INBOUND_QUEUE; i++) {
 		if (in->busy_buffers >> i & 1)
 			continue;
-		if (in->count && !hurry && in->count + n >= KKWG_AHEAD)
+		if (in->count && !hurry && !in->junk && in->count + n >= KKWG_AHEAD)
 			break;
 		batch[n].data = in->buffers[i].data;
 		batch[n].max = INBOUND_MESSAGE;
 		buffer[n++] = i;
 	}
 	got = n ? udp_receive(fd, batch, n) : 0;
+	in->junk = false;
 	for (int i = 0; i < got; i++) {
 		const struct udp_received *r = &batch[i];
 
@@ -174,8 +178,10 @@ bool inbound_receive(struct inbound *in, int fd, uint64_t now)
 			continue;
 		if (!is_short(r) || !may_overtake(in, r))
 			enqueue(in, r, buffer[i], now);
+		else if (short_message(in, r, now))
+			handled = true;
 		else
-			handled |= short_message(in, r, now);
+			in->junk = true;
 	}
 	/* A train that is being handled goes on gathering where nothing came between. */
 	if (handled)
@@ -194,16 +200,17 @@ void inbound_take(struct inbound *in, const struct udp_received *r, uint64_t now
 
 bool inbound_work(struct inbound *in, uint64_t now)
 {
-	struct inbound_message *m = &in->queue[in->head];
+	for (size_t bytes = 0; bytes < KKWG_RUN && in->count;) {
+		struct inbound_message *m = &in->queue[in->head];
 
-	if (!in->count)
-		return false;
-	if (codel_should_drop(&in->codel, now - m->since, now))
-		in->drop_one = true;
-	message(in, &m->received, now);
-	in->busy_buffers &= ~(1u << m->buffer);
-	in->head = (in->head + 1) % INBOUND_QUEUE;
-	in->count--;
+		if (codel_should_drop(&in->codel, now - m->since, now))
+			in->drop_one = true;
+		bytes += m->received.len;
+		message(in, &m->received, now);
+		in->busy_buffers &= ~(1u << m->buffer);
+		in->head = (in->head + 1) % INBOUND_QUEUE;
+		in->count--;
+	}
 	/* The rest of a super-packet that was too long for one send is the next message. */
 	if (!in->count)
 		flush(in);

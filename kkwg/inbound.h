@@ -43,6 +43,7 @@ struct inbound {
 	void *ctx;
 	struct coalesce coalesce;
 	struct codel codel;
+	bool junk; /* something without content came last: more of it may be between us and what counts */
 	bool drop_one; /* CoDel wants the next packet gone */
 	bool delivered; /* a short packet with content reached the interface: somebody waits for it */
 	uint64_t last_delivery; /* when that was, ns */
@@ -62,7 +63,7 @@ struct inbound {
 
 /* Takes in what @fd holds. Short datagrams may be handled at once. Returns whether there was anything. */
 bool inbound_receive(struct inbound *in, int fd, uint64_t now);
-/* Handles the first message in line. Returns whether more wait. */
+/* Handles the first messages in line. Returns whether more wait. */
 bool inbound_work(struct inbound *in, uint64_t now);
 /*
  * Handles a message that somebody else has received. It has WG_AEAD_HEADROOM bytes in front and WG_AEAD_TAILROOM behind

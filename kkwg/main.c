@@ -10,6 +10,7 @@
 #include "kkwg/engine.h"
 #include "kkwg/privilege.h"
 #include "kkwg/shards.h"
+#include "kkwg/threads.h"
 #include "kkwg/uapi.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -116,7 +117,7 @@ static int run(const char *iface, const struct options *o, unsigned int workers,
 			kk_warn("cannot drop privileges: %s", strerror(-r));
 		if (ready_fd >= 0)
 			daemon_ready(ready_fd, log_here());
-		r = engine_run(e);
+		r = threads_run(e);
 		if (r < 0)
 			kk_error("%s", strerror(-r));
 	} else {

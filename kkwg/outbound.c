@@ -214,12 +214,18 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 
 /*
  * What others send through us may be too long for one send. Its rest then goes with the next packet, where there is one
- * already: a short train takes nearly as long on its way as a full one.
+ * already: a short train takes nearly as long on its way as a full one. Where somebody is in a hurry, what came in
+ * gets its turn before that.
  */
 bool outbound_work(struct outbound *o, uint64_t now)
 {
-	for (unsigned int i = 0; i < OUTBOUND_RUN && o->count; i++) {
-		packet_out(o, at_place(o, 0), now);
+	size_t most = now - o->last_short < KKWG_SHORT_MEMORY ? KKWG_RUN : OUTBOUND_RUN;
+
+	for (size_t bytes = 0; bytes < most && o->count;) {
+		struct outbound_packet *q = at_place(o, 0);
+
+		bytes += q->len;
+		packet_out(o, q, now);
 		o->busy &= ~(1u << o->line[o->head]);
 		o->head = (o->head + 1) % OUTBOUND_QUEUE;
 		o->count--;

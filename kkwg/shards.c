@@ -12,9 +12,9 @@ static struct wg_peer *first_from(const struct engine *e, unsigned int i)
 	return NULL;
 }
 
-static unsigned int number_of(const struct wg_device *d)
+unsigned int shards_number(const struct wg_peer *p)
 {
-	return ((const struct worker *)d->env.ctx)->number;
+	return ((const struct worker *)p->dev->env.ctx)->number;
 }
 
 struct wg_peer *shards_first(const struct engine *e)
@@ -24,7 +24,7 @@ struct wg_peer *shards_first(const struct engine *e)
 
 struct wg_peer *shards_next(const struct engine *e, const struct wg_peer *p)
 {
-	return p->next ? p->next : first_from(e, number_of(p->dev) + 1);
+	return p->next ? p->next : first_from(e, shards_number(p) + 1);
 }
 
 struct wg_peer *shards_find_peer(const struct engine *e, const uint8_t public[WG_KEY_LEN])

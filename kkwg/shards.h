@@ -9,6 +9,8 @@
 struct wg_peer *shards_first(const struct engine *e);
 struct wg_peer *shards_next(const struct engine *e, const struct wg_peer *p);
 
+/* Number of the worker that has the peer. */
+unsigned int shards_number(const struct wg_peer *p);
 struct wg_peer *shards_find_peer(const struct engine *e, const uint8_t public[WG_KEY_LEN]);
 /* Adds it to the worker that has the fewest peers. Returns 0, -ENOMEM or -EEXIST. */
 int shards_add_peer(struct engine *e, const uint8_t public[WG_KEY_LEN], struct wg_peer **ret);

@@ -40,8 +40,7 @@ struct tun {
 /* Creates @name (MTU 1420, down), or attaches to it where it exists without a user. 0 or -errno. */
 int tun_open(struct tun *t, const char *name, struct kk_err *err);
 /*
- * The same with a queue for each of @n threads, an array: the kernel keeps a flow in the queue that its packets were
- * last written to. Where the interface can have one only, *@ret_n is 1.
+ * The same with a queue for each of @n threads, an array. Where the interface can have one only, *@ret_n is 1.
  */
 int tun_open_queues(struct tun *t, unsigned int n, const char *name, unsigned int *ret_n,
 		    struct kk_err *err);

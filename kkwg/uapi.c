@@ -14,6 +14,7 @@
 #include "kkwg/config.h"
 #include "kkwg/engine.h"
 #include "kkwg/flows.h"
+#include "kkwg/threads.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -202,9 +203,9 @@ static void answer_get(struct uapi *u, struct client *c)
 		answer(c, NULL, 0, -ENOMEM);
 		return;
 	}
-	engine_pause(u->engine);
+	threads_pause(u->engine);
 	config_print(u->engine, f);
-	engine_resume(u->engine);
+	threads_resume(u->engine);
 	fclose(f);
 	answer(c, body, len, 0);
 }
@@ -214,9 +215,9 @@ static void answer_set(struct uapi *u, struct client *c)
 	int r = c->error;
 
 	if (!r) {
-		engine_pause(u->engine);
+		threads_pause(u->engine);
 		r = config_change_apply(c->change, u->engine);
-		engine_resume(u->engine);
+		threads_resume(u->engine);
 	}
 	config_change_free(c->change);
 	c->change = NULL;

@@ -17,7 +17,8 @@
 #define UDP_SEGMENTS	64    /* of one send, at most; what every kernel with UDP_SEGMENT takes */
 #define UDP_BATCH	16    /* messages of one recvmmsg() */
 #define UDP_SENDS	64    /* messages of one sendmmsg() */
-#define KKWG_SLICE	16    /* datagrams that are handled in a row, about 15 us */
+#define KKWG_RUN	(32 << 10) /* bytes in line after which the other direction has its turn */
+#define KKWG_SLICE	16	   /* datagrams that are handled in a row, about 15 us */
 /*
  * How long one short packet with content lets us expect another, ns. Before that, nothing is taken in
  * early: what is copied long before its turn is out of the cache when that comes.
@@ -44,11 +45,8 @@ struct udp {
  * untouched on failure.
  */
 int udp_open(struct udp *u, uint16_t port, uint32_t mark, struct kk_err *err);
-/*
- * The same for @n threads, an array: each has two sockets of the port, and the kernel gives a message to the one whose
- * number is in its receiver index (wg/device.h); initiations to the first. Where it does not, messages come to any.
- */
-int udp_open_group(struct udp *u, unsigned int n, uint16_t port, uint32_t mark, struct kk_err *err);
+/* Opens sockets beside those of @first, which let others share their port. Returns 0 or -errno. */
+int udp_join(struct udp *u, const struct udp *first);
 void udp_close(struct udp *u);
 int udp_set_mark(struct udp *u, uint32_t mark);
 

@@ -12,7 +12,9 @@
 #include <sys/random.h>
 
 #include "kkwg/engine.h"
+#include "kkwg/readers.h"
 #include "kkwg/slice.h"
+#include "kkwg/threads.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "wg/constants.h"
@@ -143,6 +145,18 @@ int worker_watch(struct worker *w, int fd, uint32_t events, uint64_t id, bool ag
 											  : 0;
 }
 
+/*
+ * Lets those run who wait for what was just delivered. On a kernel that does not preempt they would
+ * wait for the next tick, and a tunnel under load never sleeps.
+ */
+static void give_way(struct worker *w)
+{
+	if (!w->in.delivered)
+		return;
+	w->in.delivered = false;
+	sched_yield();
+}
+
 /* In the middle of a train: takes in what came meanwhile. */
 static void between(void *ctx)
 {
@@ -150,7 +164,7 @@ static void between(void *ctx)
 	struct pollfd fds[] = {
 		{.fd = w->udp.fd4, .events = POLLIN},
 		{.fd = w->udp.fd6, .events = POLLIN},
-		{.fd = w->tun.fd, .events = POLLIN},
+		{.fd = w->tun_read, .events = POLLIN},
 	};
 	uint64_t now = worker_now();
 
@@ -166,6 +180,7 @@ static void between(void *ctx)
 	if (fds[2].revents & POLLIN)
 		outbound_read(&w->out, &w->tun, now);
 	w->nested = false;
+	give_way(w);
 }
 
 /* Makes it one of several. Returns 0 or -errno. */
@@ -205,9 +220,11 @@ int worker_init(struct worker *w, struct engine *e, unsigned int number)
 	w->out.ctx = w->in.ctx = w;
 	w->out.udp = &w->udp;
 	w->in.coalesce.tun = &w->tun;
-	watch(w, w->tun.fd, SOURCE_TUN);
+	w->tun_read = readers_have(e, number) ? w->tun.fd : -1;
+	watch(w, w->tun_read, SOURCE_TUN);
 	worker_watch_udp(w);
-	worker_watch_tun(w);
+	if (number == 0)
+		worker_watch_tun(w);
 	return e->n > 1 ? share(w) : 0;
 }
 
@@ -274,18 +291,6 @@ static int timeout_ms(const struct worker *w, uint64_t now)
 	return next <= now ? 0 : (int)((next - now) / WG_MS + 1);
 }
 
-/*
- * Lets those run who wait for what was just delivered. On a kernel that does not preempt they would
- * wait for the next tick, and a tunnel under load never sleeps.
- */
-static void give_way(struct worker *w)
-{
-	if (!w->in.delivered)
-		return;
-	w->in.delivered = false;
-	sched_yield();
-}
-
 static int poll_events(struct worker *w, struct epoll_event *events, int timeout)
 {
 	return epoll_wait(w->epoll_fd, events, EVENTS, timeout);
@@ -298,7 +303,7 @@ static bool spin(struct worker *w, struct epoll_event *events, uint64_t most, in
 
 	do {
 		*ret_n = poll_events(w, events, 0);
-		if (*ret_n || (w->wake_fd >= 0 && engine_wants(w->engine, w)))
+		if (*ret_n || (w->wake_fd >= 0 && threads_want(w->engine, w)))
 			return true;
 		sched_yield();
 	} while (worker_now() - since < most);
@@ -313,7 +318,7 @@ static int sleep_for(struct worker *w, struct epoll_event *events, int timeout)
 	if (w->wake_fd < 0)
 		return poll_events(w, events, timeout);
 	atomic_store(&w->sleeping, true);
-	if (engine_wants(w->engine, w))
+	if (threads_want(w->engine, w))
 		timeout = 0;
 	n = poll_events(w, events, timeout);
 	atomic_store(&w->sleeping, false);
@@ -389,6 +394,7 @@ int worker_run(struct worker *w)
 		now = worker_now();
 		for (int i = 0; i < n && !e->stop; i++)
 			handle(w, &events[i], now);
+		give_way(w);
 		more = inbound_work(&w->in, now);
 		more |= outbound_work(&w->out, now);
 		if (w->wake_fd >= 0)

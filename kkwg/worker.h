@@ -28,6 +28,7 @@ struct worker {
 	struct outbound out;
 	struct inbound in;
 	int epoll_fd;
+	int tun_read;  /* @tun's descriptor, or -1 where another worker reads for this one */
 	bool nested;   /* in the middle of a train */
 	uint64_t spin; /* how long to look before sleeping, ns */
 	/* Only where there are others. */

@@ -20,6 +20,7 @@ struct kk_packet {
 	const struct kk_tables *tables;
 	struct kk_net *net;		/* NULL: a trial, nothing is counted */
 	bool in_pieces; /* it came in fragments, each of which fits into the tunnel */
+	struct kk_scratch *scratch;
 	struct kk_fragments *fragments; /* of a trial; else packets are whole when they come here */
 };
 
@@ -177,7 +178,7 @@ KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_f
 }
 
 /*
- * Groups and guards are eBPF's so far: a gateway that needs them is not on the module. There are none here, so that
+ * Groups, guards and translated flows are eBPF's so far: a gateway that needs them is not on the module. There are none here, so that
  * none is ever asked for.
  */
 KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index)
@@ -220,6 +221,24 @@ KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
 					  const struct kk_source_key *key)
 {
 	return NULL;
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat(const struct kk_packet *pkt,
+					   const struct kk_snat_key *key)
+{
+	return NULL;
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
+					       const struct kk_snat_key *key,
+					       const struct kk_snat_flow *flow)
+{
+	return NULL;
+}
+
+KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt)
+{
+	return pkt->scratch;
 }
 
 KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes)

@@ -16,8 +16,12 @@
 static unsigned int forward(struct kk_net *kn, const struct kk_tables *tables, struct sk_buff *skb,
 			    enum kk_direction direction, bool in_pieces)
 {
-	struct kk_packet pkt = {
-		.skb = skb, .tables = tables, .net = kn, .in_pieces = in_pieces};
+	struct kk_scratch scratch;
+	struct kk_packet pkt = {.skb = skb,
+				.tables = tables,
+				.net = kn,
+				.in_pieces = in_pieces,
+				.scratch = &scratch};
 	enum kk_reason reason;
 	enum kk_verdict verdict;
 

@@ -53,7 +53,8 @@ int kk_do_try(struct sk_buff *skb, struct genl_info *info)
 {
 	struct kk_net *kn = kk_net_of(genl_info_net(info));
 	struct nlattr *nest = info->attrs[KK_A_PACKET], *attrs[KK_PACKET_A_MAX + 1];
-	struct kk_packet pkt = {0};
+	struct kk_scratch scratch;
+	struct kk_packet pkt = {.scratch = &scratch};
 	enum kk_direction direction;
 	enum kk_reason reason;
 	u16 gso = 0;

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "controld/push/push.h"
+#include "poll/poll.h"
 #include "ws/ws.h"
 
 struct kk_node {
@@ -16,8 +17,10 @@ struct kk_node {
 	struct kk_httpd_upgrade *connection; /* NULL while not connected */
 	struct kk_ws *ws;
 	int fd;
-	bool ready;    /* has said hello */
-	bool dirty;    /* something that concerns it changed */
+	bool ready;			/* has said hello */
+	bool greeting;			/* its hello waits to be noted with others */
+	uint8_t public_key[KK_KEY_LEN]; /* that it said hello with */
+	bool dirty;			/* something that concerns it changed */
 	bool due;      /* in the list of those that are sent something in the next turn */
 	bool self;     /* what changed is the node itself */
 	int64_t acked; /* the generation that it has; 0: none of this epoch */
@@ -25,6 +28,7 @@ struct kk_node {
 	char *report;  /* JSON text, which is a tenth of what it is as objects */
 	json_t *refused;
 	TAILQ_ENTRY(kk_node) link; /* of those that are due */
+	TAILQ_ENTRY(kk_node) greeting_link;
 };
 
 /*
@@ -54,9 +58,11 @@ TAILQ_HEAD(kk_pending_list, kk_pending);
 
 struct kk_push {
 	sd_event *event;
+	struct kk_poll *poll; /* of the nodes' lines */
 	struct kk_store *store;
-	sd_event_source *flush, *retry, *timer;
-	TAILQ_HEAD(, kk_node) due;
+	sd_event_source *flush, *greet, *retry, *timer;
+	TAILQ_HEAD(, kk_node) due, greeting;
+	uint64_t flushed; /* when nodes were sent something last, CLOCK_MONOTONIC microseconds */
 	struct kk_shared shared;
 	struct {
 		struct kk_node **by_id; /* NULL where there is none */
@@ -72,6 +78,10 @@ struct kk_node *kk_push_node(struct kk_push *push, enum kk_kind role, int64_t id
 bool kk_node_has(const struct kk_node *node, int64_t generation);
 /* Something that concerns the node has changed: it is sent that in the next turn of the loop. */
 void kk_node_due(struct kk_node *node);
+/* The node said hello: its key is noted, in one transaction with others' that come at the same time. */
+void kk_node_greeted(struct kk_node *node);
+/* Its key is noted, or @r and @err say why not. */
+void kk_node_welcome(struct kk_node *node, int r, const struct kk_err *err);
 /* The node's organisation is entered, and who acts is the node. */
 void kk_node_enter(const struct kk_node *node);
 

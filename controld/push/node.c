@@ -111,19 +111,27 @@ static void on_hello(struct kk_node *node, const json_t *msg)
 		hang_up(node, CLOSE_INVALID, "public_key: not a WireGuard key");
 		return;
 	}
-	kk_node_enter(node);
-	if (kk_store_node_set_key(store, node->role, node->id, key, &err) < 0) {
-		hang_up(node, CLOSE_POLICY, err.msg);
-		return;
-	}
+	memcpy(node->public_key, key, KK_KEY_LEN);
+	node->ready = false;
 	node->acked = 0;
 	if (hello.epoch && strcmp(hello.epoch, kk_store_epoch(store)) == 0 &&
 	    hello.generation <= kk_store_generation(store))
 		node->acked = hello.generation;
 	kk_info("%s %s is connected, version %s, generation %lld", role_name(node), node->name,
 		hello.version ? hello.version : "?", (long long)node->acked);
-	node->ready = true;
 	node->sent = 0;
+	kk_node_greeted(node);
+}
+
+void kk_node_welcome(struct kk_node *node, int r, const struct kk_err *err)
+{
+	if (!node->ws)
+		return; /* gone meanwhile */
+	if (r < 0) {
+		hang_up(node, CLOSE_POLICY, err->msg);
+		return;
+	}
+	node->ready = true;
 	kk_node_due(node);
 }
 
@@ -220,7 +228,7 @@ static void on_message(struct kk_ws *ws, const char *text, size_t len, void *use
 		hang_up(node, CLOSE_INVALID, msg ? "a message without a type" : err.msg);
 	else if (strcmp(type, "hello") == 0)
 		on_hello(node, msg);
-	else if (!node->ready)
+	else if (!node->ready && !node->greeting)
 		hang_up(node, CLOSE_PROTOCOL, "hello comes first");
 	else if (strcmp(type, "ack") == 0)
 		on_ack(node, msg);
@@ -266,6 +274,7 @@ int kk_node_connect(struct kk_node *node, struct kk_httpd_upgrade *connection, i
 	struct kk_ws_config config = {
 		.server = true,
 		.fd = fd,
+		.poll = node->push->poll,
 		.recv = line_recv,
 		.send = line_send,
 		.message_max = node->role == KK_GATEWAY ? GATEWAY_MESSAGE_MAX : AGENT_MESSAGE_MAX,
@@ -295,7 +304,9 @@ void kk_node_disconnect(struct kk_node *node, unsigned int status, const char *r
 	node->ws = NULL;
 	node->connection = NULL;
 	node->fd = -1;
-	node->ready = node->dirty = false;
+	if (node->greeting)
+		TAILQ_REMOVE(&node->push->greeting, node, greeting_link);
+	node->greeting = node->ready = node->dirty = false;
 	node->acked = node->sent = 0;
 	json_decref(node->refused);
 	node->refused = NULL;

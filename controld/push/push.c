@@ -11,6 +11,12 @@
 #include "util/log.h"
 
 #define RETRY_US (10 * 1000000ull) /* before a node is sent again what it refused */
+/*
+ * Between one round of messages and the next: the first change is sent at once, and what comes thick and fast
+ * goes together.
+ */
+#define FLUSH_US 10000ull
+#define GREET_US 2000ull /* for others' hellos to come */
 
 struct kk_node *kk_push_node(struct kk_push *push, enum kk_kind role, int64_t id)
 {
@@ -93,6 +99,25 @@ bool kk_node_has(const struct kk_node *node, int64_t generation)
 	       (node->acked && !node->dirty && !node->sent && !node->refused);
 }
 
+static uint64_t now_us(struct kk_push *push)
+{
+	uint64_t now = 0;
+
+	sd_event_now(push->event, CLOCK_MONOTONIC, &now);
+	return now;
+}
+
+static void start_timer(sd_event_source *source, uint64_t at)
+{
+	int enabled = SD_EVENT_OFF;
+
+	sd_event_source_get_enabled(source, &enabled);
+	if (enabled != SD_EVENT_OFF)
+		return;
+	sd_event_source_set_time(source, at);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
 void kk_node_due(struct kk_node *node)
 {
 	node->dirty = true;
@@ -100,7 +125,19 @@ void kk_node_due(struct kk_node *node)
 		return;
 	node->due = true;
 	TAILQ_INSERT_TAIL(&node->push->due, node, link);
-	sd_event_source_set_enabled(node->push->flush, SD_EVENT_ONESHOT);
+	start_timer(node->push->flush, node->push->flushed + FLUSH_US);
+}
+
+void kk_node_greeted(struct kk_node *node)
+{
+	struct kk_push *push = node->push;
+
+	if (node->greeting)
+		return;
+	node->greeting = true;
+	if (TAILQ_EMPTY(&push->greeting))
+		start_timer(push->greet, now_us(push) + GREET_US);
+	TAILQ_INSERT_TAIL(&push->greeting, node, greeting_link);
 }
 
 static void mark(struct kk_node *node)
@@ -144,12 +181,53 @@ static void on_change(const struct kk_change *changes, size_t n, void *userdata)
 	}
 }
 
-static int on_flush(sd_event_source *source, void *userdata)
+/*
+ * A commit waits for the disk. A key that is lost with the power does no harm, since its node says it again, but
+ * nobody may hear of it before it is noted.
+ */
+static int on_greet(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	TAILQ_HEAD(, kk_node) nodes = TAILQ_HEAD_INITIALIZER(nodes);
+	struct kk_push *push = userdata;
+	struct kk_err err = {0};
+	struct kk_node *node;
+	int r = kk_store_begin(push->store, &err), begun = r;
+
+	(void)source;
+	(void)usec;
+	while ((node = TAILQ_FIRST(&push->greeting))) {
+		struct kk_err own = {0};
+		int s = 0;
+
+		TAILQ_REMOVE(&push->greeting, node, greeting_link);
+		node->greeting = false;
+		if (begun == 0) {
+			kk_node_enter(node);
+			s = kk_store_node_set_key(push->store, node->role, node->id,
+						  node->public_key, &own);
+		}
+		if (s < 0)
+			kk_node_welcome(node, s, &own);
+		else
+			TAILQ_INSERT_TAIL(&nodes, node, greeting_link);
+	}
+	if (begun == 0)
+		r = kk_store_end(push->store, r, &err);
+	while ((node = TAILQ_FIRST(&nodes))) {
+		TAILQ_REMOVE(&nodes, node, greeting_link);
+		kk_node_welcome(node, r, &err);
+	}
+	return 0;
+}
+
+static int on_flush(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct kk_push *push = userdata;
 	struct kk_node *node;
 
 	(void)source;
+	(void)usec;
+	push->flushed = now_us(push);
 	while ((node = TAILQ_FIRST(&push->due))) {
 		TAILQ_REMOVE(&push->due, node, link);
 		node->due = false;
@@ -179,6 +257,14 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static int add_timer(struct kk_push *push, sd_event_source **source,
+		     sd_event_time_handler_t handler)
+{
+	int r = sd_event_add_time(push->event, source, CLOCK_MONOTONIC, 0, 1, handler, push);
+
+	return r < 0 ? r : sd_event_source_set_enabled(*source, SD_EVENT_OFF);
+}
+
 int kk_push_new(sd_event *event, struct kk_store *store, struct kk_push **ret)
 {
 	struct kk_push *push = calloc(1, sizeof(*push));
@@ -190,7 +276,12 @@ int kk_push_new(sd_event *event, struct kk_store *store, struct kk_push **ret)
 	push->store = store;
 	TAILQ_INIT(&push->pending);
 	TAILQ_INIT(&push->due);
-	r = sd_event_add_defer(event, &push->flush, on_flush, push);
+	TAILQ_INIT(&push->greeting);
+	r = kk_poll_new(event, &push->poll);
+	if (r >= 0)
+		r = add_timer(push, &push->flush, on_flush);
+	if (r >= 0)
+		r = add_timer(push, &push->greet, on_greet);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &push->retry, CLOCK_MONOTONIC, RETRY_US,
 					       1000000, on_retry, push);
@@ -209,6 +300,8 @@ static void free_node(struct kk_node *node)
 {
 	if (node->due)
 		TAILQ_REMOVE(&node->push->due, node, link);
+	if (node->greeting)
+		TAILQ_REMOVE(&node->push->greeting, node, greeting_link);
 	free(node->report);
 	json_decref(node->refused);
 	free(node);
@@ -233,6 +326,8 @@ void kk_push_free(struct kk_push *push)
 		free(push->nodes[role].by_id);
 	}
 	sd_event_source_disable_unref(push->flush);
+	sd_event_source_disable_unref(push->greet);
+	kk_poll_free(push->poll);
 	sd_event_source_disable_unref(push->retry);
 	sd_event_source_disable_unref(push->timer);
 	sd_event_unref(push->event);

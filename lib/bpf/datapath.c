@@ -18,8 +18,10 @@
 #include <kk/core/reasons.h>
 
 #include "bpf/attach.h"
+#include "bpf/attach_xdp.h"
 #include "bpf/bans.h"
 #include "bpf/bpffs.h"
+#include "bpf/edge.h"
 #include "bpf/groups.h"
 #include "bpf/tables.h"
 #include "bpf/trace.h"
@@ -44,6 +46,7 @@ struct kk_datapath {
 	struct link link[N_LINKS]; /* in the order of attaching: Agents are shut in first */
 	struct kk_tc *skel;
 	struct kk_tables tables;
+	struct kk_edge_config edge;
 	bool resized;  /* the table of listeners has another size than the pinned one */
 	bool readonly; /* from kk_datapath_open_readonly() */
 	bool pending; /* programs of another version are in force until the new tables are filled */
@@ -220,14 +223,19 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 		struct kk_err *err)
 {
 	const struct kk_settings settings = settings_of(config, dp->link[TUNNEL].mtu);
+	struct kk_edge_settings edge;
 	char dir[PATH_MAX];
 	int r;
 
+	r = kk_edge_settings_of(config, &edge, err);
+	if (r < 0)
+		return r;
 	dp->skel = kk_tc__open();
 	if (!dp->skel)
 		return kk_err_set(err, errno, NULL, "cannot open the BPF programs: %s",
 				  strerror(errno));
 	dp->skel->rodata->kk_settings = settings;
+	dp->skel->rodata->kk_edge_settings = edge;
 	dp->skel->rodata->kk_public_ifindex = (__u32)dp->link[PUBLIC].ifindex;
 	dp->skel->rodata->kk_tunnel_ifindex = (__u32)dp->link[TUNNEL].ifindex;
 	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), count_slots(config), &dp->resized,
@@ -245,6 +253,14 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 		return r;
 	dp->tables.settings = settings;
 	return dp->resized ? kk_tables_carry_over(&dp->tables, dir, err) : 0;
+}
+
+static int put_edge_in_force(struct kk_datapath *dp, struct kk_err *err)
+{
+	kk_tables_feature(&dp->tables, KK_FEATURE_CLOSED_PORTS, dp->edge.closed_ports);
+	kk_tables_feature(&dp->tables, KK_FEATURE_SYN_COOKIES, true);
+	return kk_edge_attach(dp->skel, &dp->edge, dp->link[PUBLIC].name, dp->link[PUBLIC].ifindex,
+			      err);
 }
 
 /* Tables first: a process that dies between the two leaves what the next one adopts. */
@@ -274,6 +290,8 @@ static int put_in_force(struct kk_datapath *dp, bool adopted, struct kk_err *err
 		r = kk_tables_pin(dp->skel->obj, dir, true, err);
 	if (r == 0)
 		r = kk_tables_put_settings(&dp->tables, err);
+	if (r == 0)
+		r = put_edge_in_force(dp, err);
 	while (n-- > 0) {
 		if (r < 0)
 			kk_attach_undo(&done[n]);
@@ -310,6 +328,7 @@ int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath
 		return kk_err_set(err, ENAMETOOLONG, "pin-dir", "path %s is too long",
 				  config->pin_dir);
 	strcpy(dp->pin_dir, config->pin_dir);
+	dp->edge = config->edge;
 	r = link_init(dp->link, TUNNEL, config->tunnel_ifname, err);
 	if (r == 0)
 		r = link_init(dp->link, PUBLIC, config->public_ifname, err);
@@ -381,6 +400,8 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
 		int ifindex = (int)if_nametoindex(names[i]);
 
 		r = ifindex ? kk_detach(names[i], ifindex, err) : 0;
+		if (r == 0 && ifindex && i == PUBLIC)
+			r = kk_xdp_detach(names[i], ifindex, err);
 		if (r < 0)
 			return r;
 	}
@@ -525,6 +546,12 @@ int kk_datapath_services(struct kk_datapath *dp, struct kk_datapath_service **re
 			 struct kk_err *err)
 {
 	return kk_tables_services(&dp->tables, ret, err);
+}
+
+int kk_datapath_edge(struct kk_datapath *dp, struct kk_xdp_state *ret, struct kk_err *err)
+{
+	return kk_edge_query(bpf_object__find_map_fd_by_name(dp->skel->obj, "kk_edge_place"),
+			     dp->readonly || dp->pending ? NULL : dp->skel, ret, err);
 }
 
 const char *kk_datapath_kind(const struct kk_datapath *dp)

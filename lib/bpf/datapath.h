@@ -31,7 +31,7 @@ struct kk_listener {
 	bool snat;	  /* a plain WireGuard peer: it sees the gateway in the client's place */
 	/*
 	 * TCP connections that stand may go on, nothing new begins. Of UDP it cannot be told what
-	 * stands: such a listener is as if it were not there.
+	 * stands, but with snat: without such a listener is as if it were not there.
 	 */
 	bool draining;
 };
@@ -92,6 +92,27 @@ struct kk_datapath_tables {
 	size_t n_lists;
 };
 
+/* Modes of XDP: what is asked for, and what there is. */
+enum kk_xdp_mode {
+	KK_XDP_OFF,
+	KK_XDP_AUTO, /* the best that the interface gives; on a veth generic, the reason says why */
+	KK_XDP_GENERIC,
+	KK_XDP_NATIVE,
+	KK_XDP_OFFLOAD, /* is found, not asked for */
+};
+
+/* What is done before packets are forwarded: by XDP on the public interface, and where that cannot be at tc. */
+struct kk_edge_config {
+	enum kk_xdp_mode xdp;
+	/* New connections and datagrams to ports of the managed addresses that nobody serves are dropped. */
+	bool closed_ports;
+	/*
+	 * SYNs a second to one service beyond which new sources have to prove themselves first, unless the
+	 * service has a rate of its own; 0: never.
+	 */
+	uint32_t syn_rate;
+};
+
 struct kk_datapath_config {
 	const char *pin_dir;	   /* below a bpffs; the one at /sys/fs/bpf is mounted if need be */
 	const char *public_ifname; /* programs are attached to its tc ingress ... */
@@ -113,6 +134,7 @@ struct kk_datapath_config {
 	uint8_t host;
 	/* Of the hash that picks a group's member: secret, and the same on every gateway. */
 	uint8_t flow_key[16];
+	struct kk_edge_config edge;
 };
 
 /*
@@ -210,6 +232,25 @@ struct kk_datapath_service {
 /* Traffic of every service in the tables. *@ret is freed by the caller. Count or errno. */
 int kk_datapath_services(struct kk_datapath *dp, struct kk_datapath_service **ret,
 			 struct kk_err *err);
+
+#define KK_XDP_REASON_MAX 160
+
+struct kk_xdp_state {
+	enum kk_xdp_mode mode; /* KK_XDP_OFF: our program is not there, and the edge is at tc */
+	bool shared;	       /* beside others, in libxdp's dispatcher */
+	/* In words: why not a better mode, or none. Empty: there is no better one. */
+	char reason[KK_XDP_REASON_MAX];
+};
+
+/*
+ * How XDP stands on the public interface, as the kernel says now. If somebody else took the program away, the edge
+ * goes back to tc.
+ */
+int kk_datapath_edge(struct kk_datapath *dp, struct kk_xdp_state *ret, struct kk_err *err);
+/* Static: "off", "auto", "generic", "native", "offload". */
+const char *kk_xdp_mode_name(enum kk_xdp_mode mode);
+/* -EINVAL: @text is none of the first four. */
+int kk_xdp_mode_parse(const char *text, enum kk_xdp_mode *ret);
 
 /* For status: "tc", and why not something better, in words. */
 const char *kk_datapath_kind(const struct kk_datapath *dp);

@@ -84,10 +84,10 @@ static int plan_init(struct plan *plan, const struct kk_tables *tables,
 		       : -ENOMEM;
 }
 
-/* Of UDP nothing can drain. */
+/* Of UDP nothing can drain but flows that are known. */
 static bool is_there(const struct kk_listener *l)
 {
-	return !(l->draining && l->protocol == IPPROTO_UDP);
+	return !(l->draining && l->protocol == IPPROTO_UDP && !l->snat);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -209,6 +209,11 @@ static int plan_listener(struct plan *plan, const struct kk_tables *tables,
 	if (*word)
 		return kk_err_set(err, EEXIST, "port", "port %u/%s is published twice", l->port,
 				  l->protocol == IPPROTO_TCP ? "tcp" : "udp");
+	if (l->snat && !tables->settings.host)
+		return kk_err_set(
+			err, EINVAL, "snat",
+			"port %u/%s: this gateway has no address that an Agent could see in a client's place",
+			l->port, l->protocol == IPPROTO_TCP ? "tcp" : "udp");
 	flags = (kk_guards_number(&plan->guards, l->service) ? KK_LISTENER_GUARDED : 0) |
 		(l->snat ? KK_LISTENER_SNAT : 0) | (l->draining ? KK_LISTENER_DRAINING : 0);
 	if (l->group)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include <bpf/libbpf.h>
+#include <kk/core/edge_types.h>
 #include <kk/core/types.h>
 
 #include "bpf/change.h"

@@ -204,3 +204,21 @@ void kk_note_source(const struct kk_user *user, const struct kk_source_key *key,
 			in6_text(&key->address).s, key->service, bucket_text(found->packets, now).s,
 			bucket_text(found->connections, now).s);
 }
+
+void kk_note_snat(const struct kk_user *user, const struct kk_snat_key *key,
+		  const struct kk_snat_flow *found, __u64 now)
+{
+	struct text agent = ip4_text(key->agent);
+
+	if (!found)
+		kk_note(user, "flows: gateway's port %u to %s port %u/%s: free",
+			KK_HOST16(key->port), agent.s, KK_HOST16(key->agent_port),
+			protocol_text(key->protocol));
+	else
+		kk_note(user,
+			"flows: gateway's port %u to %s port %u/%s: of %s port %u, %llu s ago%s",
+			KK_HOST16(key->port), agent.s, KK_HOST16(key->agent_port),
+			protocol_text(key->protocol), in6_text(&found->client).s,
+			KK_HOST16(found->client_port), (now - found->seen) / SECOND,
+			found->closing ? ", closing" : "");
+}

@@ -22,5 +22,7 @@ void kk_note_list(const struct kk_user *user, const struct kk_list_key *key,
 void kk_note_ban(const struct kk_user *user, const struct kk_ban_key *key, __u64 until, __u64 now);
 void kk_note_source(const struct kk_user *user, const struct kk_source_key *key,
 		    const struct kk_source *found, __u64 now);
+void kk_note_snat(const struct kk_user *user, const struct kk_snat_key *key,
+		  const struct kk_snat_flow *found, __u64 now);
 
 #endif

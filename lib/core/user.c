@@ -229,6 +229,29 @@ KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
 	return found ? found : kk_map_put(&pkt->user->sources, key, NULL);
 }
 
+KK_INLINE struct kk_snat_flow *kk_env_snat(const struct kk_packet *pkt,
+					   const struct kk_snat_key *key)
+{
+	struct kk_snat_flow *found = kk_map_get(&pkt->user->snat, key);
+
+	NOTE(pkt, snat, key, found, kk_env_now(pkt));
+	return found;
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
+					       const struct kk_snat_key *key,
+					       const struct kk_snat_flow *flow)
+{
+	struct kk_snat_flow *found = kk_map_get(&pkt->user->snat, key);
+
+	return found ? found : kk_map_put(&pkt->user->snat, key, flow);
+}
+
+KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt)
+{
+	return &pkt->user->scratch;
+}
+
 static void add(struct kk_counter *counter, __u32 bytes)
 {
 	counter->packets++;
@@ -246,8 +269,8 @@ KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 	add(&pkt->user->traffic[service].direction[direction], bytes);
 }
 
-#include <kk/core/forward.h>
-#include <kk/core/guard.h>
+#include "core/user_edge_env.h"
+#include <kk/core/edge.h>
 
 #define MAP(key_type, value_type, max_)                                                            \
 	((struct kk_map){                                                                          \
@@ -264,6 +287,9 @@ struct kk_user *kk_user_new(void)
 	user->lists = MAP(struct kk_list_key, struct kk_list_entry, KK_LIST_ENTRIES_MAX);
 	user->bans = MAP(struct kk_ban_key, __u64, KK_BANS_MAX);
 	user->sources = MAP(struct kk_source_key, struct kk_source, 0);
+	user->edge.verified = MAP(struct kk_in6, __u64, 0);
+	user->edge.relays = MAP(struct kk_relay_key, struct kk_relay, KK_RELAYS_MAX);
+	user->snat = MAP(struct kk_snat_key, struct kk_snat_flow, 0);
 	return user;
 }
 
@@ -276,6 +302,9 @@ void kk_user_free(struct kk_user *user)
 	kk_map_clean(&user->lists);
 	kk_map_clean(&user->bans);
 	kk_map_clean(&user->sources);
+	kk_map_clean(&user->edge.verified);
+	kk_map_clean(&user->edge.relays);
+	kk_map_clean(&user->snat);
 	free(user);
 }
 
@@ -283,17 +312,19 @@ void kk_user_forget(struct kk_user *user)
 {
 	kk_map_clear(&user->fragments);
 	kk_map_clear(&user->sources);
+	kk_map_clear(&user->edge.verified);
+	kk_map_clear(&user->snat);
 }
 
 void kk_user_publish(struct kk_user *user, const struct kk_user_listener *l)
 {
-	bool group = l->flags & KK_LISTENER_GROUP;
+	bool group = l->flags & KK_LISTENER_GROUP, snat = l->flags & KK_LISTENER_SNAT;
 	uint32_t offset = group ? l->agent : kk_pool_offset(l->agent, user->settings.pool_mask);
 
 	assert(l->service > 0 && l->service < KK_SERVICES_MAX);
 	user->listeners[kk_listener_index(l->slot, l->protocol, l->port)] =
 		kk_listener_word(offset, l->agent_port, l->service, l->flags);
-	if (!group && (l->port != l->agent_port || l->slot > 1))
+	if (!group && !snat && (l->port != l->agent_port || l->slot > 1))
 		kk_user_origin(user, l, l->agent);
 }
 
@@ -324,6 +355,15 @@ enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *pack
 	if (packet->len && packet->data[0] >> 4 == KK_IP6)
 		return kk_forward(&pkt, KK_IP6, direction);
 	return kk_forward(&pkt, KK_IP4, direction);
+}
+
+enum kk_reason kk_user_edge(struct kk_user *user, struct kk_user_packet *packet)
+{
+	struct kk_packet pkt = {.user = user, .p = packet};
+
+	if (packet->len && packet->data[0] >> 4 == KK_IP6)
+		return kk_edge(&pkt, KK_IP6, KK_EDGE_CHECKS | KK_EDGE_RELAY);
+	return kk_edge(&pkt, KK_IP4, KK_EDGE_CHECKS | KK_EDGE_RELAY);
 }
 
 enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_in6 *source,

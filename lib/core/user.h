@@ -11,6 +11,7 @@
 #include <kk/core/types.h>
 
 #include "core/map.h"
+#include "core/user_edge.h"
 
 #define KK_USER_HEADROOM 48 /* an answer of our own may need it */
 
@@ -26,9 +27,11 @@ struct kk_user {
 	/* Is told of each look-up and what came of it (note.h); NULL: nobody. */
 	void (*note)(void *data, const char *line);
 	void *note_data;
-	struct kk_map origins, fragments, lists, bans, sources;
+	struct kk_scratch scratch;
+	struct kk_map origins, fragments, lists, bans, sources, snat;
 	struct kk_counter counters[KK_REASON_MAX];
 	struct kk_traffic traffic[KK_SERVICES_MAX];
+	struct kk_user_edge edge;
 };
 
 struct kk_user_packet {
@@ -53,7 +56,7 @@ struct kk_user_listener {
 /* All of it zero, and empty. NULL: no memory. */
 struct kk_user *kk_user_new(void);
 void kk_user_free(struct kk_user *user);
-/* Forgets what packets have left behind: fragments, what was counted of sources. */
+/* Forgets what packets have left behind: fragments, what was counted of sources, translated flows. */
 void kk_user_forget(struct kk_user *user);
 
 /*
@@ -69,6 +72,9 @@ void kk_user_origin(struct kk_user *user, const struct kk_user_listener *listene
  */
 enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *packet,
 			       enum kk_direction direction);
+
+/* kk_edge(), all of it; KK_EDGE_ON is KK_REASON_MAX. */
+enum kk_reason kk_user_edge(struct kk_user *user, struct kk_user_packet *packet);
 
 /* kk_check_gateway() and kk_check_service() of guard.h: KK_REASON_INBOUND or why not. */
 enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_in6 *source,

@@ -10,8 +10,9 @@
 #include "util/cleanup.h"
 #include "util/json.h"
 
-#define CALL_MS	   75000L
-#define ANSWER_MAX (64u << 20) /* bytes: every object of the largest system is less */
+#define CALL_MS 75000L
+#define ANSWER_MAX                                                                                 \
+	(1u << 30) /* bytes: every object of the largest system is less, and a backup of it */
 
 struct answer {
 	char *data;
@@ -103,11 +104,11 @@ static int set_request(struct request *req, const struct kk_http_server *server,
 	return 0;
 }
 
-int kk_http_call(const struct kk_http_server *server, const char *method, const char *path,
-		 const json_t *body, json_t **ret, struct kk_err *err)
+/* The status with @answer filled in, which is to be freed in any case; or a negative errno. */
+static int perform(const struct kk_http_server *server, const char *method, const char *path,
+		   const json_t *body, struct answer *answer, struct kk_err *err)
 {
 	KK_CLEANUP(request_clean) struct request req = {0};
-	struct answer answer = {0};
 	long status = 0;
 	CURLcode code;
 	int r;
@@ -118,21 +119,45 @@ int kk_http_call(const struct kk_http_server *server, const char *method, const 
 	if (set_request(&req, server, method, body) < 0)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	curl_easy_setopt(req.curl, CURLOPT_WRITEFUNCTION, take_answer);
-	curl_easy_setopt(req.curl, CURLOPT_WRITEDATA, &answer);
+	curl_easy_setopt(req.curl, CURLOPT_WRITEDATA, answer);
 	code = curl_easy_perform(req.curl);
 	if (code == CURLE_OK)
 		code = curl_easy_getinfo(req.curl, CURLINFO_RESPONSE_CODE, &status);
-	if (code == CURLE_OK) {
-		/* What is no JSON is no answer of the API: the caller has the status to go by. */
+	if (code == CURLE_OK)
+		return (int)status;
+	if (answer->error)
+		return kk_err_set(
+			err, -answer->error, NULL, "the answer of Control at %s is %s", server->url,
+			answer->error == -ENOMEM ? "too large for our memory" : "too large");
+	return kk_pinned_error(code, server->url, err);
+}
+
+int kk_http_call(const struct kk_http_server *server, const char *method, const char *path,
+		 const json_t *body, json_t **ret, struct kk_err *err)
+{
+	struct answer answer = {0};
+	int r = perform(server, method, path, body, &answer, err);
+
+	/* What is no JSON is no answer of the API: the caller has the status to go by. */
+	if (r >= 0)
 		*ret = answer.len ? kk_json_parse(answer.data, answer.len, NULL) : NULL;
-		r = (int)status;
-	} else if (answer.error) {
-		r = kk_err_set(err, -answer.error, NULL, "the answer of Control at %s is %s",
-			       server->url,
-			       answer.error == -ENOMEM ? "too large for our memory" : "too large");
-	} else {
-		r = kk_pinned_error(code, server->url, err);
+	free(answer.data);
+	return r;
+}
+
+int kk_http_download(const struct kk_http_server *server, const char *path, char **ret,
+		     size_t *ret_len, json_t **ret_error, struct kk_err *err)
+{
+	struct answer answer = {0};
+	int r = perform(server, "GET", path, NULL, &answer, err);
+
+	if (r == 200) {
+		*ret = answer.data;
+		*ret_len = answer.len;
+		return r;
 	}
+	if (r >= 0)
+		*ret_error = answer.len ? kk_json_parse(answer.data, answer.len, NULL) : NULL;
 	free(answer.data);
 	return r;
 }

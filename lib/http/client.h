@@ -21,6 +21,13 @@ struct kk_http_server {
 int kk_http_call(const struct kk_http_server *server, const char *method, const char *path,
 		 const json_t *body, json_t **ret, struct kk_err *err);
 
+/*
+ * GET of what is no JSON: *@ret of *@ret_len bytes is the caller's where 200 is returned; with any other status
+ * *@ret_error is, the answer's JSON or NULL.
+ */
+int kk_http_download(const struct kk_http_server *server, const char *path, char **ret,
+		     size_t *ret_len, json_t **ret_error, struct kk_err *err);
+
 /* Turns an answer of status 400 and above into an error: its field and message. */
 int kk_http_error(int status, const json_t *answer, struct kk_err *err);
 

@@ -7,15 +7,16 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
+#include "poll/poll.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -34,9 +35,10 @@ struct session {
 	struct kk_tls *tls;
 	struct kk_httpd_guest *guest;
 	SSL *ssl;
-	int fd, app; /* the peer's socket; our end of the pair, -1 during the handshake */
-	sd_event_source *fd_source, *app_source, *timer;
-	struct sockaddr_in peer;
+	/* The peer's socket; our end of the pair, whose fd is -1 during the handshake. */
+	struct kk_poll_entry peer, app;
+	sd_event_source *timer; /* NULL: nothing has to be done by a time */
+	struct sockaddr_in address;
 	struct rest in, out;
 	bool want_write;
 	bool in_ended, out_ended; /* by the peer; by libmicrohttpd */
@@ -51,6 +53,7 @@ struct session {
 
 struct kk_tls {
 	struct kk_httpd *httpd;
+	struct kk_poll *poll;
 	SSL_CTX *ctx;
 	uint8_t chunk[CHUNK];
 	LIST_HEAD(, session) sessions;
@@ -61,12 +64,12 @@ static void destroy(struct session *s)
 	struct kk_httpd_guest *guest = s->guest;
 
 	LIST_REMOVE(s, link);
-	sd_event_source_disable_unref(s->fd_source);
-	sd_event_source_disable_unref(s->app_source);
+	kk_poll_forget(s->tls->poll, &s->peer);
+	kk_poll_forget(s->tls->poll, &s->app);
 	sd_event_source_disable_unref(s->timer);
 	SSL_free(s->ssl);
-	kk_close(s->fd);
-	kk_close(s->app);
+	kk_close(s->peer.fd);
+	kk_close(s->app.fd);
 	free(s->in.data);
 	free(s->out.data);
 	free(s);
@@ -129,7 +132,7 @@ static ssize_t session_write(struct session *s, const uint8_t *data, size_t len)
 /* The application's end may have been closed, which only stops this direction. */
 static size_t app_write(struct session *s, const uint8_t *data, size_t len)
 {
-	ssize_t n = send(s->app, data, len, MSG_NOSIGNAL);
+	ssize_t n = send(s->app.fd, data, len, MSG_NOSIGNAL);
 
 	if (n >= 0)
 		return (size_t)n;
@@ -164,7 +167,7 @@ static int move_in(struct session *s)
 		return -EIO;
 	if (n == 0) {
 		s->in_ended = true;
-		shutdown(s->app, SHUT_WR);
+		shutdown(s->app.fd, SHUT_WR);
 		return 0;
 	}
 	sent = app_write(s, chunk, (size_t)n);
@@ -191,7 +194,7 @@ static int move_out(struct session *s)
 	}
 	if (s->out_ended)
 		return 0;
-	n = recv(s->app, chunk, CHUNK, 0);
+	n = recv(s->app.fd, chunk, CHUNK, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n <= 0) {
@@ -204,31 +207,37 @@ static int move_out(struct session *s)
 	return 1;
 }
 
-static void set_events(sd_event_source *source, uint32_t events)
-{
-	/* Hang-ups are told even when nothing is asked for, again and again: then be deaf. */
-	sd_event_source_set_io_events(source, events);
-	sd_event_source_set_enabled(source, events ? SD_EVENT_ON : SD_EVENT_OFF);
-}
-
 static void watch(struct session *s)
 {
 	bool read = !s->in.len && !s->in_ended && !s->in_refused;
 	bool write = s->out.len || s->want_write;
 
-	set_events(s->fd_source, (read ? EPOLLIN : 0) | (write ? EPOLLOUT : 0));
-	if (s->app_source)
-		set_events(s->app_source, (!s->out.len && !s->out_ended ? EPOLLIN : 0) |
-						  (s->in.len ? EPOLLOUT : 0));
+	/* Hang-ups are told even when nothing else is asked for, again and again: then be deaf. */
+	kk_poll_watch(s->tls->poll, &s->peer, (read ? EPOLLIN : 0) | (write ? EPOLLOUT : 0));
+	if (s->app.fd >= 0)
+		kk_poll_watch(s->tls->poll, &s->app,
+			      (!s->out.len && !s->out_ended ? EPOLLIN : 0) |
+				      (s->in.len ? EPOLLOUT : 0));
 }
 
-static void set_timer(struct session *s, uint64_t time_us)
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	uint64_t now;
+	(void)source;
+	(void)usec;
+	destroy(userdata);
+	return 0;
+}
 
-	sd_event_now(s->tls->httpd->event, CLOCK_MONOTONIC, &now);
-	sd_event_source_set_time(s->timer, now + time_us);
-	sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
+/* The session ends then, unless stop_timer() comes first. */
+static int start_timer(struct session *s, uint64_t time_us)
+{
+	return sd_event_add_time_relative(s->tls->httpd->event, &s->timer, CLOCK_MONOTONIC, time_us,
+					  100000, on_timer, s);
+}
+
+static void stop_timer(struct session *s)
+{
+	s->timer = sd_event_source_disable_unref(s->timer);
 }
 
 /*
@@ -239,21 +248,22 @@ static void linger(struct session *s)
 {
 	ERR_clear_error();
 	SSL_shutdown(s->ssl);
-	if (s->in_ended || shutdown(s->fd, SHUT_WR) < 0) {
+	if (s->in_ended || shutdown(s->peer.fd, SHUT_WR) < 0) {
 		destroy(s);
 		return;
 	}
 	s->state = LINGERING;
-	s->app_source = sd_event_source_disable_unref(s->app_source);
-	s->app = kk_close(s->app);
-	set_events(s->fd_source, EPOLLIN);
-	set_timer(s, LINGER_TIME_US);
+	kk_poll_forget(s->tls->poll, &s->app);
+	s->app.fd = kk_close(s->app.fd);
+	if (start_timer(s, LINGER_TIME_US) < 0 ||
+	    kk_poll_watch(s->tls->poll, &s->peer, EPOLLIN) < 0)
+		destroy(s);
 }
 
 static void drain(struct session *s)
 {
 	for (int i = 0; i < ROUNDS; i++) {
-		ssize_t n = recv(s->fd, s->tls->chunk, CHUNK, 0);
+		ssize_t n = recv(s->peer.fd, s->tls->chunk, CHUNK, 0);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -283,31 +293,27 @@ static void forward(struct session *s)
 		watch(s);
 }
 
-static int on_app(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+static void on_app(struct kk_poll_entry *entry, uint32_t revents)
 {
-	(void)source;
-	(void)fd;
 	(void)revents;
-	forward(userdata);
-	return 0;
+	forward((struct session *)((char *)entry - offsetof(struct session, app)));
 }
 
 static int start_forwarding(struct session *s)
 {
-	struct kk_httpd *httpd = s->tls->httpd;
 	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	s->app = pair[0];
-	r = sd_event_add_io(httpd->event, &s->app_source, s->app, EPOLLIN, on_app, s);
+	s->app.fd = pair[0];
+	r = kk_poll_watch(s->tls->poll, &s->app, EPOLLIN);
 	if (r < 0) {
 		kk_close(pair[1]);
 		return r;
 	}
 	s->state = FORWARDING;
-	sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
-	return kk_httpd_add_connection(httpd, pair[1], s->guest, &s->peer);
+	stop_timer(s);
+	return kk_httpd_add_connection(s->tls->httpd, pair[1], s->guest, &s->address);
 }
 
 static void handshake(struct session *s)
@@ -335,38 +341,24 @@ static void handshake(struct session *s)
 	forward(s);
 }
 
-static int on_fd(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+static void on_peer(struct kk_poll_entry *entry, uint32_t revents)
 {
-	struct session *s = userdata;
+	struct session *s = (struct session *)((char *)entry - offsetof(struct session, peer));
 
-	(void)source;
-	(void)fd;
-	if (revents & EPOLLERR) {
+	if (revents & EPOLLERR)
 		destroy(s);
-		return 0;
-	}
-	if (s->state == HANDSHAKE)
+	else if (s->state == HANDSHAKE)
 		handshake(s);
 	else if (s->state == FORWARDING)
 		forward(s);
 	else
 		drain(s);
-	return 0;
-}
-
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	(void)source;
-	(void)usec;
-	destroy(userdata);
-	return 0;
 }
 
 int kk_tls_accept(struct kk_tls *tls, int fd, struct kk_httpd_guest *guest,
 		  const struct sockaddr_in *peer)
 {
 	struct session *s = calloc(1, sizeof(*s));
-	sd_event *event = tls->httpd->event;
 	int one = 1;
 
 	if (!s) {
@@ -375,14 +367,13 @@ int kk_tls_accept(struct kk_tls *tls, int fd, struct kk_httpd_guest *guest,
 	}
 	s->tls = tls;
 	s->guest = guest;
-	s->fd = fd;
-	s->app = -1;
-	s->peer = *peer;
+	s->peer = (struct kk_poll_entry){.fd = fd, .ready = on_peer};
+	s->app = (struct kk_poll_entry){.fd = -1, .ready = on_app};
+	s->address = *peer;
 	s->ssl = SSL_new(tls->ctx);
-	if (!s->ssl || SSL_set_fd(s->ssl, fd) != 1 ||
-	    sd_event_add_io(event, &s->fd_source, fd, EPOLLIN, on_fd, s) < 0 ||
-	    sd_event_add_time(event, &s->timer, CLOCK_MONOTONIC, 0, 100000, on_timer, s) < 0) {
-		sd_event_source_disable_unref(s->fd_source);
+	if (!s->ssl || SSL_set_fd(s->ssl, fd) != 1 || start_timer(s, HANDSHAKE_TIME_US) < 0 ||
+	    kk_poll_watch(tls->poll, &s->peer, EPOLLIN) < 0) {
+		stop_timer(s);
 		SSL_free(s->ssl);
 		kk_close(fd);
 		free(s);
@@ -391,7 +382,6 @@ int kk_tls_accept(struct kk_tls *tls, int fd, struct kk_httpd_guest *guest,
 	/* What libmicrohttpd would do: a small message is not to wait for the answer to the last one. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	LIST_INSERT_HEAD(&tls->sessions, s, link);
-	set_timer(s, HANDSHAKE_TIME_US);
 	return 0;
 }
 
@@ -419,6 +409,10 @@ int kk_tls_new(struct kk_httpd *httpd, const char *cert, const char *key, struct
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	tls->httpd = httpd;
 	LIST_INIT(&tls->sessions);
+	if (kk_poll_new(httpd->event, &tls->poll) < 0) {
+		kk_tls_free(tls);
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	}
 	tls->ctx = SSL_CTX_new(TLS_server_method());
 	if (!tls->ctx || use_identity(tls->ctx, cert, key) < 0) {
 		kk_tls_free(tls);
@@ -443,5 +437,6 @@ void kk_tls_free(struct kk_tls *tls)
 	while (!LIST_EMPTY(&tls->sessions))
 		destroy(LIST_FIRST(&tls->sessions));
 	SSL_CTX_free(tls->ctx);
+	kk_poll_free(tls->poll);
 	free(tls);
 }

@@ -176,6 +176,14 @@ int wg_allowed_prefix(const struct wg_allowed *a, uint8_t ret_addr[16], uint8_t 
 	return a->node->addr_len;
 }
 
+static void tell(const struct wg_allowedips *t, const struct wg_allowed_node *n)
+{
+	uint64_t addr[2] = {htobe64(n->prefix.hi), htobe64(n->prefix.lo)};
+
+	if (t->changed)
+		t->changed(t->ctx, (const uint8_t *)addr, n->addr_len, n->len, n->entries);
+}
+
 bool wg_allowed_is_newest(const struct wg_allowed *a)
 {
 	return a->node->entries == a;
@@ -215,6 +223,7 @@ int wg_allowedips_add(struct wg_allowedips *t, const uint8_t *addr, uint8_t addr
 	for (end = &peer->allowed; *end; end = &(*end)->next_of_peer)
 		;
 	*end = a;
+	tell(t, n);
 	return 0;
 }
 
@@ -231,6 +240,7 @@ int wg_allowedips_del(struct wg_allowedips *t, const uint8_t *addr, uint8_t addr
 		unlink_from_peer(a);
 		unlink_from_node(a);
 		free(a);
+		tell(t, n);
 		prune(t, n);
 		return 0;
 	}
@@ -247,6 +257,7 @@ void wg_allowedips_flush(struct wg_allowedips *t, struct wg_peer *peer)
 		peer->allowed = a->next_of_peer;
 		unlink_from_node(a);
 		free(a);
+		tell(t, n);
 		prune(t, n);
 	}
 }

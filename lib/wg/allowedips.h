@@ -24,6 +24,10 @@ struct wg_allowed {
 struct wg_allowedips {
 	struct wg_allowed_node *root4, *root6;
 	bool shared; /* a prefix may have several peers; set while empty */
+	/* Told of each change: the prefix and its entries, linked by next_of_node, or NULL. NULL: nobody wants to know. */
+	void (*changed)(void *ctx, const uint8_t *addr, uint8_t addr_len, uint8_t bits,
+			const struct wg_allowed *entries);
+	void *ctx;
 };
 
 /* The prefix of an entry: @ret_addr gets 4 or 16 bytes. Returns the length of the address. */

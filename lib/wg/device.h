@@ -203,6 +203,9 @@ size_t wg_device_receive(struct wg_device *d, const struct wg_endpoint *from, ui
  */
 bool wg_device_peek(struct wg_device *d, const uint8_t *msg, size_t len, struct wg_flow_key *ret);
 
+/* Whether it is a data message under a session that there is; nothing is checked or changed. */
+bool wg_device_knows(struct wg_device *d, const uint8_t *msg, size_t len);
+
 /* For peer.c, handshake.c and timers.c. */
 uint32_t wg_device_new_index(struct wg_device *d);
 void wg_device_timestamp(struct wg_device *d, uint8_t out[WG_TIMESTAMP_LEN]);

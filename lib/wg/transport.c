@@ -214,6 +214,16 @@ static size_t receive_data(struct wg_device *d, const struct wg_endpoint *from, 
 	return inner(d, p, ecn, out, len - WG_DATA_OVERHEAD, now);
 }
 
+bool wg_device_knows(struct wg_device *d, const uint8_t *msg, size_t len)
+{
+	struct wg_msg_data header;
+
+	if (wg_message_type(msg, len) != WG_MSG_DATA)
+		return false;
+	memcpy(&header, msg, sizeof(header));
+	return find_keypair(d, le32toh(header.receiver)) != NULL;
+}
+
 #define PEEK_LEN 64 /* covers IPv4 without options or IPv6, and the ports */
 
 bool wg_device_peek(struct wg_device *d, const uint8_t *msg, size_t len, struct wg_flow_key *ret)

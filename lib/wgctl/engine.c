@@ -24,6 +24,7 @@
 /* Where the cross-platform interface puts its sockets. */
 #define SOCKET_DIR "/var/run/wireguard"
 
+#define STOP_SELF_MS 1000 /* for an engine that has begun to end by itself */
 #define STOP_TERM_MS 3000
 #define STOP_KILL_MS 2000
 #define STOP_LINK_MS 3000
@@ -62,7 +63,8 @@ static pid_t listener_pid(int fd)
 }
 
 enum tun_state {
-	TUN_UNKNOWN, /* the process has no TUN descriptor, or we may not look */
+	TUN_UNKNOWN, /* we may not look */
+	TUN_NONE,    /* the process has no TUN descriptor: an engine that ends has given it up */
 	TUN_LOST,    /* it has one, but the interface behind it is gone */
 	TUN_SERVED,
 };
@@ -72,12 +74,14 @@ static enum tun_state descriptor_state(const char *path)
 {
 	KK_CLEANUP_FREE char *text = NULL;
 	const char *line;
+	int r = kk_file_read(path, 65536, &text, NULL);
 
-	if (kk_file_read(path, 65536, &text, NULL) < 0)
-		return TUN_UNKNOWN;
+	/* It may be closed meanwhile. */
+	if (r < 0)
+		return r == -ENOENT ? TUN_NONE : TUN_UNKNOWN;
 	line = strstr(text, "\niff:");
 	if (!line)
-		return TUN_UNKNOWN;
+		return TUN_NONE;
 	line += strlen("\niff:");
 	line += strspn(line, " \t");
 	return *line && *line != '\n' ? TUN_SERVED : TUN_LOST;
@@ -85,8 +89,9 @@ static enum tun_state descriptor_state(const char *path)
 
 static enum tun_state process_state(pid_t pid)
 {
-	enum tun_state state = TUN_UNKNOWN;
+	enum tun_state state = TUN_NONE;
 	struct dirent *entry;
+	bool hidden = false;
 	char path[PATH_MAX];
 	DIR *dir;
 
@@ -97,13 +102,16 @@ static enum tun_state process_state(pid_t pid)
 	while (state != TUN_SERVED && (entry = readdir(dir))) {
 		enum tun_state one;
 
+		if (entry->d_name[0] == '.')
+			continue;
 		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", (int)pid, entry->d_name);
 		one = descriptor_state(path);
 		if (one > state)
 			state = one;
+		hidden |= one == TUN_UNKNOWN;
 	}
 	closedir(dir);
-	return state;
+	return state == TUN_NONE && hidden ? TUN_UNKNOWN : state;
 }
 
 /* Waits for the end of the process behind @pidfd. */
@@ -114,18 +122,26 @@ static bool ended(int pidfd, int timeout_ms)
 	return poll(&p, 1, timeout_ms) > 0;
 }
 
-static int end_process(pid_t pid, struct kk_err *err)
+/*
+ * The process that serves the connection @fd, as a descriptor, or -1. That the connection stands after the
+ * descriptor was made shows that the number has not gone to another process meanwhile.
+ */
+static int server_pidfd(int fd)
 {
-	KK_CLEANUP_CLOSE int pidfd = pidfd_open(pid, 0);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	pid_t pid = listener_pid(fd);
+	int pidfd;
 
-	if (pidfd < 0)
-		return errno == ESRCH
-			       ? 0
-			       : kk_err_set(err, errno, "tunnel", "cannot watch process %d: %s",
-					    (int)pid, strerror(errno));
-	/* The number may have gone to another process before we held it by descriptor. */
-	if (process_state(pid) == TUN_UNKNOWN)
-		return 0;
+	if (pid <= 0 || pid == getpid())
+		return -1;
+	pidfd = pidfd_open(pid, 0);
+	if (pidfd >= 0 && poll(&p, 1, 0) != 0)
+		return kk_close(pidfd);
+	return pidfd;
+}
+
+static int end_process(int pidfd, pid_t pid, struct kk_err *err)
+{
 	if (pidfd_send_signal(pidfd, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
 		return kk_err_set(err, errno, "tunnel", "cannot end the engine (process %d): %s",
 				  (int)pid, strerror(errno));
@@ -148,10 +164,31 @@ static void remove_socket(const char *ifname)
 		kk_warn("cannot remove %s: %s", address.sun_path, strerror(errno));
 }
 
+/* Whether the engine has nothing to serve any more; then it has ended. Negative where it could not be ended. */
+static int end_useless(int fd, const char *ifname, struct kk_err *err)
+{
+	KK_CLEANUP_CLOSE int pidfd = server_pidfd(fd);
+	pid_t pid = listener_pid(fd);
+	enum tun_state state = pid > 0 ? process_state(pid) : TUN_UNKNOWN;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int r;
+
+	/* The connection is gone already, and so is the engine. */
+	if (pidfd < 0 && poll(&p, 1, 0) > 0)
+		return 1;
+	if (pidfd < 0 || state == TUN_UNKNOWN || state == TUN_SERVED)
+		return 0;
+	if (state == TUN_NONE && ended(pidfd, STOP_SELF_MS))
+		return 1;
+	kk_warn("the engine of %s (process %d) has lost its interface and is ended", ifname,
+		(int)pid);
+	r = end_process(pidfd, pid, err);
+	return r < 0 ? r : 1;
+}
+
 int wgctl_engine_find(const char *ifname, struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int fd = wgctl_engine_connect(ifname);
-	pid_t pid;
 	int r;
 
 	if (fd == -ENOENT)
@@ -164,34 +201,12 @@ int wgctl_engine_find(const char *ifname, struct kk_err *err)
 	if (fd < 0)
 		return kk_err_set(err, -fd, "tunnel", "cannot reach the engine of %s: %s", ifname,
 				  strerror(-fd));
-	pid = listener_pid(fd);
-	if (pid <= 0 || process_state(pid) != TUN_LOST)
-		return 1;
-	kk_warn("the engine of %s (process %d) has lost its interface and is ended", ifname,
-		(int)pid);
-	r = end_process(pid, err);
+	r = end_useless(fd, ifname, err);
 	if (r < 0)
 		return r;
-	remove_socket(ifname);
-	return 0;
-}
-
-/*
- * The process that serves the connection @fd, as a descriptor, or -1. That the connection stands after the
- * descriptor was made shows that the number has not gone to another process meanwhile.
- */
-static int server_pidfd(int fd)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	pid_t pid = listener_pid(fd);
-	int pidfd;
-
-	if (pid <= 0 || pid == getpid())
-		return -1;
-	pidfd = pidfd_open(pid, 0);
-	if (pidfd >= 0 && poll(&p, 1, 0) != 0)
-		return kk_close(pidfd);
-	return pidfd;
+	if (r > 0)
+		remove_socket(ifname);
+	return !r;
 }
 
 int wgctl_engine_stop(const char *ifname, struct kk_err *err)
@@ -201,8 +216,8 @@ int wgctl_engine_stop(const char *ifname, struct kk_err *err)
 	pid_t pid = fd >= 0 ? listener_pid(fd) : 0;
 	int r = 0;
 
-	if (pid > 0 && process_state(pid) != TUN_UNKNOWN)
-		r = end_process(pid, err);
+	if (pidfd >= 0 && process_state(pid) >= TUN_LOST)
+		r = end_process(pidfd, pid, err);
 	/* Engines also end when their socket is removed: the way for one that cannot be told by its process. */
 	remove_socket(ifname);
 	for (int ms = 0; r == 0 && kk_net_ifindex(ifname) > 0; ms += 20) {

@@ -2,15 +2,16 @@
 #include "ws/ws.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/random.h>
 
 #include <wslay/wslay.h>
 
+#include "poll/poll.h"
 #include "util/cleanup.h"
 
 #define CLOSE_WAIT_US  (5 * 1000000ull) /* for the peer's half of the closing handshake */
@@ -28,7 +29,10 @@ enum state {
 struct kk_ws {
 	struct kk_ws_config config;
 	wslay_event_context_ptr wslay;
-	sd_event_source *io, *timer, *pump;
+	sd_event *event;
+	sd_event_source *io; /* NULL where a poll watches */
+	sd_event_source *timer, *pump;
+	struct kk_poll_entry entry;
 	enum state state;
 	bool busy;	/* inside a callback of wslay: freeing has to wait */
 	bool freed;	/* kk_ws_free() was called while busy */
@@ -42,8 +46,18 @@ static uint64_t now_us(struct kk_ws *ws)
 {
 	uint64_t now = 0;
 
-	sd_event_now(sd_event_source_get_event(ws->io), CLOCK_MONOTONIC, &now);
+	sd_event_now(ws->event, CLOCK_MONOTONIC, &now);
 	return now;
+}
+
+static int watch(struct kk_ws *ws, uint32_t events)
+{
+	int r;
+
+	if (ws->config.poll)
+		return kk_poll_watch(ws->config.poll, &ws->entry, events);
+	r = sd_event_source_set_io_events(ws->io, events);
+	return r < 0 ? r : sd_event_source_set_enabled(ws->io, events ? SD_EVENT_ON : SD_EVENT_OFF);
 }
 
 /* Nothing more is read or sent; @closed is called by the next turn of the loop. */
@@ -56,7 +70,7 @@ static void end(struct kk_ws *ws, const char *reason)
 		snprintf(ws->reason, sizeof(ws->reason), "%s", reason);
 	wslay_event_shutdown_read(ws->wslay);
 	wslay_event_shutdown_write(ws->wslay);
-	sd_event_source_set_enabled(ws->io, SD_EVENT_OFF);
+	watch(ws, 0);
 	sd_event_source_set_enabled(ws->timer, SD_EVENT_OFF);
 	sd_event_source_set_enabled(ws->pump, SD_EVENT_ONESHOT);
 }
@@ -230,8 +244,7 @@ static void settle(struct kk_ws *ws)
 		ws->close_by = now_us(ws) + CLOSE_WAIT_US;
 		set_timer(ws);
 	}
-	sd_event_source_set_io_events(ws->io,
-				      (want_read ? EPOLLIN : 0) | (want_write ? EPOLLOUT : 0));
+	watch(ws, (want_read ? EPOLLIN : 0) | (want_write ? EPOLLOUT : 0));
 	if (ws->exhausted)
 		sd_event_source_set_enabled(ws->pump, SD_EVENT_ONESHOT);
 }
@@ -259,6 +272,8 @@ static void transmit(struct kk_ws *ws)
 
 static void destroy(struct kk_ws *ws)
 {
+	if (ws->config.poll)
+		kk_poll_forget(ws->config.poll, &ws->entry);
 	sd_event_source_disable_unref(ws->io);
 	sd_event_source_disable_unref(ws->timer);
 	sd_event_source_disable_unref(ws->pump);
@@ -355,10 +370,23 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static void on_ready(struct kk_poll_entry *entry, uint32_t revents)
+{
+	struct kk_ws *ws = (struct kk_ws *)((char *)entry - offsetof(struct kk_ws, entry));
+
+	on_io(NULL, entry->fd, revents, ws);
+}
+
 static int add_sources(struct kk_ws *ws, sd_event *event)
 {
-	int r = sd_event_add_io(event, &ws->io, ws->config.fd, EPOLLIN, on_io, ws);
+	int r;
 
+	ws->event = event;
+	ws->entry = (struct kk_poll_entry){.fd = ws->config.fd, .ready = on_ready};
+	if (ws->config.poll)
+		r = kk_poll_watch(ws->config.poll, &ws->entry, EPOLLIN);
+	else
+		r = sd_event_add_io(event, &ws->io, ws->config.fd, EPOLLIN, on_io, ws);
 	if (r < 0)
 		return r;
 	r = sd_event_add_time(event, &ws->timer, CLOCK_MONOTONIC, UINT64_MAX, TIMER_SLACK_US,

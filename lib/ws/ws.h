@@ -15,11 +15,13 @@
 
 #include "util/err.h"
 
+struct kk_poll;
 struct kk_ws;
 
 struct kk_ws_config {
 	bool server;
-	int fd; /* watched for readiness; not closed by us */
+	int fd;		      /* watched for readiness; not closed by us */
+	struct kk_poll *poll; /* that watches it, where there are many; or NULL */
 	/*
 	 * Non-blocking; return bytes, 0 at the end of the stream, or -EAGAIN / another negative errno. A call
 	 * after -EAGAIN brings the same bytes, perhaps at another address (SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER).

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """A kkcontrold of one's own: started, called, killed."""
 
-import hashlib
 import base64
+import contextlib
+import hashlib
 import http.client
 import json
 import os
 import pathlib
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import time
@@ -24,7 +26,8 @@ def free_port():
 
 
 class Control:
-    def __init__(self, state):
+    def __init__(self, state, verbose=True):
+        self.verbose = verbose
         self.state = pathlib.Path(state)
         self.port = free_port()
         self.process = None
@@ -32,7 +35,8 @@ class Control:
         self.key = None
 
     def command(self):
-        return [PROGRAM, "--state", self.state, "--listen", f"127.0.0.1:{self.port}", "--verbose"]
+        return [PROGRAM, "--state", self.state, "--listen", f"127.0.0.1:{self.port}",
+                *(["--verbose"] if self.verbose else [])]
 
     def start(self):
         """Starts the daemon and waits until it answers."""
@@ -118,6 +122,12 @@ class Control:
         lists = ("gateways", "agents", "services", "join-tokens", "api-keys")
         return {"generation": self.do("GET", "status")["generation"],
                 **{name: self.do("GET", name)["items"] for name in lists}}
+
+    def expire_key(self, name):
+        """Lets time pass for one key, in the database beside the running daemon."""
+        with contextlib.closing(sqlite3.connect(self.state / "control.db", timeout=10)) as database:
+            database.execute("UPDATE api_keys SET expires_at = 1 WHERE name = ?", (name,))
+            database.commit()
 
     # the usual objects
 

@@ -18,6 +18,7 @@ import sys
 from scapy.all import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPv6, Raw, raw
 
 import ip6
+import shared
 from wire import as_bytes, balance, patched, unpad, with_sum_error
 
 PUBLIC = "198.51.100.1"
@@ -44,8 +45,8 @@ SECOND = [
 
 
 class World:
-    def __init__(self, name, listeners, **settings):
-        self.name, self.listeners, self.cases = name, listeners, []
+    def __init__(self, name, listeners, groups=(), **settings):
+        self.name, self.listeners, self.groups, self.cases = name, listeners, list(groups), []
         self.settings = {"addresses": [PUBLIC], "pool": "10.0.0.0/8", "host": 1, "mtu": 1420, **settings}
 
     def add(self, name, direction, packet, verdict, reason, out=None, **more):
@@ -74,8 +75,9 @@ class World:
 
     def as_json(self):
         keys = ("protocol", "port", "agent", "agent_port", "service", "address")
-        return {"name": self.name, "settings": self.settings,
-                "listeners": [dict(zip(keys, listener)) for listener in self.listeners], "cases": self.cases}
+        listeners = [listener if isinstance(listener, dict) else dict(zip(keys, listener)) for listener in self.listeners]
+        return {"name": self.name, "settings": self.settings, "listeners": listeners, "groups": self.groups,
+                "cases": self.cases}
 
 
 def moved(packet, address_field, address, port_field, port, hops=1):
@@ -554,6 +556,11 @@ def worlds():
     add_second_address(main)
     ip6.add_to(main)
     yield main
+
+    several = World("groups and translated flows", shared.LISTENERS, shared.GROUPS, addresses6=[ip6.PUBLIC], pool6=ip6.POOL,
+                    flow_key=[f"{word:016x}" for word in shared.KEY])
+    shared.add_to(several)
+    yield several
 
     empty = World("nothing published", [])
     empty.inbound("tcp", from_client(syn()))

@@ -335,6 +335,31 @@ def test_client_that_resets(relay):
     assert "error" not in relay.ask(op="list")["listeners"][0], "that is no fault of the target"
 
 
+def tcp_info(local, remote):
+    """What ss tells of the connection between two ports, in words."""
+    return subprocess.run(["ss", "-tinHO", "sport", "= :%d" % local, "and", "dport", "= :%d" % remote],
+                          capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_loopback_is_not_paced(relay):
+    """The system's choice, which may pace, is for the way to the client only."""
+    peers = []
+
+    def keep(connection):
+        peers.append(connection.getpeername()[1])
+        echo(connection)
+
+    with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="ascii") as f:
+        default = f.read().strip()
+    with tcp_target(keep) as target:
+        _, address = relay.listen(target)
+        with socket.create_connection(address) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+            assert "reno" in tcp_info(peers[0], int(target.rpartition(":")[2]))
+            assert default in tcp_info(address[1], client.getsockname()[1])
+
+
 def test_target_down(relay):
     target = "127.0.0.1:%d" % unused_port()
     service, address = relay.listen(target)

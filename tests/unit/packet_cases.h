@@ -15,6 +15,7 @@
 #include "kk_test.h"
 
 #include "bpf/datapath.h"
+#include "core/maglev.h"
 #include "core/names.h"
 #include "core/user.h"
 #include "util/cleanup.h"
@@ -22,6 +23,8 @@
 
 #define PACKET_MAX    4096
 #define LISTENERS_MAX 32
+#define GROUPS_MAX    4
+#define MEMBERS_MAX   8
 
 struct packet {
 	uint8_t data[PACKET_MAX]; /* from the IP header on */
@@ -41,6 +44,9 @@ struct packet_world {
 	struct kk_settings settings;
 	struct kk_listener listeners[LISTENERS_MAX];
 	size_t n_listeners;
+	struct kk_member members[GROUPS_MAX][MEMBERS_MAX];
+	struct kk_group groups[GROUPS_MAX];
+	size_t n_groups;
 };
 
 /* What became of a packet in one of the hosts. */
@@ -137,6 +143,52 @@ static inline uint32_t slot_of(const struct kk_settings *set, const struct kk_ad
 	return 0;
 }
 
+/* A number of 64 bits, in hexadecimal. */
+static inline uint64_t word_of(const json_t *text)
+{
+	return strtoull(json_string_value(text), NULL, 16);
+}
+
+static inline bool flag_of(const json_t *obj, const char *key)
+{
+	return json_is_true(json_object_get(obj, key));
+}
+
+static inline void group_of(const json_t *obj, struct packet_world *world)
+{
+	struct kk_member *members = world->members[world->n_groups];
+	struct kk_group *group = &world->groups[world->n_groups++];
+	const json_t *entry;
+	size_t i;
+
+	group->id = number_of(obj, "id");
+	json_array_foreach(json_object_get(obj, "members"), i, entry) {
+		assert_true(i < MEMBERS_MAX);
+		members[group->n_members++] =
+			(struct kk_member){.address = address_of(text_of(entry, "agent")),
+					   .healthy = flag_of(entry, "healthy")};
+	}
+}
+
+static inline struct kk_listener listener_of(const json_t *obj, const struct kk_settings *set)
+{
+	const json_t *group = json_object_get(obj, "group");
+	struct kk_listener l = {
+		.protocol = strcmp(text_of(obj, "protocol"), "tcp") == 0 ? KK_TCP : KK_UDP,
+		.address = public_of(obj, set),
+		.port = (uint16_t)number_of(obj, "port"),
+		.agent_port = (uint16_t)number_of(obj, "agent_port"),
+		.service = number_of(obj, "service"),
+		.group = group ? number_of(obj, "group") : 0,
+		.snat = flag_of(obj, "snat"),
+		.draining = flag_of(obj, "draining"),
+	};
+
+	if (!group)
+		l.agent_address = address_of(text_of(obj, "agent"));
+	return l;
+}
+
 static inline struct packet_world world_of(const json_t *obj)
 {
 	const json_t *set = json_object_get(obj, "settings"), *entry;
@@ -163,15 +215,15 @@ static inline struct packet_world world_of(const json_t *obj)
 		world.settings.pool6 = in6_of(text_of(set, "pool6"));
 	json_array_foreach(json_object_get(obj, "listeners"), i, entry) {
 		assert_true(i < LISTENERS_MAX);
-		world.listeners[world.n_listeners++] = (struct kk_listener){
-			.protocol =
-				strcmp(text_of(entry, "protocol"), "tcp") == 0 ? KK_TCP : KK_UDP,
-			.address = public_of(entry, &world.settings),
-			.port = (uint16_t)number_of(entry, "port"),
-			.agent_address = address_of(text_of(entry, "agent")),
-			.agent_port = (uint16_t)number_of(entry, "agent_port"),
-			.service = number_of(entry, "service"),
-		};
+		world.listeners[world.n_listeners++] = listener_of(entry, &world.settings);
+	}
+	json_array_foreach(json_object_get(obj, "groups"), i, entry) {
+		assert_true(i < GROUPS_MAX);
+		group_of(entry, &world);
+	}
+	json_array_foreach(json_object_get(set, "flow_key"), i, entry) {
+		assert_true(i < KK_FLOW_KEY_WORDS);
+		world.settings.flow_key[i] = word_of(entry);
 	}
 	return world;
 }
@@ -198,34 +250,90 @@ static inline void case_of(const json_t *world, const json_t *obj, struct packet
 	packet_of(out ? json_string_value(out) : text_of(obj, "in"), &ret->out);
 }
 
+/* What the loader is told; members are found by way of @world, which is not to move. */
+static inline struct kk_datapath_tables tables_of(struct packet_world *world)
+{
+	for (size_t i = 0; i < world->n_groups; i++)
+		world->groups[i].members = world->members[i];
+	return (struct kk_datapath_tables){.listeners = world->listeners,
+					   .n_listeners = world->n_listeners,
+					   .groups = world->groups,
+					   .n_groups = world->n_groups};
+}
+
+/* Group number @i of the world is in place @i. */
+static inline void user_group(struct kk_user *user, const struct packet_world *world, size_t i)
+{
+	struct kk_maglev_member members[MEMBERS_MAX];
+	uint32_t table[KK_MAGLEV_SIZE];
+	size_t n = world->groups[i].n_members;
+
+	for (size_t m = 0; m < n; m++)
+		members[m] = (struct kk_maglev_member){
+			.agent = kk_pool_offset(world->members[i][m].address.s_addr,
+						world->settings.pool_mask),
+			.healthy = world->members[i][m].healthy,
+		};
+	assert_int_equal(kk_maglev_fill(members, n, table), 0);
+	for (size_t e = 0; e < KK_MAGLEV_SIZE; e++)
+		user->groups[i * KK_MAGLEV_SIZE + e] = table[e];
+}
+
+static inline void user_listener(struct kk_user *user, const struct packet_world *world,
+				 const struct kk_listener *l)
+{
+	struct kk_user_listener published = {
+		.slot = slot_of(&world->settings, &l->address),
+		.protocol = l->protocol,
+		.port = l->port,
+		.agent = l->agent_address.s_addr,
+		.agent_port = l->agent_port,
+		.service = l->service,
+		.flags =
+			(l->snat ? KK_LISTENER_SNAT : 0) | (l->draining ? KK_LISTENER_DRAINING : 0),
+	};
+
+	for (size_t i = 0; i < world->n_groups && l->group; i++) {
+		if (world->groups[i].id != l->group)
+			continue;
+		published.agent = (uint32_t)i;
+		published.flags |= KK_LISTENER_GROUP;
+		for (size_t m = 0; m < world->groups[i].n_members && !l->snat; m++)
+			kk_user_origin(user, &published, world->members[i][m].address.s_addr);
+	}
+	kk_user_publish(user, &published);
+}
+
 static inline struct kk_user *user_new(const struct packet_world *world)
 {
 	struct kk_user *user = kk_user_new();
 
 	assert_non_null(user);
 	user->settings = world->settings;
-	for (size_t i = 0; i < world->n_listeners; i++) {
-		const struct kk_listener *l = &world->listeners[i];
-
-		const struct kk_user_listener published = {
-			.slot = slot_of(&world->settings, &l->address),
-			.protocol = l->protocol,
-			.port = l->port,
-			.agent = l->agent_address.s_addr,
-			.agent_port = l->agent_port,
-			.service = l->service,
-		};
-
-		kk_user_publish(user, &published);
-	}
+	for (size_t i = 0; i < world->n_groups; i++)
+		user_group(user, world, i);
+	for (size_t i = 0; i < world->n_listeners; i++)
+		user_listener(user, world, &world->listeners[i]);
 	return user;
 }
 
-/* What kk_edge() decides and not kk_forward(), the host's own failure aside. */
+/* Reasons that kk_edge() alone gives: tests/packets/edge.json has them. */
 static inline bool is_of_edge(enum kk_reason reason)
 {
-	return reason == KK_REASON_DENIED || reason == KK_REASON_BANNED ||
-	       reason == KK_REASON_LIMITED_PACKETS || reason == KK_REASON_LIMITED_CONNECTIONS;
+	switch (reason) {
+	case KK_REASON_DENIED:
+	case KK_REASON_BANNED:
+	case KK_REASON_LIMITED_PACKETS:
+	case KK_REASON_LIMITED_CONNECTIONS:
+	case KK_REASON_SYN_CHALLENGE:
+	case KK_REASON_SYN_PROOF:
+	case KK_REASON_CLOSED_PORT:
+	case KK_REASON_RELAYED:
+	case KK_REASON_RELAY_UNHEARD:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Every packet is counted once, under its reason, with the bytes it leaves with. */

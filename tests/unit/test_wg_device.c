@@ -81,6 +81,9 @@ static void through(struct node *gateway, struct node *agent, const uint8_t *pac
 	assert_non_null(kp);
 	memcpy(in + WG_AEAD_HEADROOM, packet, PACKET_LEN);
 	len = wg_keypair_seal(kp, in + WG_AEAD_HEADROOM, 64, msg + WG_AEAD_HEADROOM);
+	assert_true(wg_device_knows(agent->dev, msg + WG_AEAD_HEADROOM, len));
+	assert_false(wg_device_knows(gateway->dev, msg + WG_AEAD_HEADROOM, len));
+	assert_false(wg_device_knows(agent->dev, msg + WG_AEAD_HEADROOM, WG_DATA_OVERHEAD - 1));
 	len = wg_device_receive(agent->dev, &gateway->self, 0, msg + WG_AEAD_HEADROOM, len,
 				out + WG_AEAD_HEADROOM, &got, n->now);
 	assert_int_equal(len, PACKET_LEN);
@@ -520,7 +523,8 @@ static void junk(void **state)
 				 0);
 	}
 	assert_int_equal(n->datagrams, 0);
-	assert_true(a->dev->drops.mac + a->dev->drops.load + a->dev->drops.handshake > 4000 && a->dev->drops.malformed > 4000);
+	assert_true(a->dev->drops.mac + a->dev->drops.load + a->dev->drops.handshake > 4000 &&
+		    a->dev->drops.malformed > 4000);
 	done(n);
 }
 

@@ -25,9 +25,9 @@ class Vm:
         return subprocess.run([TREE / "scripts/vm", self.kver, *options, "--", *argv], cwd=cwd,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
 
-    def ok(self, *argv, timeout_s=120):
+    def ok(self, *argv, timeout_s=120, options=()):
         """What it writes to stdout, as text; the test fails unless it ends with 0."""
-        done = self.run(*argv, options=("--timeout", str(timeout_s)))
+        done = self.run(*argv, options=("--timeout", str(timeout_s), *options))
         text = done.stdout.decode(errors="replace")
         if done.returncode != 0:
             pytest.fail(f"on {self.kver}: {argv[0]}: status {done.returncode}\n{text}\n"

@@ -77,6 +77,9 @@ def test_demo(on_kernel):
         assert any(line.startswith("kernel wireguard in") and f"-{gateway}:" in line for line in output), "\n".join(output)
 
 
+# One processor: the kernel changes its own code where packets are stamped for ping, and an emulated second processor
+# may run into that half done ("Oops: int3").
+ONE = ("--cpus", "1")
 INTEROP = """
 /usr/bin/python3 -B -m pytest -p no:cacheprovider -q -rs -k "kernel" tests/system/test_kkwg_interop.py
 """
@@ -84,11 +87,12 @@ INTEROP = """
 
 def test_kkwg_meets_the_kernel(on_kernel):
     """kkwg with the kernel's WireGuard in both roles: IPv4, IPv6, pre-shared keys, roaming, restarts, rekey."""
-    output = on_kernel.ok("sh", "-ec", INTEROP, timeout_s=800)
+    output = on_kernel.ok("sh", "-ec", INTEROP, timeout_s=800, options=ONE)
     assert " passed" in output and "skipped" not in output and "failed" not in output, output
 
 
 def test_kkwg_rekey(on_kernel):
     """And at the kernel's own time, 120 s, which nothing shortens."""
-    output = on_kernel.ok("sh", "-ec", INTEROP.replace("system/test_kkwg_interop", "long/test_kkwg_rekey"), timeout_s=800)
+    script = INTEROP.replace("system/test_kkwg_interop", "long/test_kkwg_rekey")
+    output = on_kernel.ok("sh", "-ec", script, timeout_s=800, options=ONE)
     assert "2 passed" in output and "skipped" not in output, output

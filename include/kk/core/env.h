@@ -89,6 +89,17 @@ KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key 
 KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
 					  const struct kk_source_key *key);
 
+/* A translated flow, to be changed in place, or NULL. */
+KK_INLINE struct kk_snat_flow *kk_env_snat(const struct kk_packet *pkt,
+					   const struct kk_snat_key *key);
+/* What is there after @flow was entered, unless another one had been there. NULL: no room. */
+KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
+					       const struct kk_snat_key *key,
+					       const struct kk_snat_flow *flow);
+
+/* Good until the packet is done with; NULL: the host has none. */
+KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt);
+
 /* Counters; nothing that happens in them has an influence on the packet. */
 KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes);
 KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,

@@ -2,7 +2,7 @@
 /*
  * The forwarding core: parse, match, decide, rewrite; the same in every host. Stateless: what
  * happens to a packet depends on it, the settings and the tables alone, but for later fragments,
- * which go where their first one went. IPv4 and IPv6 with TCP, UDP and the ICMP errors about them. A
+ * which go where their first one went, and for flows of listeners with KK_LISTENER_SNAT. IPv4 and IPv6 with TCP, UDP and the ICMP errors about them. A
  * checksum that was wrong stays wrong: whoever receives the packet notices.
  *
  * The family is a constant wherever kk_forward() is used: what follows is compiled for each.
@@ -14,14 +14,17 @@
 #include <kk/core/fragment.h>
 #include <kk/core/icmp.h>
 #include <kk/core/match.h>
+#include <kk/core/other.h>
 #include <kk/core/reasons.h>
 #include <kk/core/rewrite.h>
+#include <kk/core/snat.h>
 #include <kk/core/toobig.h>
 
 /* Where a packet goes: filled when the decision is to forward it. */
 struct kk_next {
 	struct kk_in6 address;
 	__be16 port; /* 0: a later fragment has none */
+	__u8 both;   /* its other end changes too: to that of the scratch */
 	__u32 service;
 };
 
@@ -100,12 +103,16 @@ KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt, __
 		return KK_REASON_TTL;
 	to = kk_pick_member(pkt, to, kk_dest(family, quote), quote->port.dest, quote->port.source,
 			    quote->protocol);
-	if (kk_in_pool(set, family, router)) {
+	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
+		if (kk_snat_inbound_error(pkt, family, slot, quote, to))
+			return KK_REASON_NOT_OURS;
+	} else if (kk_in_pool(set, family, router)) {
 		if (family == KK_IP6)
 			return KK_REASON_POOL_SOURCE;
 		kk_replace_ip4(&flow->ip4, &flow->ip4.source, flow->ip4.dest);
 	}
 	*next = kk_to_agent(set, family, to);
+	next->both = (to & KK_LISTENER_SNAT) != 0;
 	return KK_REASON_INBOUND_ERROR;
 }
 
@@ -114,7 +121,7 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 						    const volatile struct kk_settings *set,
 						    struct kk_flow *flow, struct kk_next *next)
 {
-	struct kk_fragment first;
+	const struct kk_fragment *first;
 	enum kk_reason reason;
 	__u64 to = kk_recall(pkt, family, flow, &first);
 
@@ -123,10 +130,19 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 	reason = kk_check_client(set, family, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
-	to = kk_pick_member(pkt, to, kk_source(family, flow), first.peer_port, first.port,
-			    first.protocol);
+	to = kk_pick_member(pkt, to, kk_source(family, flow), first->peer_port, first->port,
+			    first->protocol);
 	*next = kk_to_agent(set, family, to);
 	next->port = 0;
+	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
+		struct kk_scratch *s = kk_env_scratch(pkt);
+
+		if (!s)
+			return KK_REASON_HOST;
+		s->other.address = kk_gateway_address(set, family, next->address.word[3]);
+		s->other.port = 0;
+		next->both = 1;
+	}
 	return KK_REASON_INBOUND_FRAGMENT;
 }
 
@@ -163,19 +179,25 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 fam
 
 	if (kk_parse_l4(pkt, family, flow))
 		return KK_REASON_MALFORMED;
-	if (KK_RARELY(to & KK_LISTENER_DRAINING) && kk_begins(flow))
+	if (KK_RARELY(to & KK_LISTENER_DRAINING) && kk_begins(flow) && !(to & KK_LISTENER_SNAT))
 		return KK_REASON_NOT_OURS;
 	reason = kk_check_client(set, family, flow);
 	if (reason != KK_REASON_INBOUND)
 		return reason;
 	if (kk_is_too_big(pkt, family, set, flow))
 		return KK_REASON_TOO_BIG;
-	if (kk_is_fragment(flow) &&
-	    kk_remember(pkt, family, flow, (__u32)slot, flow->port.dest, flow->port.source))
-		return KK_REASON_HOST;
 	to = kk_pick_member(pkt, to, kk_source(family, flow), flow->port.source, flow->port.dest,
 			    flow->protocol);
+	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
+		reason = kk_snat_inbound(pkt, family, (__u32)slot, flow, to);
+		if (reason != KK_REASON_INBOUND)
+			return reason;
+	}
+	if (kk_is_fragment(flow) &&
+	    kk_remember(pkt, family, flow, (__u32)slot, flow->port.dest, flow->port.source, 0))
+		return KK_REASON_HOST;
 	*next = kk_to_agent(set, family, to);
+	next->both = (to & KK_LISTENER_SNAT) != 0;
 	return KK_REASON_INBOUND;
 }
 
@@ -252,15 +274,15 @@ KK_INLINE enum kk_reason kk_decide_outbound_fragment(const struct kk_packet *pkt
 						     const volatile struct kk_settings *set,
 						     struct kk_flow *flow, struct kk_next *next)
 {
-	struct kk_fragment first;
+	const struct kk_fragment *first;
 	struct kk_in6 public;
 	__u64 from = kk_recall(pkt, family, flow, &first);
 
 	if (!from)
 		return KK_REASON_AGENT_FRAGMENT;
-	public = kk_public_address(set, family, first.slot);
+	public = kk_public_address(set, family, first->slot);
 	if (kk_is_none(family, &public) ||
-	    !kk_leads_to(pkt, family, from, kk_source(family, flow), &first))
+	    !kk_leads_to(pkt, family, from, kk_source(family, flow), first))
 		return KK_REASON_AGENT_FRAGMENT;
 	if (kk_hops(family, flow) <= 1)
 		return KK_REASON_TTL;
@@ -285,6 +307,93 @@ KK_INLINE enum kk_reason kk_check_agent(const struct kk_packet *pkt, __u8 family
 	return KK_REASON_OUTBOUND;
 }
 
+/* To the client of the flow that @s is about. */
+KK_INLINE struct kk_next kk_to_other(const struct kk_scratch *s)
+{
+	return (struct kk_next){
+		.address = s->public, .port = s->public_port, .both = 1, .service = s->service};
+}
+
+/* A later fragment from an Agent to the gateway, of a flow that was translated. */
+KK_INLINE enum kk_reason kk_decide_translated_fragment(const struct kk_packet *pkt, __u8 family,
+						       const volatile struct kk_settings *set,
+						       const struct kk_flow *flow,
+						       struct kk_scratch *s, struct kk_next *next)
+{
+	const struct kk_fragment *first;
+	__u64 from = kk_recall(pkt, family, flow, &first);
+
+	if (!(from & KK_LISTENER_SNAT) || (!first->client.word[0] && !first->client.word[3]))
+		return KK_REASON_AGENT_FRAGMENT;
+	if (kk_hops(family, flow) <= 1)
+		return KK_REASON_TTL;
+	s->public = kk_public_address(set, family, first->slot);
+	s->public_port = 0;
+	s->service = kk_listener_service(from);
+	s->other.address = first->client;
+	s->other.port = 0;
+	*next = kk_to_other(s);
+	return KK_REASON_OUTBOUND_FRAGMENT;
+}
+
+/* An error from an Agent to the gateway; KK_REASON_ANSWER: about none of the translated flows. */
+KK_INLINE enum kk_reason kk_decide_translated_error(const struct kk_packet *pkt, __u8 family,
+						    const struct kk_flow *flow,
+						    struct kk_quote *quote, struct kk_scratch *s,
+						    struct kk_next *next)
+{
+	const struct kk_in6 *receiver;
+
+	if (kk_is_fragment(flow) || kk_parse_quote(pkt, family, flow, quote))
+		return KK_REASON_ANSWER;
+	receiver = kk_dest(family, quote);
+	if (!kk_same_address(family, kk_source(family, quote), kk_dest(family, flow)) ||
+	    !kk_is_agent(kk_env_settings(pkt), family, receiver) ||
+	    !kk_same_agent(receiver->word[3], kk_source(family, flow)->word[3]) ||
+	    kk_snat_outbound(pkt, family, quote->protocol, receiver->word[3], quote->port.dest,
+			     quote->port.source, -1, s))
+		return KK_REASON_ANSWER;
+	if (kk_hops(family, flow) <= 1)
+		return KK_REASON_TTL;
+	*next = kk_to_other(s);
+	return KK_REASON_OUTBOUND_ERROR;
+}
+
+/*
+ * From an Agent to a gateway's address in its /24, maybe to a port that stands for a client. KK_REASON_ANSWER: it
+ * is the gateway's own, if it is anything.
+ */
+KK_INLINE enum kk_reason kk_decide_translated(const struct kk_packet *pkt, __u8 family,
+					      const volatile struct kk_settings *set,
+					      struct kk_flow *flow, struct kk_quote *quote,
+					      struct kk_next *next)
+{
+	struct kk_scratch *s = kk_env_scratch(pkt);
+	enum kk_reason reason;
+
+	if (!s)
+		return KK_REASON_HOST;
+	if (kk_is_later_fragment(flow))
+		return kk_decide_translated_fragment(pkt, family, set, flow, s, next);
+	if (!kk_has_ports(flow->protocol))
+		return kk_decide_translated_error(pkt, family, flow, quote, s, next);
+	if (kk_parse_ports(pkt, flow) || !kk_is_snat_port(flow->port.dest))
+		return KK_REASON_ANSWER;
+	if (kk_parse_l4(pkt, family, flow))
+		return KK_REASON_MALFORMED;
+	if (kk_snat_outbound(pkt, family, flow->protocol, kk_source(family, flow)->word[3],
+			     flow->port.source, flow->port.dest, flow->tcp_flags, s))
+		return KK_REASON_ANSWER;
+	reason = kk_check_agent(pkt, family, flow);
+	if (reason != KK_REASON_OUTBOUND)
+		return reason;
+	if (kk_is_fragment(flow) && kk_remember(pkt, family, flow, s->slot, s->public_port,
+						s->other.port, &s->other.address))
+		return KK_REASON_HOST;
+	*next = kk_to_other(s);
+	return KK_REASON_OUTBOUND;
+}
+
 /*
  * From the tunnel. Nothing goes on but the answers of published ports and answers to this gateway.
  */
@@ -306,8 +415,10 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 	dest = kk_dest(family, flow);
 	if (!kk_is_agent(set, family, source))
 		return KK_REASON_SPOOFED;
-	if (kk_is_gateway(set, family, source->word[3], dest) && source->word[3] != dest->word[3])
-		return kk_decide_answer(pkt, family, flow);
+	if (kk_is_gateway(set, family, source->word[3], dest) && source->word[3] != dest->word[3]) {
+		reason = kk_decide_translated(pkt, family, set, flow, quote, next);
+		return reason == KK_REASON_ANSWER ? kk_decide_answer(pkt, family, flow) : reason;
+	}
 	if (kk_in_pool(set, family, dest) || kk_find_address(set, family, dest) >= 0)
 		return KK_REASON_ISOLATED;
 	if (kk_is_later_fragment(flow))
@@ -324,10 +435,25 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 	if (reason != KK_REASON_OUTBOUND)
 		return reason;
 	if (kk_is_fragment(flow) &&
-	    kk_remember(pkt, family, flow, from.slot, from.port, flow->port.dest))
+	    kk_remember(pkt, family, flow, from.slot, from.port, flow->port.dest, 0))
 		return KK_REASON_HOST;
 	next->service = from.service;
 	return KK_REASON_OUTBOUND;
+}
+
+/* The other end, before the one that is always replaced. */
+KK_INLINE int kk_rewrite_both(struct kk_packet *pkt, __u8 family, enum kk_direction direction,
+			      enum kk_reason reason, struct kk_flow *flow, struct kk_quote *quote)
+{
+	const struct kk_scratch *s = kk_env_scratch(pkt);
+
+	if (!s)
+		return -1;
+	if (reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR)
+		return kk_rewrite_other_error(pkt, family, flow, quote, direction, &s->other);
+	if (!s->other.port)
+		return kk_rewrite_other_fragment(pkt, family, flow, direction, &s->other);
+	return kk_rewrite_other(pkt, family, flow, direction, &s->other);
 }
 
 /* Makes of @pkt what goes on to @next; @reason is why. */
@@ -339,6 +465,8 @@ KK_INLINE int kk_send_on(struct kk_packet *pkt, __u8 family, enum kk_direction d
 	int r;
 
 	if (flow->len != kk_env_len(pkt) && kk_env_trim(pkt, flow->len))
+		return -1;
+	if (KK_RARELY(next->both) && kk_rewrite_both(pkt, family, direction, reason, flow, quote))
 		return -1;
 	if (KK_RARELY(reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR))
 		r = kk_rewrite_error(pkt, family, flow, quote, direction, &next->address,

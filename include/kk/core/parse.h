@@ -25,6 +25,7 @@ struct kk_flow {
 	} port;
 };
 
+#define KK_TCP_FIN 0x01
 #define KK_TCP_SYN 0x02
 #define KK_TCP_RST 0x04
 #define KK_TCP_ACK 0x10

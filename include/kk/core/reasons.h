@@ -13,6 +13,7 @@
 	X(PASS, "pass")             /* untouched, on to the host's stack */ \
 	X(TO_TUNNEL, "tunnel")      /* rewritten, to the Agent */ \
 	X(TO_NIC, "nic")            /* rewritten, or an answer of our own, to the client */ \
+	X(BACK, "back")             /* our answer, or relayed: out by the link that it was readied for */ \
 	X(DROP, "drop")
 
 /* X(name, verdict, text) */
@@ -27,6 +28,11 @@
 	X(NOT_OURS, PASS, "not_ours")                     /* nothing is published there */ \
 	X(FRAGMENT, PASS, "fragment")                     /* to the public address; of which port? */ \
 	X(ANSWER, PASS, "answer")                         /* from an Agent; its gateway had asked */ \
+	X(SYN_CHALLENGE, BACK, "syn_challenge")           /* of a flooded service: prove who you are */ \
+	X(RELAYED, BACK, "relayed")                       /* between two nodes, as it is */ \
+	X(SYN_PROOF, DROP, "syn_proof")                   /* answer to a challenge, it has done its work */ \
+	X(CLOSED_PORT, DROP, "closed_port")               /* nobody here wants it */ \
+	X(RELAY_UNHEARD, DROP, "relay_unheard")           /* the other end has not sent anything yet */ \
 	X(MALFORMED, DROP, "malformed")                   /* a length that cannot be */ \
 	X(TTL, DROP, "ttl")                               /* used up on the way here */ \
 	X(MARTIAN, DROP, "martian")                       /* peer is no address of the internet */ \
@@ -38,6 +44,8 @@
 	X(NOT_PUBLISHED, DROP, "not_published")           /* from an Agent, no published port */ \
 	X(AGENT_FRAGMENT, DROP, "agent_fragment")         /* from an Agent: which port? */ \
 	X(NOT_IP, DROP, "not_ip")                         /* from the tunnel */ \
+	X(NO_FLOW, PASS, "no_flow")                       /* snat: of a connection that is not known */ \
+	X(SNAT_EXHAUSTED, DROP, "snat_exhausted")         /* all ports tried have a flow */ \
 	X(DENIED, DROP, "denied")                         /* by a list, the service's or the gateway's */ \
 	X(BANNED, DROP, "banned")                         /* its source, for some time */ \
 	X(LIMITED_PACKETS, DROP, "limited_packets")       /* its source sends more than it may */ \

@@ -13,6 +13,8 @@
 #define KK_LAYOUT 4
 
 #define KK_INLINE static inline __attribute__((always_inline, unused))
+/* For what is long and rare, so that the short and frequent does not carry it along. */
+#define KK_NOINLINE static __attribute__((__noinline__, unused))
 
 /* In front of a loop of few and constant steps. */
 #ifdef __clang__
@@ -244,8 +246,9 @@ struct kk_fragment {
 	__u8 slot;	  /* of the public address */
 	__u8 protocol;	  /* of the transport header, which IPv6's later fragments do not name */
 	__u16 zero;
+	struct kk_in6 client; /* of a flow of a listener with KK_LISTENER_SNAT, else zero */
 };
-_Static_assert(sizeof(struct kk_fragment) == 8, "layout of a fragment");
+_Static_assert(sizeof(struct kk_fragment) == 24, "layout of a fragment");
 
 #define KK_FRAGMENTS_MAX 16384
 
@@ -329,6 +332,56 @@ struct kk_ban_key {
 _Static_assert(sizeof(struct kk_ban_key) == 20, "layout of a ban's key");
 
 #define KK_BANS_MAX (1 << 16)
+
+/*
+ * Table of translated flows (KK_LISTENER_SNAT), by what the Agent sees of them: its own end and the port that
+ * the gateway's address has for the client; what is longest unused gives way.
+ */
+struct kk_snat_key {
+	__be32 agent;
+	__be16 agent_port;
+	__be16 port;
+	__u8 protocol;
+	__u8 family;
+	__u16 zero;
+};
+_Static_assert(sizeof(struct kk_snat_key) == 12, "layout of a translated flow's key");
+
+struct kk_snat_flow {
+	struct kk_in6 client;
+	__be16 client_port;
+	__be16 public_port;
+	__u8 slot; /* of the public address */
+	__u8 closing;
+	__u16 zero;
+	__u64 seen; /* when, in nanoseconds of the monotonic clock */
+};
+_Static_assert(sizeof(struct kk_snat_flow) == 32, "layout of a translated flow");
+
+#define KK_SNAT_FLOWS_MAX (1 << 16)
+
+/* One end of a packet. */
+struct kk_end {
+	struct kk_in6 address;
+	__be16 port; /* 0: a later fragment has none */
+};
+
+/*
+ * Where fragments and packets of translated flows are worked out: a program's stack is short, and other packets
+ * shall not pay for it.
+ */
+struct kk_scratch {
+	struct kk_fragment_key fragment_key;
+	struct kk_fragment fragment; /* what is remembered of a packet */
+	struct kk_snat_key key;	     /* of the flow, once its port is known */
+	struct kk_snat_flow flow;    /* as it is wished for */
+	__u32 hash;
+	struct kk_end other;  /* what the end that other packets keep is replaced with */
+	struct kk_in6 public; /* the flow's public end, of packets from the Agent */
+	__be16 public_port;
+	__u16 slot;
+	__u32 service;
+};
 
 /*
  * Features: the one word of an array that says which tables of the whole gateway are to be looked at. What

@@ -158,10 +158,11 @@ static void test_bad_values(void **state)
 	refuse_run("service set ssh --port 65536", "port: 65536 is out of range (1 to 65535)");
 	refuse_run("service set ssh --proxy-protocol yes",
 		   "proxy-protocol: \"yes\" is neither on nor off");
-	refuse_run("token add", "either --gateway NAME or --agent NAME is wanted; "
+	refuse_run("token add", "either --gateway NAME, --agent NAME or --prefix NAME is wanted; "
 				"see kkctl token add --help");
-	refuse_run("token add --gateway a --agent b",
-		   "either --gateway NAME or --agent NAME is wanted; see kkctl token add --help");
+	refuse_run(
+		"token add --gateway a --agent b",
+		"either --gateway NAME, --agent NAME or --prefix NAME is wanted; see kkctl token add --help");
 	refuse_run("token rm x", "id: \"x\" is not a whole number");
 }
 

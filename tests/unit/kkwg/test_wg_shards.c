@@ -10,6 +10,7 @@
 #include "../wg_test.h"
 
 #include "kkwg/config.h"
+#include "kkwg/group.h"
 #include "kkwg/shards.h"
 #include "wg/handshake.h"
 
@@ -79,7 +80,7 @@ static void steered(bool ip6)
 	uint8_t msg[256];
 	int fd;
 
-	assert_int_equal(udp_open_group(u, WORKERS, 0, 0, &err), 0);
+	assert_int_equal(group_open(u, WORKERS, 0, 0, &err), 0);
 	if (ip6 && u[0].fd6 < 0) {
 		print_message("the kernel has no IPv6\n");
 		skip();
@@ -134,13 +135,13 @@ static void port_of_another(void **state)
 	struct kk_err err = {0};
 
 	(void)state;
-	assert_int_equal(udp_open_group(a, WORKERS, 0, 0, &err), 0);
+	assert_int_equal(group_open(a, WORKERS, 0, 0, &err), 0);
 	/* Neither group nor single sockets get into the group of somebody else. */
-	assert_int_equal(udp_open_group(b, WORKERS, a[0].port, 0, &err), -EADDRINUSE);
+	assert_int_equal(group_open(b, WORKERS, a[0].port, 0, &err), -EADDRINUSE);
 	assert_int_equal(udp_open(&one, a[0].port, 0, &err), -EADDRINUSE);
 	for (int i = 0; i < WORKERS; i++)
 		udp_close(&a[i]);
-	assert_int_equal(udp_open_group(b, WORKERS, a[0].port, 0, &err), 0);
+	assert_int_equal(group_open(b, WORKERS, a[0].port, 0, &err), 0);
 	for (int i = 0; i < WORKERS; i++)
 		udp_close(&b[i]);
 }

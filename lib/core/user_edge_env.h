@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* kk_edge()'s environment in user space; only lib/core/user.c includes it. */
+#ifndef KK_CORE_USER_EDGE_ENV_H
+#define KK_CORE_USER_EDGE_ENV_H
+
+#include <kk/core/edge_env.h>
+
+#include "core/user.h"
+
+KK_INLINE const volatile struct kk_edge_settings *kk_env_edge(const struct kk_packet *pkt)
+{
+	return &pkt->user->edge.settings;
+}
+
+static int has_socket(const struct kk_packet *pkt, __u8 protocol, __be16 port)
+{
+	const struct kk_user_edge *edge = &pkt->user->edge;
+
+	for (size_t i = 0; i < edge->n_wanted; i++)
+		if (edge->wanted[i].protocol == protocol && edge->wanted[i].port == port)
+			return 1;
+	return 0;
+}
+
+KK_INLINE int kk_env_wanted(const struct kk_packet *pkt, __u8 family, __u8 protocol,
+			    const struct kk_in6 *source, const struct kk_in6 *dest,
+			    __be16 source_port, __be16 dest_port)
+{
+	(void)family;
+	(void)source;
+	(void)dest;
+	(void)source_port;
+	return has_socket(pkt, protocol, dest_port);
+}
+
+KK_INLINE struct kk_flood *kk_env_flood(const struct kk_packet *pkt, __u32 service)
+{
+	return service < KK_SERVICES_MAX ? &pkt->user->edge.floods[service] : NULL;
+}
+
+KK_INLINE __u64 kk_env_verified(const struct kk_packet *pkt, const struct kk_in6 *source)
+{
+	const uint64_t *until = kk_map_get(&pkt->user->edge.verified, source);
+
+	return until ? *until : 0;
+}
+
+KK_INLINE void kk_env_verify(const struct kk_packet *pkt, const struct kk_in6 *source, __u64 until)
+{
+	const uint64_t value = until;
+
+	kk_map_put(&pkt->user->edge.verified, source, &value);
+}
+
+KK_INLINE struct kk_relay *kk_env_relay(const struct kk_packet *pkt, const struct kk_relay_key *key)
+{
+	return kk_map_get(&pkt->user->edge.relays, key);
+}
+
+KK_INLINE void kk_env_hear(const struct kk_packet *pkt, struct kk_relay *from)
+{
+	(void)pkt;
+	from->ifindex = 1;
+}
+
+KK_INLINE int kk_env_shorten(struct kk_packet *pkt, __u32 len)
+{
+	return kk_env_trim(pkt, len);
+}
+
+/* What the packet leaves by is up to the caller. */
+KK_INLINE int kk_env_back(struct kk_packet *pkt)
+{
+	(void)pkt;
+	return 0;
+}
+
+KK_INLINE int kk_env_to(struct kk_packet *pkt, const struct kk_relay *to)
+{
+	(void)pkt;
+	(void)to;
+	return 0;
+}
+
+#endif
