@@ -119,6 +119,19 @@ int kk_module_clear(const struct kk_module *module, struct kk_err *err)
 		     err);
 }
 
+/* What the module's tables cannot hold is refused before anything is asked of it. */
+static int check(const struct kk_listener *listeners, size_t n, struct kk_err *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (listeners[i].group || listeners[i].snat)
+			return kk_err_set(err, EOPNOTSUPP, listeners[i].group ? "agent" : "snat",
+					  "the kernel module has no %s, which service %u needs",
+					  listeners[i].group ? "groups of agents"
+							     : "translated flows",
+					  listeners[i].service);
+	return 0;
+}
+
 static int bad_address(const struct kk_listener *listener, struct kk_err *err)
 {
 	char text[KK_ADDRESS_TEXT];
@@ -155,8 +168,10 @@ int kk_module_replace(const struct kk_module *module, const struct kk_module_set
 {
 	int r;
 
-	r = send_settings(module, KK_CMD_TABLE_BEGIN, settings,
-			  "the kernel module refused the settings", err);
+	r = check(listeners, n, err);
+	if (r == 0)
+		r = send_settings(module, KK_CMD_TABLE_BEGIN, settings,
+				  "the kernel module refused the settings", err);
 	if (r < 0)
 		return r;
 	for (size_t done = 0; done < n; done += (size_t)r) {
@@ -196,7 +211,8 @@ static struct kk_listener *sorted(const struct kk_listener *listeners, size_t n)
 static bool same(const struct kk_listener *a, const struct kk_listener *b)
 {
 	return a->agent_address.s_addr == b->agent_address.s_addr &&
-	       a->agent_port == b->agent_port && a->service == b->service;
+	       a->agent_port == b->agent_port && a->service == b->service &&
+	       a->draining == b->draining;
 }
 
 /*
@@ -264,7 +280,9 @@ int kk_module_sync(const struct kk_module *module, const struct kk_module_settin
 	for (size_t i = 0; i < n; i++)
 		if (kk_wire_slot(&settings->core, &listeners[i].address) < 0)
 			return bad_address(&listeners[i], err);
-	r = kk_module_info(module, &info, err);
+	r = check(listeners, n, err);
+	if (r == 0)
+		r = kk_module_info(module, &info, err);
 	if (r < 0)
 		return r;
 	if (!info.loaded || !same_settings(&info, settings))

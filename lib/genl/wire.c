@@ -96,7 +96,8 @@ int kk_wire_put_listener(struct nl_msg *msg, const struct kk_settings *set,
 	if (nla_put(msg, KK_LISTENER_A_AGENT, sizeof(listener->agent_address),
 		    &listener->agent_address) < 0 ||
 	    nla_put_u16(msg, KK_LISTENER_A_AGENT_PORT, listener->agent_port) < 0 ||
-	    nla_put_u32(msg, KK_LISTENER_A_SERVICE, listener->service) < 0)
+	    nla_put_u32(msg, KK_LISTENER_A_SERVICE, listener->service) < 0 ||
+	    nla_put_u32(msg, KK_LISTENER_A_FLAGS, listener->draining ? KK_LISTENER_F_DRAINING : 0) < 0)
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
 	return 0;
@@ -204,6 +205,7 @@ int kk_wire_get_listener(struct nlattr *nest, const struct kk_settings *set,
 		.port = nla_get_u16(a[KK_LISTENER_A_PORT]),
 		.agent_port = nla_get_u16(a[KK_LISTENER_A_AGENT_PORT]),
 		.service = nla_get_u32(a[KK_LISTENER_A_SERVICE]),
+		.draining = nla_get_u32(a[KK_LISTENER_A_FLAGS]) & KK_LISTENER_F_DRAINING,
 	};
 	nla_memcpy(&ret->agent_address, a[KK_LISTENER_A_AGENT], sizeof(ret->agent_address));
 	*n = nla_get_u16(a[KK_LISTENER_A_PORTS]);

@@ -88,6 +88,7 @@ static void assert_tables(const struct kk_listener *wanted, size_t n)
 		assert_int_equal(found[j].agent_address.s_addr, wanted[i].agent_address.s_addr);
 		assert_int_equal(found[j].agent_port, wanted[i].agent_port);
 		assert_int_equal(found[j].service, wanted[i].service);
+		assert_int_equal(found[j].draining, wanted[i].draining);
 	}
 }
 
@@ -183,6 +184,27 @@ static void test_conflicts(void **state)
 			       cases[i].code, cases[i].words);
 		assert_tables(good, 2);
 	}
+}
+
+static void test_what_it_has_not(void **state)
+{
+	struct kk_listener one = TCP(22, "10.1.0.100", 22, 5);
+	struct kk_err err = {0};
+
+	(void)state;
+	one.snat = true;
+	assert_refused(kk_module_replace(&module, &settings, &one, 1, &err), &err, EOPNOTSUPP,
+		       "has no translated flows, which service 5 needs");
+	one.snat = false;
+	one.group = 1;
+	kk_err_reset(&err);
+	assert_refused(kk_module_replace(&module, &settings, &one, 1, &err), &err, EOPNOTSUPP,
+		       "has no groups of agents");
+	one.group = 0;
+	one.draining = true;
+	kk_err_reset(&err);
+	assert_ok(kk_module_replace(&module, &settings, &one, 1, &err), &err);
+	assert_tables(&one, 1);
 }
 
 static void test_bad_settings(void **state)
@@ -330,6 +352,7 @@ int main(void)
 		TEST(test_replace_and_change),
 		TEST(test_swap),
 		TEST(test_conflicts),
+		TEST(test_what_it_has_not),
 		TEST(test_bad_settings),
 		TEST(test_many),
 		TEST(test_traffic_is_counted_from_zero),
