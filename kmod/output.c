@@ -4,11 +4,13 @@
 #include <linux/netfilter.h>
 #include <net/addrconf.h>
 #include <net/ip.h>
+#include <net/ip6_fib.h>
 #include <net/ip6_route.h>
 #include <net/ipv6_stubs.h>
 #include <net/netfilter/nf_conntrack.h>
 #include <net/route.h>
 
+#include "kmod/compat.h"
 #include "kmod/trace.h"
 
 void kk_drop(struct sk_buff *skb)
@@ -84,7 +86,43 @@ void kk_output_nic(struct kk_net *kn, const struct kk_tables *tables, struct sk_
 		kk_drop(skb);
 }
 
-/* A layer-3 device takes the packet as it is. What is too long for it goes in pieces. */
+static unsigned int link_mtu(const struct dst_entry *dst)
+{
+	return READ_ONCE(dst->dev->mtu);
+}
+
+static struct dst_ops link_ops = {.family = AF_UNSPEC, .mtu = link_mtu};
+
+static int send_piece(struct net *net, struct sock *sk, struct sk_buff *skb)
+{
+	forget(skb, skb_dst(skb)->dev);
+	skb_reset_mac_header(skb);
+	return dev_queue_xmit(skb);
+}
+
+/* In pieces, by a route that is nothing but the device: the host needs none to the Agents. */
+static void output_in_pieces(struct net *net, struct sk_buff *skb, struct net_device *dev)
+{
+	union {
+		struct dst_entry dst;
+		struct rtable v4;
+		struct rt6_info v6;
+	} route;
+
+	memset(&route, 0, sizeof(route));
+	kk_dst_init(&route.dst, &link_ops);
+	route.dst.dev = dev;
+	skb_dst_drop(skb);
+	skb_dst_set_noref(skb, &route.dst);
+	skb->dev = dev;
+	skb->ignore_df = 1;
+	if (skb->protocol == htons(ETH_P_IP))
+		ip_do_fragment(net, NULL, skb, send_piece);
+	else
+		ipv6_stub->ipv6_fragment(net, NULL, skb, send_piece);
+}
+
+/* A layer-3 device takes the packet as it is. */
 void kk_output_tunnel(struct kk_net *kn, const struct kk_tables *tables, struct sk_buff *skb)
 {
 	struct net_device *dev = rcu_dereference(kn->place[KK_OUTBOUND].dev);
@@ -94,7 +132,7 @@ void kk_output_tunnel(struct kk_net *kn, const struct kk_tables *tables, struct 
 		return;
 	}
 	if (unlikely(skb->len > READ_ONCE(dev->mtu) && !skb_is_gso(skb))) {
-		output_routed(kn->net, skb, dev);
+		output_in_pieces(kn->net, skb, dev);
 		return;
 	}
 	forget(skb, dev);
