@@ -287,9 +287,9 @@ static void try_udp(const char *address, const char *seen, size_t size)
 
 	memset(out, 0x5a, size);
 	near = connected(client, SOCK_DGRAM, address, 53);
-	/* Of IPv6 the first one is lost to the path MTU, which it makes known. */
+	/* Of IPv6 the first one is lost to the path MTU, which the next one is told. */
 	for (int i = 0; i < 10 && poll(&(struct pollfd){.fd = far, .events = POLLIN}, 1, 1000) == 0; i++)
-		assert_int_equal(send(near, out, size, 0), size);
+		assert_true(send(near, out, size, 0) == (ssize_t)size || errno == EMSGSIZE);
 	assert_int_equal(recvfrom(far, in, sizeof(in), 0, (struct sockaddr *)&from, &len), size);
 	assert_memory_equal(in, out, size);
 	assert_peer(&from, seen);
@@ -406,7 +406,7 @@ static void test_tunnel_comes_back(void **state)
 	shell("ip -n g link del wg0 && ip -n g link add wg0 type wireguard &&"
 	      "ip netns exec g wg set wg0 private-key /tmp/g listen-port 51820 peer $(cat /tmp/ap)"
 	      " allowed-ips 10.1.0.0/24,fd00:1::a01:0/120 && ip -n g link set wg0 up mtu 1420 &&"
-	      "ip -n g addr add 10.1.0.1/24 dev wg0 && i=0; until ip netns exec a ping -c1 -w1 -q 10.1.0.1 >/dev/null; do i=$((i+1)); test $i -lt 60; done");
+	      "ip -n g addr add 10.1.0.1/24 dev wg0 && i=0; until ip netns exec g ping -c1 -w1 -q 10.1.0.100 >/dev/null; do i=$((i+1)); test $i -lt 60 || exit 1; done");
 	test_tcp(NULL);
 }
 
