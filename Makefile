@@ -9,7 +9,7 @@
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
 #   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
 #   make dkms-install   gives the module to DKMS, which builds it for each kernel with headers (root)
-#   make bench-forward  ns per packet of the tc program (root)
+#   make bench-forward  ns per packet at tc and XDP, live frames beside nftables; loading and churn of tables (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
 #   make bench-control  Control with 5,100 nodes and 10,000 services
@@ -115,13 +115,25 @@ $B/unit/%: $B/obj/tests/unit/%.o $(LIB) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $< $(wildcard $B/$(patsubst %/,%,$(dir $*)).a) $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread
 
+# BPF programs of benchmarks.
+$B/bpf/%.bpf.o: tests/bench/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
+$B/obj/tests/bench/bench_live.o: $B/gen/live.skel.h
+
+# Lets allocations fail.
+$B/unit/kkwg/test_wg_shards: private LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
 # tests/bench/bench_x.c measures; nothing runs it but the one who asks.
 $B/bench/%: $B/obj/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) -lm -lpthread
 
-bench-forward: $B/bench/bench_forward
-	$<
+bench-forward: $B/bench/bench_forward $B/bench/bench_tables $B/bench/bench_xdp $B/bench/bench_live
+	$B/bench/bench_forward
+	$B/bench/bench_tables
+	$B/bench/bench_xdp
+	$B/bench/bench_live
 
 # What the whole-system tests need besides the programs.
 unit-build: $(UNIT) $B/bench/flood
@@ -164,6 +176,11 @@ bench-tunnel: $B/kkwg $B/bench/rr
 .PHONY: bench-publish
 bench-publish: all $B/bench/rr $B/bench/connect
 	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU))
+
+# Control killed 200 times in the middle of writes; make check does it 12 times.
+.PHONY: check-control-kill
+check-control-kill: $B/kkcontrold
+	KK_KILLS=200 scripts/check system -k test_killed_again_and_again --timeout=900
 
 # Control with 5,100 nodes and 10,000 services; see tests/bench/control.py.
 .PHONY: bench-control

@@ -12,15 +12,34 @@
 
 #include "util/cleanup.h"
 
-/* Whether the socket behind @l is the right one; the target may be another. */
+static size_t count_ports(const struct kk_service *service)
+{
+	return (size_t)(service->last_port - service->port) + 1;
+}
+
+static bool same_addresses(const struct agent *a, const struct kk_config *config,
+			   const struct relay_listener *l)
+{
+	struct kk_address own[2];
+	size_t n = tunnel_addresses(a->tunnel, &config->self, own);
+
+	for (size_t i = 0; i < n && n == l->n_addresses; i++)
+		if (!kk_address_equal(&own[i], &l->addresses[i]))
+			return false;
+	return n == l->n_addresses;
+}
+
+/* Whether the sockets behind @l are the right ones; the target may be another. */
 static bool fits(const struct agent *a, const struct kk_config *config,
 		 const struct relay_listener *l)
 {
 	const struct kk_service *service = kk_config_service(config, l->service);
 
 	return service && service->protocol == l->protocol && service->port == l->port &&
-	       service->agent_port == l->agent_port &&
-	       tunnel_socket_fits(a->tunnel, &config->self.subnet, l->address, l->netns_cookie);
+	       service->last_port == l->last_port && service->agent_port == l->agent_port &&
+	       same_addresses(a, config, l) &&
+	       l->n_sockets == l->n_addresses * count_ports(service) &&
+	       tunnel_is_netns(a->tunnel, l->netns_cookie);
 }
 
 static int drop_listeners(struct agent *a, const struct kk_config *config,
@@ -58,13 +77,31 @@ static int compare(const void *key, const void *item)
 	return (*service > l->service) - (*service < l->service);
 }
 
+/* The sockets of a service in their order: of each port one on every address. */
+struct sockets {
+	struct agent *agent;
+	const struct kk_service *service;
+	struct kk_address addresses[2];
+	size_t n_addresses;
+};
+
+static int next_socket(size_t i, void *userdata, struct kk_err *err)
+{
+	const struct sockets *s = userdata;
+	const struct kk_address *address = &s->addresses[i % s->n_addresses];
+	const uint16_t port = (uint16_t)(s->service->agent_port + i / s->n_addresses);
+
+	return tunnel_listen(s->agent->tunnel, address, s->service->protocol, port, err);
+}
+
 static int add_listener(struct agent *a, const struct kk_config *config,
 			const struct kk_service *service, struct kk_err *err)
 {
-	KK_CLEANUP_CLOSE int fd = tunnel_listen(a->tunnel, &config->self.subnet, service->protocol,
-						service->agent_port, err);
+	struct sockets s = {.agent = a, .service = service};
 
-	return fd < 0 ? fd : relayctl_listen(&a->relay, service, fd, err);
+	s.n_addresses = tunnel_addresses(a->tunnel, &config->self, s.addresses);
+	return relayctl_listen(&a->relay, service, s.n_addresses * count_ports(service),
+			       next_socket, &s, err);
 }
 
 static int add_listeners(struct agent *a, const struct kk_config *config,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "agentd/peers.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,15 +15,10 @@ void peers_forget(struct peers *peers)
 	*peers = (struct peers){0};
 }
 
-static bool same_endpoint(const struct sockaddr_in *a, const struct sockaddr_in *b)
-{
-	return a->sin_addr.s_addr == b->sin_addr.s_addr && a->sin_port == b->sin_port;
-}
-
 static bool is_known(const struct peers *peers, const struct kk_gateway *gateway)
 {
 	return peers->gateways[gateway->index].is_set &&
-	       same_endpoint(&peers->gateways[gateway->index].endpoint, &gateway->endpoint) &&
+	       kk_sockaddr_equal(&peers->gateways[gateway->index].endpoint, &gateway->endpoint) &&
 	       memcmp(peers->gateways[gateway->index].public_key, gateway->public_key,
 		      KK_KEY_LEN) == 0;
 }
@@ -40,9 +34,9 @@ static const struct wgctl_peer *find_peer(const struct wgctl_device *device,
 
 static bool is_right(const struct wgctl_peer *peer, const struct kk_gateway *gateway)
 {
-	return peer && same_endpoint(&peer->endpoint, &gateway->endpoint) &&
+	return peer && kk_sockaddr_equal(&peer->endpoint, &gateway->endpoint) &&
 	       peer->keepalive == KEEPALIVE && peer->n_allowed == 1 && !peer->allowed_other &&
-	       peer->allowed[0].len == 0;
+	       peer->allowed[0].len == 0 && peer->n_allowed6 == 1 && peer->allowed6[0].len == 0;
 }
 
 /* Everything may come from each gateway: the engine tells their flows apart. */
@@ -59,8 +53,11 @@ static int set_wrong(struct wgctl *wg, const struct wgctl_device *device,
 
 		if (!gateway->has_key || is_right(find_peer(device, gateway), gateway))
 			continue;
-		wrong[n] = (struct wgctl_peer){
-			.endpoint = gateway->endpoint, .keepalive = KEEPALIVE, .n_allowed = 1};
+		wrong[n] = (struct wgctl_peer){.endpoint = gateway->endpoint,
+					       .keepalive = KEEPALIVE,
+					       .n_allowed = 1,
+					       .allowed6[0].addr.family = AF_INET6,
+					       .n_allowed6 = 1};
 		memcpy(wrong[n++].public_key, gateway->public_key, KK_KEY_LEN);
 	}
 	return wgctl_set_peers(wg, wrong, n, err);
@@ -145,14 +142,12 @@ int peers_trim(struct peers *peers, struct wgctl *wg, const struct kk_config *co
 
 static json_t *peer_json(const struct wgctl_peer *p, const struct kk_gateway *gateway)
 {
-	char endpoint[32], addr[INET_ADDRSTRLEN];
+	char endpoint[KK_ENDPOINT_TEXT];
 
-	inet_ntop(AF_INET, &p->endpoint.sin_addr, addr, sizeof(addr));
-	snprintf(endpoint, sizeof(endpoint), "%s:%u", addr, ntohs(p->endpoint.sin_port));
 	return json_pack("{s:I, s:I, s:I, s:I, s:s}", "gateway", (json_int_t)gateway->id,
 			 "last_handshake", (json_int_t)p->last_handshake, "rx_bytes",
 			 (json_int_t)p->rx_bytes, "tx_bytes", (json_int_t)p->tx_bytes, "endpoint",
-			 endpoint);
+			 kk_sockaddr_text(&p->endpoint, endpoint));
 }
 
 json_t *peers_json(const struct wgctl_device *device, const struct kk_config *config)

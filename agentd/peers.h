@@ -15,7 +15,7 @@
 struct peers {
 	struct {
 		bool is_set;
-		struct sockaddr_in endpoint;
+		union kk_sockaddr endpoint;
 		uint8_t public_key[KK_KEY_LEN];
 	} gateways[256]; /* by index */
 	bool is_trim;	 /* there is no peer beside them */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "agentd/relayctl.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -75,28 +74,31 @@ void relayctl_close(struct relayctl *ctl)
 	ctl->fd = kk_close(ctl->fd);
 }
 
-static int send_message(int to, const char *text, int fd)
+#define FDS_MAX 250 /* with one message; the kernel takes 253 */
+
+static int send_message(int to, const char *text, const int *fds, size_t n_fds)
 {
-	char control[CMSG_SPACE(sizeof(int))] = {0};
+	char control[CMSG_SPACE(FDS_MAX * sizeof(int))] = {0};
 	struct iovec iov = {(void *)text, strlen(text)};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
-	if (fd >= 0) {
+	if (n_fds) {
 		struct cmsghdr *c;
 
 		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
+		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
 		c = CMSG_FIRSTHDR(&msg);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+		c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
 	}
 	return sendmsg(to, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 /* Takes @request over. The answer, when *@ret is wanted, is the caller's to decref. */
-static int ask(struct relayctl *ctl, json_t *request, int fd, json_t **ret, struct kk_err *err)
+static int ask(struct relayctl *ctl, json_t *request, const int *fds, size_t n_fds, json_t **ret,
+	       struct kk_err *err)
 {
 	KK_CLEANUP_FREE char *text = request ? kk_json_text(request) : NULL;
 	KK_CLEANUP_FREE char *buf = malloc(KK_RELAY_MESSAGE);
@@ -107,7 +109,7 @@ static int ask(struct relayctl *ctl, json_t *request, int fd, json_t **ret, stru
 	json_decref(request);
 	if (!text || !buf)
 		return kk_err_set(err, ENOMEM, NULL, "memory is short");
-	r = send_message(ctl->fd, text, fd);
+	r = send_message(ctl->fd, text, fds, n_fds);
 	n = r < 0 ? r : recv(ctl->fd, buf, KK_RELAY_MESSAGE, 0);
 	if (r == 0 && n <= 0)
 		r = n < 0 ? -errno : -EPIPE;
@@ -133,8 +135,7 @@ static int ask(struct relayctl *ctl, json_t *request, int fd, json_t **ret, stru
 	return 0;
 }
 
-int relayctl_listen(struct relayctl *ctl, const struct kk_service *service, int fd,
-		    struct kk_err *err)
+static json_t *listen_message(const struct kk_service *service, size_t n)
 {
 	json_t *msg = json_pack("{s:s, s:I, s:s, s:s, s:i, s:s, s:b}", "op", "listen", "service",
 				(json_int_t)service->id, "name", service->name, "protocol",
@@ -142,7 +143,60 @@ int relayctl_listen(struct relayctl *ctl, const struct kk_service *service, int 
 				(int)service->port, "target", service->target, "proxy_protocol",
 				(int)service->proxy_protocol);
 
-	return ask(ctl, msg, fd, NULL, err);
+	/* A relay that knows single sockets only is served as long as there are no others. */
+	if (service->last_port > service->port)
+		json_object_set_new(msg, "last_port", json_integer(service->last_port));
+	if (n > 1)
+		json_object_set_new(msg, "sockets", json_integer((json_int_t)n));
+	return msg;
+}
+
+/* Sockets that are to be handed over together, and closed here then. */
+struct bundle {
+	int fds[FDS_MAX];
+	size_t n;
+};
+
+static void bundle_clean(struct bundle *b)
+{
+	while (b->n)
+		kk_close(b->fds[--b->n]);
+}
+
+static int hand_over(struct relayctl *ctl, const struct kk_service *service, size_t n, bool first,
+		     struct bundle *b, struct kk_err *err)
+{
+	json_t *msg =
+		first ? listen_message(service, n)
+		      : json_pack("{s:s, s:I}", "op", "add", "service", (json_int_t)service->id);
+	int r = ask(ctl, msg, b->fds, b->n, NULL, err);
+
+	bundle_clean(b);
+	return r;
+}
+
+int relayctl_listen(struct relayctl *ctl, const struct kk_service *service, size_t n,
+		    int (*next)(size_t i, void *userdata, struct kk_err *err), void *userdata,
+		    struct kk_err *err)
+{
+	KK_CLEANUP(bundle_clean) struct bundle b = {.n = 0};
+	bool first = true;
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		r = next(i, userdata, err);
+		if (r < 0)
+			break;
+		b.fds[b.n++] = r;
+		r = 0;
+		if (b.n < FDS_MAX && i + 1 < n)
+			continue;
+		r = hand_over(ctl, service, n, first, &b, err);
+		first = false;
+	}
+	if (r < 0 && !first && ctl->fd >= 0)
+		relayctl_unlisten(ctl, service->id, NULL);
+	return r;
 }
 
 int relayctl_gateways(struct relayctl *ctl, const struct kk_config *config, int fd,
@@ -158,7 +212,8 @@ int relayctl_gateways(struct relayctl *ctl, const struct kk_config *config, int 
 		kk_hex(config->gateways[i].public_key, KK_KEY_LEN, key);
 		json_object_set_new(names, key, json_string(config->gateways[i].name));
 	}
-	return ask(ctl, json_pack("{s:s, s:o}", "op", "gateways", "names", names), fd, NULL, err);
+	return ask(ctl, json_pack("{s:s, s:o}", "op", "gateways", "names", names), &fd, 1, NULL,
+		   err);
 }
 
 int relayctl_set(struct relayctl *ctl, const struct kk_service *service, struct kk_err *err)
@@ -167,19 +222,20 @@ int relayctl_set(struct relayctl *ctl, const struct kk_service *service, struct 
 		   json_pack("{s:s, s:I, s:s, s:b}", "op", "set", "service",
 			     (json_int_t)service->id, "target", service->target, "proxy_protocol",
 			     (int)service->proxy_protocol),
-		   -1, NULL, err);
+		   NULL, 0, NULL, err);
 }
 
 int relayctl_unlisten(struct relayctl *ctl, int64_t service, struct kk_err *err)
 {
 	return ask(ctl, json_pack("{s:s, s:I}", "op", "unlisten", "service", (json_int_t)service),
-		   -1, NULL, err);
+		   NULL, 0, NULL, err);
 }
 
 struct row {
-	int64_t service, port, agent_port, netns;
+	int64_t service, port, last_port, agent_port, netns, sockets;
 	const char *protocol, *target, *address, *error;
 	bool proxy_protocol;
+	json_t *addresses;
 };
 
 #define FIELD(name, type, ...)                                                                     \
@@ -191,14 +247,38 @@ static const struct kk_json_field row_fields[] = {
 	FIELD(agent_port, KK_JSON_INT, .min = 1, .max = 65535),
 	FIELD(target, KK_JSON_STRING),
 	FIELD(proxy_protocol, KK_JSON_BOOL),
-	FIELD(address, KK_JSON_STRING),
 	FIELD(netns, KK_JSON_INT, .min = 0, .max = INT64_MAX),
 	KK_JSON_FIELD("error", KK_JSON_STRING, 0, struct row, error),
+	KK_JSON_FIELD("last_port", KK_JSON_INT, 0, struct row, last_port, .min = 1, .max = 65535),
+	KK_JSON_FIELD("sockets", KK_JSON_INT, 0, struct row, sockets, .min = 0, .max = 2 * 65535),
+	/* Either the one, of a relay that knows single sockets only, or the other. */
+	KK_JSON_FIELD("address", KK_JSON_STRING, 0, struct row, address),
+	KK_JSON_FIELD("addresses", KK_JSON_ANY, 0, struct row, addresses),
 };
+
+static int read_addresses(const struct row *row, struct relay_listener *l, struct kk_err *err)
+{
+	const size_t n = row->address ? 1 : json_array_size(row->addresses);
+
+	if (n > ARRAY_SIZE(l->addresses))
+		return kk_err_set(err, EBADMSG, NULL, "the relay names %zu addresses", n);
+	for (size_t i = 0; i < n; i++) {
+		const char *text = row->address
+					   ? row->address
+					   : json_string_value(json_array_get(row->addresses, i));
+
+		if (kk_parse_address("address", text ? text : "", &l->addresses[i], NULL) < 0)
+			return kk_err_set(err, EBADMSG, NULL,
+					  "the relay names the address \"%.40s\"",
+					  text ? text : "");
+	}
+	l->n_addresses = n;
+	return 0;
+}
 
 static int read_row(const json_t *obj, struct relay_listener *l, struct kk_err *err)
 {
-	struct row row = {.error = ""};
+	struct row row = {.error = "", .sockets = 1};
 	int r = kk_json_read_lax(obj, row_fields, ARRAY_SIZE(row_fields), &row, err);
 
 	if (r < 0)
@@ -207,13 +287,15 @@ static int read_row(const json_t *obj, struct relay_listener *l, struct kk_err *
 		.service = row.service,
 		.protocol = strcmp(row.protocol, "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP,
 		.port = (uint16_t)row.port,
+		.last_port = (uint16_t)(row.last_port ? row.last_port : row.port),
+		.n_sockets = (size_t)row.sockets,
 		.agent_port = (uint16_t)row.agent_port,
 		.netns_cookie = (uint64_t)row.netns,
 		.proxy_protocol = row.proxy_protocol,
 	};
-	if (inet_pton(AF_INET, row.address, &l->address) != 1)
-		return kk_err_set(err, EBADMSG, NULL, "the relay names the address \"%.40s\"",
-				  row.address);
+	r = read_addresses(&row, l, err);
+	if (r < 0)
+		return r;
 	snprintf(l->target, sizeof(l->target), "%s", row.target);
 	snprintf(l->error, sizeof(l->error), "%s", row.error);
 	return 0;
@@ -259,7 +341,7 @@ int relayctl_list(struct relayctl *ctl, struct relay_listener **ret, size_t *ret
 
 		r = ask(ctl,
 			json_pack("{s:s, s:I}", "op", "list", "after_service", (json_int_t)service),
-			-1, &answer, err);
+			NULL, 0, &answer, err);
 		if (r == 0)
 			r = append(answer, &items, &n, err);
 		if (r > 0)
@@ -275,7 +357,7 @@ int relayctl_list(struct relayctl *ctl, struct relay_listener **ret, size_t *ret
 int relayctl_quit(struct relayctl *ctl, struct kk_err *err)
 {
 	struct pollfd p = {.fd = ctl->fd, .events = POLLIN};
-	int r = ask(ctl, json_pack("{s:s}", "op", "quit"), -1, NULL, err);
+	int r = ask(ctl, json_pack("{s:s}", "op", "quit"), NULL, 0, NULL, err);
 
 	/* Its end of the line closes when it has. */
 	if (r == 0 && poll(&p, 1, PATIENCE_S * 1000) <= 0)

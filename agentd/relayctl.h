@@ -18,12 +18,13 @@ struct relayctl {
 struct relay_listener {
 	int64_t service;
 	uint8_t protocol;
-	uint16_t port, agent_port;
+	uint16_t port, last_port, agent_port;
 	bool proxy_protocol;
 	char target[KK_TARGET_MAX];
-	struct in_addr address; /* that the socket is bound to */
-	uint64_t netns_cookie;	/* of the socket's namespace, SO_NETNS_COOKIE */
-	char error[192];	/* "" while the target is well */
+	struct kk_address addresses[2]; /* that the first port's sockets are bound to */
+	size_t n_addresses, n_sockets;
+	uint64_t netns_cookie; /* of the sockets' namespace, SO_NETNS_COOKIE */
+	char error[192];       /* "" while the target is well */
 };
 
 /* The socket's place in a daemon's run directory. */
@@ -36,8 +37,12 @@ void relayctl_close(struct relayctl *ctl);
 
 /* All below: 0, or a negative errno with the relay's sentence in @err. */
 
-/* @fd stays the caller's. */
-int relayctl_listen(struct relayctl *ctl, const struct kk_service *service, int fd,
+/*
+ * Hands over the sockets that @next makes, @n in all, each called for with its number and closed here. What @next
+ * answers below 0 ends it, with its @err; the service is then not served.
+ */
+int relayctl_listen(struct relayctl *ctl, const struct kk_service *service, size_t n,
+		    int (*next)(size_t i, void *userdata, struct kk_err *err), void *userdata,
 		    struct kk_err *err);
 /* Names the gateways of @config; @fd, from wgctl_flows, stays the caller's. */
 int relayctl_gateways(struct relayctl *ctl, const struct kk_config *config, int fd,

@@ -2,12 +2,12 @@
 #include "agentd/space.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include "net/net.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 
 /* IPv4 settings of a new namespace are copies of the host's, so each that matters is set. */
 static const struct {
@@ -18,17 +18,33 @@ static const struct {
 	{"accept_source_route", "0"},
 };
 
-static int disable_ipv6(const char *which, struct kk_err *err)
-{
-	KK_CLEANUP_CLOSE int fd = open(which, O_RDWR | O_CLOEXEC);
-	char now = '0';
+/* The same of IPv6; where it is on it shall be told nothing by anybody. */
+static const struct {
+	const char *key, *value;
+} settings6[] = {
+	{"forwarding", "0"},	   {"accept_ra", "0"},		 {"autoconf", "0"},
+	{"accept_redirects", "0"}, {"accept_source_route", "0"}, {"addr_gen_mode", "1"},
+	{"disable_ipv6", "0"},
+};
 
-	if (fd < 0 && errno == ENOENT)
-		return 0; /* a kernel without IPv6 */
-	if (fd < 0 || (read(fd, &now, 1) == 1 && now != '1' && pwrite(fd, "1", 1, 0) != 1))
-		return kk_err_set(err, errno, "netns", "cannot switch IPv6 off (%s): %s", which,
-				  strerror(errno));
-	return 0;
+/* A kernel without IPv6, or with it switched off for good, does without. */
+static void seal_ipv6(const char *scope)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(settings6); i++) {
+		struct kk_err err = {0};
+
+		if (kk_net_sysctl6(scope, settings6[i].key, settings6[i].value, &err) < 0 &&
+		    err.code != ENOENT)
+			kk_warn("%s", err.msg);
+	}
+}
+
+bool space_has_ipv6(void)
+{
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	kk_close(fd);
+	return fd >= 0;
 }
 
 static int seal(struct kk_err *err)
@@ -39,10 +55,8 @@ static int seal(struct kk_err *err)
 	for (size_t s = 0; r == 0 && s < ARRAY_SIZE(scopes); s++)
 		for (size_t i = 0; r == 0 && i < ARRAY_SIZE(settings); i++)
 			r = kk_net_sysctl4(scopes[s], settings[i].key, settings[i].value, err);
-	if (r == 0)
-		r = disable_ipv6("/proc/sys/net/ipv6/conf/all/disable_ipv6", err);
-	if (r == 0)
-		r = disable_ipv6("/proc/sys/net/ipv6/conf/default/disable_ipv6", err);
+	for (size_t s = 0; r == 0 && s < ARRAY_SIZE(scopes); s++)
+		seal_ipv6(scopes[s]);
 	return r;
 }
 

@@ -30,6 +30,8 @@ struct tunnel {
 	int ifindex;	  /* as it was when made or adopted */
 	bool is_set;	  /* the interface has this subnet's address */
 	struct kk_prefix4 subnet;
+	struct kk_prefix pool6;
+	bool has_ipv6;
 	struct peers peers;
 };
 
@@ -185,6 +187,7 @@ static int read_cookie(struct tunnel *t, struct kk_err *err)
 
 	if (back < 0)
 		return back;
+	t->has_ipv6 = space_has_ipv6();
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &t->netns_cookie, &len) < 0)
 		return kk_err_set(err, errno, "netns", "cannot tell namespace %s from others: %s",
@@ -257,8 +260,31 @@ static int set_address(const char *ifname, const struct kk_prefix4 *address, str
 	return r < 0 ? r : kk_net_addr_add(ifname, address, err);
 }
 
-static int set_link(struct tunnel *t, const struct kk_prefix4 *subnet, struct kk_err *err)
+/* The same of IPv6, where there is any. */
+static int set_address6(struct tunnel *t, const struct kk_self *self, struct kk_err *err)
 {
+	const struct kk_prefix everyone = {.addr.family = AF_INET6};
+	KK_CLEANUP_FREE struct kk_prefix *there = NULL;
+	const char *ifname = t->options.ifname;
+	struct kk_address own[2];
+	int n, r = 0;
+
+	if (tunnel_addresses(t, self, own) < 2)
+		return 0;
+	n = kk_net_addr6_list(ifname, &there, err);
+	if (n < 0)
+		return n;
+	for (int i = 0; i < n && r == 0; i++)
+		if (!kk_address_equal(&there[i].addr, &own[1]) || there[i].len != 128)
+			r = kk_net_addr6_del(ifname, &there[i], err);
+	if (r == 0)
+		r = kk_net_addr6_add(ifname, &(struct kk_prefix){own[1], 128}, err);
+	return r < 0 ? r : kk_net_route6_add(ifname, &everyone, 1, err);
+}
+
+static int set_link(struct tunnel *t, const struct kk_self *self, struct kk_err *err)
+{
+	const struct kk_prefix4 *subnet = &self->subnet;
 	const struct kk_prefix4 own = {kk_subnet_host(subnet, KK_AGENT_HOST), 32};
 	const struct kk_prefix4 everyone = {{0}, 0};
 	const char *ifname = t->options.ifname;
@@ -267,12 +293,16 @@ static int set_link(struct tunnel *t, const struct kk_prefix4 *subnet, struct kk
 
 	if (r == 0)
 		r = kk_net_sysctl4(ifname, "forwarding", "0", err);
+	/* No link-local address of its own making. A kernel without IPv6 has none of that. */
+	kk_net_sysctl6(ifname, "addr_gen_mode", "1", NULL);
 	if (r == 0)
 		r = set_address(ifname, &own, err);
 	if (r == 0)
 		r = kk_net_link_set(ifname, true, MTU, err);
 	if (r == 0)
 		r = kk_net_route_add(ifname, &everyone, 0, err);
+	if (r == 0)
+		r = set_address6(t, self, err);
 	return r;
 }
 
@@ -285,12 +315,13 @@ int tunnel_up(struct tunnel *t, const struct kk_config *config, struct kk_err *e
 		return r;
 	/* Most changes are of services: they cost no look at the interface. */
 	if (!t->is_set || t->subnet.addr.s_addr != subnet->addr.s_addr ||
-	    t->subnet.len != subnet->len) {
+	    t->subnet.len != subnet->len || !kk_prefix_equal(&t->pool6, &config->self.pool6)) {
 		t->is_set = false;
-		r = set_link(t, subnet, err);
+		r = set_link(t, &config->self, err);
 		if (r < 0)
 			return r;
 		t->subnet = *subnet;
+		t->pool6 = config->self.pool6;
 		t->is_set = true;
 	}
 	return peers_up(&t->peers, t->wg, config, err);
@@ -301,49 +332,64 @@ int tunnel_trim(struct tunnel *t, const struct kk_config *config, struct kk_err 
 	return peers_trim(&t->peers, t->wg, config, err);
 }
 
-static int bind_socket(int fd, const struct sockaddr_in *address, uint8_t protocol)
+static int bind_socket(int fd, const union kk_sockaddr *address, uint8_t protocol)
 {
 	const int on = 1;
 
+	/* The interface may be just being made. */
+	if (address->any.sa_family == AF_INET6 &&
+	    (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0 ||
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on)) < 0))
+		return -errno;
 	/* Connections of an earlier listener may still be closing. For UDP two sockets would share datagrams. */
 	if (protocol == IPPROTO_TCP &&
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
 		return -errno;
-	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+	if (bind(fd, &address->any, kk_sockaddr_len(address)) < 0)
 		return -errno;
 	return protocol == IPPROTO_TCP && listen(fd, BACKLOG) < 0 ? -errno : 0;
 }
 
+size_t tunnel_addresses(const struct tunnel *t, const struct kk_self *self,
+			struct kk_address ret[2])
+{
+	const struct in_addr own = kk_subnet_host(&self->subnet, KK_AGENT_HOST);
+
+	ret[0] = (struct kk_address){.family = AF_INET, .v4 = own};
+	if (!self->pool6.len || !t->has_ipv6)
+		return 1;
+	ret[1] = (struct kk_address){.family = AF_INET6, .v6 = kk_pool6_address(&self->pool6, own)};
+	return 2;
+}
+
 /* Bound to the address and not to the interface: connections live on when that has to be made again. */
-int tunnel_listen(struct tunnel *t, const struct kk_prefix4 *subnet, uint8_t protocol,
+int tunnel_listen(struct tunnel *t, const struct kk_address *address, uint8_t protocol,
 		  uint16_t port, struct kk_err *err)
 {
-	const struct sockaddr_in address = {.sin_family = AF_INET,
-					    .sin_port = htons(port),
-					    .sin_addr = kk_subnet_host(subnet, KK_AGENT_HOST)};
+	const union kk_sockaddr at = kk_sockaddr_make(address, port);
 	KK_CLEANUP_NETNS int back = enter(t, err);
 	KK_CLEANUP_CLOSE int fd = -1;
+	char text[KK_ADDRESS_TEXT];
 	int r;
 
 	if (back < 0)
 		return back;
-	fd = socket(AF_INET,
+	fd = socket(address->family,
 		    (protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC |
 			    SOCK_NONBLOCK,
 		    protocol);
-	r = fd < 0 ? -errno : bind_socket(fd, &address, protocol);
+	r = fd < 0 ? -errno : bind_socket(fd, &at, protocol);
 	if (r < 0)
-		return kk_err_set(err, -r, "agent_port", "cannot listen on %s port %u of %s: %s",
+		return kk_err_set(err, -r, "agent_port",
+				  "cannot listen on %s port %u of %s (%s): %s",
 				  protocol == IPPROTO_TCP ? "tcp" : "udp", port, t->options.ifname,
-				  strerror(-r));
+				  kk_address_text(address, text), strerror(-r));
 	return kk_steal_fd(&fd);
 }
 
-bool tunnel_socket_fits(const struct tunnel *t, const struct kk_prefix4 *subnet,
-			struct in_addr address, uint64_t netns_cookie)
+bool tunnel_is_netns(const struct tunnel *t, uint64_t netns_cookie)
 {
-	return netns_cookie == t->netns_cookie &&
-	       address.s_addr == kk_subnet_host(subnet, KK_AGENT_HOST).s_addr;
+	return netns_cookie == t->netns_cookie;
 }
 
 int tunnel_flows(struct tunnel *t, struct kk_err *err)

@@ -42,15 +42,17 @@ int tunnel_up(struct tunnel *tunnel, const struct kk_config *config, struct kk_e
 /* Removes the peers that are no gateway of @config. */
 int tunnel_trim(struct tunnel *tunnel, const struct kk_config *config, struct kk_err *err);
 
+/* The Agent's addresses, the IPv4 one first and an IPv6 one where Control has a prefix and the kernel IPv6. */
+size_t tunnel_addresses(const struct tunnel *tunnel, const struct kk_self *self,
+			struct kk_address ret[2]);
 /*
- * A socket for @port (host byte order) of the Agent's address, whichever gateway passes something on to it.
+ * A socket for @port (host byte order) of @address, one of the Agent's, whichever gateway passes something on to it.
  * Returns a descriptor or a negative errno.
  */
-int tunnel_listen(struct tunnel *tunnel, const struct kk_prefix4 *subnet, uint8_t protocol,
+int tunnel_listen(struct tunnel *tunnel, const struct kk_address *address, uint8_t protocol,
 		  uint16_t port, struct kk_err *err);
-/* Whether a socket that is bound to @address in the namespace with this cookie is such a one still. */
-bool tunnel_socket_fits(const struct tunnel *tunnel, const struct kk_prefix4 *subnet,
-			struct in_addr address, uint64_t netns_cookie);
+/* Whether sockets in the namespace with this cookie are in the tunnel's. */
+bool tunnel_is_netns(const struct tunnel *tunnel, uint64_t netns_cookie);
 /* As wgctl_flows: a descriptor that the caller closes. */
 int tunnel_flows(struct tunnel *tunnel, struct kk_err *err);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The edge at XDP: what may not pass dies here, before there is a packet to the kernel; the rest goes on to tc, where it is
- * forwarded. Also for packets in several buffers (jumbo frames).
+ * forwarded.
  */
 #define KK_HOST_XDP
 
@@ -32,7 +32,7 @@ __noinline int kk_xdp6(struct xdp_md *xdp)
 	return kk_frame(&pkt) ? kk_act(&pkt, KK_IP6) : XDP_PASS;
 }
 
-SEC("xdp.frags")
+SEC("xdp")
 int kk_xdp(struct xdp_md *xdp)
 {
 	struct kk_packet pkt = {.xdp = xdp};

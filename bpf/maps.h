@@ -37,7 +37,6 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, KK_ORIGINS_MAX);
 	__type(key, struct kk_origin_key);
 	__type(value, struct kk_origin);

@@ -20,6 +20,7 @@ struct kk_control {
 	struct kk_store *store;
 	struct kk_push *push; /* NULL while the daemon ends */
 	struct kk_httpd *httpd;
+	sd_event_source *expiry; /* expiry.c's */
 	struct kk_passwords *passwords;
 	struct kk_attempts by_address, by_account; /* to log in */
 	LIST_HEAD(, kk_call) held;		   /* calls that wait for gateways */

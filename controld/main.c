@@ -17,6 +17,7 @@
 
 #include "controld/admin.h"
 #include "controld/control.h"
+#include "controld/expiry.h"
 #include "controld/rest/rest.h"
 #include "controld/tls.h"
 #include "util/cleanup.h"
@@ -239,12 +240,15 @@ static int start(struct kk_control *control, const struct settings *s, struct kk
 	else
 		r = start_httpd(control, s, &identity, err);
 	kk_tls_identity_clean(&identity);
+	if (r == 0)
+		r = kk_expiry_start(control, err);
 	/* Only when the port is ours: who reads the file is to find us there. */
 	return r < 0 ? r : kk_admin_write(control, s->state, err);
 }
 
 static void stop(struct kk_control *control)
 {
+	kk_expiry_stop(control);
 	kk_push_free(control->push);
 	control->push = NULL;
 	kk_httpd_free(control->httpd);

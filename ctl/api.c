@@ -146,12 +146,88 @@ int ctl_applied(const struct ctl *ctl, const json_t *answer, char *text, size_t 
 	const json_t *applied = json_object_get(answer, "applied");
 	json_int_t all = json_integer_value(json_object_get(applied, "gateways"));
 	json_int_t done = json_integer_value(json_object_get(applied, "acknowledged"));
+	json_int_t agents = json_integer_value(json_object_get(applied, "agents"));
+	json_int_t served = json_integer_value(json_object_get(applied, "agents_acknowledged"));
 	size_t at;
 
 	at = (size_t)snprintf(text, size, "applied on %lld/%lld gateways", done, all);
+	if (agents && at < size)
+		at += (size_t)snprintf(text + at, size - at, " and %lld/%lld agents", served,
+				       agents);
 	at = add_names(text, size, at, json_object_get(applied, "waiting"), "still waiting for");
+	at = add_names(text, size, at, json_object_get(applied, "refused"), "refused by");
+	at = add_names(text, size, at, json_object_get(applied, "too_old"), "too old for it");
 	add_names(text, size, at, json_object_get(applied, "disconnected"), "not connected");
-	return done < all && ctl->options.wait > 0 ? CTL_WAITING : CTL_DONE;
+	return done + served < all + agents && ctl->options.wait > 0 ? CTL_WAITING : CTL_DONE;
+}
+
+int ctl_change(struct ctl *ctl, json_t *body, const char *method, const char *path,
+	       const char *what)
+{
+	KK_CLEANUP_JSON json_t *answer = NULL;
+	char applied[256];
+	int r = ctl_call(ctl, &answer, body, method, "%s?wait=%lld", path,
+			 (long long)ctl->options.wait);
+
+	if (r != CTL_DONE)
+		return r;
+	r = ctl_applied(ctl, answer, applied, sizeof(applied));
+	if (ctl->options.json)
+		ctl_print_json(answer);
+	else
+		printf("%s, %s\n", what, applied);
+	return r;
+}
+
+int ctl_list(struct ctl *ctl, const char *path, const struct ctl_column *columns, size_t n_columns,
+	     const char *none)
+{
+	KK_CLEANUP_JSON json_t *answer = NULL;
+	int r = ctl_call(ctl, &answer, NULL, "GET", "%s", path);
+
+	if (r != CTL_DONE)
+		return r;
+	if (ctl->options.json)
+		ctl_print_json(answer);
+	else
+		ctl_print_list(json_object_get(answer, "items"), columns, n_columns, none);
+	return CTL_DONE;
+}
+
+json_int_t ctl_find_id(const json_t *items, const char *key, const char *value, const char *second,
+		       const char *second_value)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach((json_t *)items, i, item)
+		if (strcmp(ctl_text(item, key), value) == 0 &&
+		    (!second || strcmp(ctl_text(item, second), second_value) == 0))
+			return json_integer_value(json_object_get(item, "id"));
+	return 0;
+}
+
+int ctl_duration(const char *field, const char *text, int64_t max_s, int64_t *ret)
+{
+	static const struct {
+		const char *unit;
+		int64_t seconds;
+	} units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+	size_t digits = strspn(text, "0123456789");
+
+	for (size_t i = 0; digits && digits < 11 && i < ARRAY_SIZE(units); i++) {
+		int64_t seconds = strtoll(text, NULL, 10) * units[i].seconds;
+
+		if (strcmp(text + digits, units[i].unit) != 0)
+			continue;
+		if (seconds < 1 || seconds > max_s)
+			return ctl_fail(CTL_USAGE, "%s: %.40s is not 1 s to %lld s", field, text,
+					(long long)max_s);
+		*ret = seconds;
+		return CTL_DONE;
+	}
+	return ctl_fail(CTL_USAGE, "%s: \"%.40s\" is not a time (as 90, 90s, 15m, 1h, 7d)", field,
+			text);
 }
 
 const char *ctl_text(const json_t *obj, const char *key)

@@ -94,8 +94,9 @@ static int apply(struct ctl *ctl)
 		return r;
 	}
 	changes = json_object_get(answer, "changes");
-	json_array_foreach((json_t *)changes, i, change)
+	json_array_foreach((json_t *)changes, i, change) {
 		print_change(change);
+	}
 	if (o->dry_run)
 		printf("%zu changes, none of them made\n", json_array_size(changes));
 	else

@@ -11,9 +11,9 @@
 #define COMMAND_WIDTH 22 /* columns of help */
 
 static const struct ctl_noun *const nouns[] = {
-	&ctl_gateway,  &ctl_agent,    &ctl_service, &ctl_token,	  &ctl_key,   &ctl_status,
-	&ctl_sessions, &ctl_datapath, &ctl_user,    &ctl_org,	  &ctl_login, &ctl_logout,
-	&ctl_audit,    &ctl_apply,    &ctl_backup,  &ctl_restore,
+	&ctl_gateway, &ctl_agent,  &ctl_service,  &ctl_deny,	 &ctl_ban,    &ctl_token,
+	&ctl_key,     &ctl_status, &ctl_sessions, &ctl_datapath, &ctl_user,   &ctl_org,
+	&ctl_login,   &ctl_logout, &ctl_audit,	  &ctl_apply,	 &ctl_backup, &ctl_restore,
 };
 
 static const struct kk_option global_options[] = {
@@ -22,7 +22,7 @@ static const struct kk_option global_options[] = {
 		   "/var/lib/kakuremichi/control/admin.json)"),
 	CTL_OPTION("json", NULL, KK_OPTION_FLAG, json, "print the API's objects"),
 	CTL_OPTION("wait", "S", KK_OPTION_INT, wait,
-		   "seconds to wait for the gateways, 0 to 60 (default 10)", .min = 0, .max = 60),
+		   "seconds to wait for the nodes, 0 to 60 (default 10)", .min = 0, .max = 60),
 	KK_OPTION("help", 'h', NULL, KK_OPTION_FLAG, struct ctl_options, help, "print this help"),
 	CTL_OPTION("version", NULL, KK_OPTION_FLAG, version, "print the version"),
 };
@@ -244,6 +244,6 @@ void ctl_help(FILE *f, const struct ctl_noun *noun, const struct ctl_command *co
 	fputs("\nOptions of every command:\n", f);
 	kk_options_help(f, global_options, ARRAY_SIZE(global_options));
 	fputs("\nExit status: 0 done, 1 refused or failed, 2 wrong command line, 3 Control not reachable,\n"
-	      "4 done but not acknowledged by every gateway in time.\n",
+	      "4 done but not acknowledged by every node concerned in time.\n",
 	      f);
 }

@@ -28,11 +28,16 @@ enum ctl_exit {
 struct ctl_options {
 	const char *config;
 	bool json, help, version;
-	int64_t wait; /* seconds */
-	const char *address;
+	int64_t wait;			 /* seconds */
+	struct kk_option_list addresses; /* of a gateway */
+	const char *address;		 /* of a service; "" takes it away */
 	int64_t wg_port;
+	struct kk_option_list agents;
 	const char *agent, *gateway;
 	const char *tcp, *udp, *port, *target;
+	struct kk_option_list allow, deny;
+	const char *limit_packets, *limit_connections;
+	const char *drain, *for_, *service;
 	bool proxy_protocol;
 	const char *proxy_switch; /* "on" or "off" */
 	int64_t expires;	  /* seconds, 0: Control's own */
@@ -68,12 +73,13 @@ struct ctl_noun {
 	size_t n_commands;
 };
 
-extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_service, ctl_token, ctl_key, ctl_status,
-	ctl_sessions, ctl_datapath, ctl_user, ctl_org, ctl_audit, ctl_login, ctl_logout, ctl_apply,
-	ctl_backup, ctl_restore;
+extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_service, ctl_deny, ctl_ban, ctl_token,
+	ctl_key, ctl_status, ctl_sessions, ctl_datapath, ctl_user, ctl_org, ctl_audit, ctl_login,
+	ctl_logout, ctl_apply, ctl_backup, ctl_restore;
 
 #define CTL_OPTION(name_, value_, type_, member_, help_, ...)                                      \
-	KK_OPTION(name_, 0, value_, type_, struct ctl_options, member_, help_, ##__VA_ARGS__)
+	KK_OPTION(name_, 0, value_, type_, struct ctl_options, member_, help_, .once = true,       \
+		  ##__VA_ARGS__)
 #define CTL_OPTIONS(table) .options = (table), .n_options = ARRAY_SIZE(table)
 
 /* Prints "kkctl: ..." on standard error and returns @code. */

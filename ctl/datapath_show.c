@@ -298,6 +298,29 @@ static json_t *bans_json(const struct kk_ban_entry *bans, int n)
 	return items;
 }
 
+/* ---- XDP ---- */
+
+/* As the kernel says now, for which the reader has to be in the gateway's network namespace. */
+static json_t *xdp_json(struct kk_datapath *dp)
+{
+	struct kk_xdp_state xdp;
+
+	if (kk_datapath_edge(dp, &xdp, NULL) < 0)
+		return json_null();
+	return json_pack("{s:s, s:b, s:s}", "mode", kk_xdp_mode_name(xdp.mode), "shared",
+			 xdp.shared, "reason", xdp.reason);
+}
+
+static void print_xdp(const json_t *xdp)
+{
+	const char *reason = ctl_text(xdp, "reason");
+
+	if (json_is_object(xdp))
+		printf("\nXDP: %s%s%s%s\n", ctl_text(xdp, "mode"),
+		       json_is_true(json_object_get(xdp, "shared")) ? ", beside others" : "",
+		       *reason ? ": " : "", reason);
+}
+
 /* ---- all of it ---- */
 
 /* What is not in use is not worth a line to people. */
@@ -320,6 +343,7 @@ static void print(const json_t *answer, const struct kk_datapath_tables *tables)
 	print_some(answer, "guards", guard_columns, ARRAY_SIZE(guard_columns));
 	print_some(answer, "rules", rule_columns, ARRAY_SIZE(rule_columns));
 	print_some(answer, "bans", ban_columns, ARRAY_SIZE(ban_columns));
+	print_xdp(json_object_get(answer, "xdp"));
 }
 
 int ctl_datapath_show(struct ctl *ctl)
@@ -338,9 +362,9 @@ int ctl_datapath_show(struct ctl *ctl)
 	n = kk_datapath_bans(dp, &bans, &err);
 	if (n < 0)
 		return ctl_fail(CTL_REFUSED, "%s", err.msg);
-	answer = json_pack("{s:o, s:o, s:o, s:o, s:o}", "listeners", listeners_json(tables),
+	answer = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "listeners", listeners_json(tables),
 			   "groups", groups_json(tables), "guards", guards_json(tables), "rules",
-			   rules_json(tables), "bans", bans_json(bans, n));
+			   rules_json(tables), "bans", bans_json(bans, n), "xdp", xdp_json(dp));
 	if (ctl->options.json)
 		ctl_print_json(answer);
 	else

@@ -155,3 +155,18 @@ void ctl_format_time(int64_t unix_s, char *text, size_t size)
 	if (!localtime_r(&t, &tm) || !strftime(text, size, "%Y-%m-%d %H:%M", &tm))
 		snprintf(text, size, "-");
 }
+
+void ctl_format_names(const json_t *names, const char *none, char *text, size_t size)
+{
+	const json_t *name;
+	size_t i, at = 0;
+
+	snprintf(text, size, "%s", none);
+	json_array_foreach((json_t *)names, i, name) {
+		const char *one = json_string_value(name);
+
+		if (at < size)
+			at += (size_t)snprintf(text + at, size - at, "%s%s", i ? ", " : "",
+					       one ? one : "?");
+	}
+}

@@ -32,6 +32,8 @@ void ctl_print_text(const char *text);
 void ctl_format_ago(int64_t unix_s, char *text, size_t size);
 /* "512 B", "1.5 KiB" ... */
 void ctl_format_bytes(uint64_t bytes, char *text, size_t size);
+/* An array of texts as "a, b", or @none. */
+void ctl_format_names(const json_t *names, const char *none, char *text, size_t size);
 /* Local time, "2026-01-31 14:05". */
 void ctl_format_time(int64_t unix_s, char *text, size_t size);
 

@@ -7,120 +7,178 @@
 
 #include "ctl/api.h"
 #include "ctl/print.h"
+#include "ctl/service_body.h"
 #include "util/cleanup.h"
 #include "util/json.h"
-#include "util/parse.h"
 
-#define GATEWAYS_SHOWN 4
-#define TARGET_MAX     264
+#define ENTRIES_SHOWN 4
+#define DRAIN_MAX_S   86400
 
+/* "2222/tcp" or "2000-2100/udp" */
 static void format_port(const json_t *obj, char *text, size_t size)
 {
-	snprintf(text, size, "%lld/%s", json_integer_value(json_object_get(obj, "port")),
-		 ctl_text(obj, "protocol"));
+	json_int_t first = json_integer_value(json_object_get(obj, "port"));
+	json_int_t last = json_integer_value(json_object_get(obj, "last_port"));
+
+	if (last > first)
+		snprintf(text, size, "%lld-%lld/%s", first, last, ctl_text(obj, "protocol"));
+	else
+		snprintf(text, size, "%lld/%s", first, ctl_text(obj, "protocol"));
 }
 
-static const struct ctl_column columns[] = {
+static void format_agents(const json_t *obj, char *text, size_t size)
+{
+	ctl_format_names(json_object_get(obj, "agents"), "-", text, size);
+}
+
+static void format_address(const json_t *obj, char *text, size_t size)
+{
+	const char *address = ctl_text(obj, "address");
+
+	snprintf(text, size, "%s", *address ? address : "the first of each family");
+}
+
+static void format_allow(const json_t *obj, char *text, size_t size)
+{
+	ctl_format_names(json_object_get(obj, "allow"), "all that is not denied", text, size);
+}
+
+static void format_deny(const json_t *obj, char *text, size_t size)
+{
+	bool allows = json_array_size(json_object_get(obj, "allow")) > 0;
+
+	ctl_format_names(json_object_get(obj, "deny"),
+			 allows ? "all that is not allowed" : "nothing", text, size);
+}
+
+static void format_limit(const json_t *limit, char *text, size_t size)
+{
+	if (json_integer_value(limit))
+		snprintf(text, size, "%lld/s of one source", json_integer_value(limit));
+	else
+		snprintf(text, size, "none");
+}
+
+static void format_packets(const json_t *obj, char *text, size_t size)
+{
+	format_limit(json_object_get(obj, "limit_packets"), text, size);
+}
+
+static void format_connections(const json_t *obj, char *text, size_t size)
+{
+	format_limit(json_object_get(obj, "limit_connections"), text, size);
+}
+
+static void add_word(char *text, size_t size, bool is_so, const char *word)
+{
+	size_t at = strlen(text);
+
+	if (is_so)
+		snprintf(text + at, size - at, "%s%s", at ? ", " : "", word);
+}
+
+/* What of a service is not as usual, in a word or two. */
+static void format_policy(const json_t *obj, char *text, size_t size)
+{
+	text[0] = '\0';
+	add_word(text, size, json_is_integer(json_object_get(obj, "draining_until")), "draining");
+	add_word(text, size, json_is_true(json_object_get(obj, "proxy_protocol")),
+		 "PROXY protocol");
+	add_word(text, size,
+		 json_array_size(json_object_get(obj, "allow")) ||
+			 json_array_size(json_object_get(obj, "deny")),
+		 "lists");
+	add_word(text, size,
+		 json_integer_value(json_object_get(obj, "limit_packets")) ||
+			 json_integer_value(json_object_get(obj, "limit_connections")),
+		 "limits");
+	add_word(text, size, json_is_string(json_object_get(obj, "address")), "one address");
+	if (!*text)
+		snprintf(text, size, "-");
+}
+
+static void format_draining(const json_t *obj, char *text, size_t size)
+{
+	json_int_t at = json_integer_value(json_object_get(obj, "draining_until"));
+
+	if (at)
+		ctl_format_time(at, text, size);
+	else
+		snprintf(text, size, "no");
+}
+
+static const struct ctl_column list_columns[] = {
+	{"NAME", "name", NULL},		 {"PORT", NULL, format_port},
+	{"AGENT", NULL, format_agents},	 {"TARGET", "target", NULL},
+	{"POLICY", NULL, format_policy}, {"GENERATION", "generation", NULL},
+};
+
+static const struct ctl_column show_columns[] = {
 	{"NAME", "name", NULL},
 	{"PORT", NULL, format_port},
-	{"AGENT", "agent", NULL},
+	{"ADDRESS", NULL, format_address},
+	{"AGENT", NULL, format_agents},
 	{"TARGET", "target", NULL},
 	{"PROXY PROTOCOL", "proxy_protocol", NULL},
+	{"ALLOWED", NULL, format_allow},
+	{"DENIED", NULL, format_deny},
+	{"PACKETS", NULL, format_packets},
+	{"CONNECTIONS", NULL, format_connections},
+	{"DRAINS UNTIL", NULL, format_draining},
 	{"GENERATION", "generation", NULL},
 };
 
-/* ---- values of the command line ---- */
-
-static int take_port(const char *text, json_t *body)
-{
-	struct kk_err err = {0};
-	int64_t port;
-
-	if (kk_parse_int("port", text, 1, 65535, &port, &err) < 0)
-		return ctl_fail(CTL_USAGE, "%s", err.msg);
-	json_object_set_new(body, "port", json_integer(port));
-	return CTL_DONE;
-}
-
-/* A bare port means this machine, as the Agent sees it. */
-static int take_target(const char *text, json_t *body)
-{
-	char host[TARGET_MAX], whole[TARGET_MAX + 16];
-	struct kk_err err = {0};
-	uint16_t port;
-	json_t *target;
-
-	if (kk_parse_hostport("target", text, true, host, sizeof(host), &port, &err) < 0)
-		return ctl_fail(CTL_USAGE, "%s", err.msg);
-	snprintf(whole, sizeof(whole), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-	target = json_string(whole);
-	if (!target)
-		return ctl_fail(CTL_USAGE, "target: the host is not written in UTF-8");
-	json_object_set_new(body, "target", target);
-	return CTL_DONE;
-}
-
-static int take_add(struct ctl *ctl, json_t *body)
-{
-	struct ctl_options *o = &ctl->options;
-	struct kk_err err = {0};
-	int r;
-
-	if (!o->agent)
-		return ctl_usage(ctl, "--agent is missing");
-	if (!o->tcp == !o->udp)
-		return ctl_usage(ctl, "either --tcp PORT or --udp PORT is wanted");
-	if (!o->target)
-		return ctl_usage(ctl, "--target is missing");
-	if (kk_parse_name("agent", o->agent, &err) < 0)
-		return ctl_fail(CTL_USAGE, "%s", err.msg);
-	json_object_set_new(body, "name", json_string(ctl->name));
-	json_object_set_new(body, "agent", json_string(o->agent));
-	json_object_set_new(body, "protocol", json_string(o->tcp ? "tcp" : "udp"));
-	json_object_set_new(body, "proxy_protocol", json_boolean(o->proxy_protocol));
-	r = take_port(o->tcp ? o->tcp : o->udp, body);
-	return r == CTL_DONE ? take_target(o->target, body) : r;
-}
-
-static int take_set(struct ctl *ctl, json_t *body)
-{
-	struct ctl_options *o = &ctl->options;
-	int r = CTL_DONE;
-
-	if (!o->port && !o->target && !o->proxy_switch)
-		return ctl_usage(ctl, "there is nothing to change");
-	if (o->port)
-		r = take_port(o->port, body);
-	if (r == CTL_DONE && o->target)
-		r = take_target(o->target, body);
-	if (r != CTL_DONE || !o->proxy_switch)
-		return r;
-	if (strcmp(o->proxy_switch, "on") != 0 && strcmp(o->proxy_switch, "off") != 0)
-		return ctl_fail(CTL_USAGE, "proxy-protocol: \"%.64s\" is neither on nor off",
-				o->proxy_switch);
-	json_object_set_new(body, "proxy_protocol", json_boolean(o->proxy_switch[1] == 'n'));
-	return CTL_DONE;
-}
-
 /* ---- what was done ---- */
+
+/* Whether the gateway publishes the service on its address number @i. */
+static bool is_published(const json_t *addresses, size_t i, const json_t *service)
+{
+	const char *own = ctl_text(service, "address");
+	const char *address = json_string_value(json_array_get(addresses, i));
+
+	if (*own)
+		return strcmp(own, address) == 0;
+	for (size_t j = 0; j < i; j++) {
+		const char *other = json_string_value(json_array_get(addresses, j));
+
+		if (!strchr(other, ':') == !strchr(address, ':'))
+			return false;
+	}
+	return true;
+}
+
+static size_t print_entry(const char *address, const json_t *service, size_t n)
+{
+	char port[32];
+
+	if (n >= ENTRIES_SHOWN)
+		return n + 1;
+	format_port(service, port, sizeof(port));
+	if (strcmp(ctl_text(service, "protocol"), "udp") != 0)
+		*strchr(port, '/') = '\0';
+	printf(strchr(address, ':') ? "%s [%s]:%s" : "%s %s:%s", n ? "," : "", address, port);
+	return n + 1;
+}
 
 /* Where the world finds the service: ADDRESS:PORT of each gateway that has joined. */
 static void print_entries(const json_t *gateways, const json_t *service)
 {
-	bool udp = strcmp(ctl_text(service, "protocol"), "udp") == 0;
 	const json_t *gateway;
 	size_t i, n = 0;
 
 	json_array_foreach((json_t *)gateways, i, gateway) {
-		if (!json_is_true(json_object_get(gateway, "joined")) || n++ >= GATEWAYS_SHOWN)
-			continue;
-		printf("%s %s:%lld%s", n > 1 ? "," : "", ctl_text(gateway, "address"),
-		       json_integer_value(json_object_get(service, "port")), udp ? "/udp" : "");
+		const json_t *addresses = json_object_get(gateway, "addresses");
+
+		for (size_t j = 0; j < json_array_size(addresses); j++)
+			if (json_is_true(json_object_get(gateway, "joined")) &&
+			    is_published(addresses, j, service))
+				n = print_entry(json_string_value(json_array_get(addresses, j)),
+						service, n);
 	}
 	if (!n)
 		printf(" no gateway has joined yet");
-	if (n > GATEWAYS_SHOWN)
-		printf(" and %zu more", n - GATEWAYS_SHOWN);
+	if (n > ENTRIES_SHOWN)
+		printf(" and %zu more", n - ENTRIES_SHOWN);
 }
 
 /*
@@ -131,7 +189,7 @@ static void print_entries(const json_t *gateways, const json_t *service)
 static int change(struct ctl *ctl, json_t *body, const char *method, const char *path)
 {
 	KK_CLEANUP_JSON json_t *owned = body, *gateways = NULL, *service = NULL;
-	char applied[256];
+	char applied[256], agents[256];
 	int r = CTL_DONE;
 
 	if (!ctl->options.json)
@@ -148,7 +206,8 @@ static int change(struct ctl *ctl, json_t *body, const char *method, const char 
 	}
 	printf("%s:", ctl->name);
 	print_entries(json_object_get(gateways, "items"), service);
-	printf(" -> %s %s%s, %s\n", ctl_text(service, "agent"), ctl_text(service, "target"),
+	format_agents(service, agents, sizeof(agents));
+	printf(" -> %s %s%s, %s\n", agents, ctl_text(service, "target"),
 	       json_is_true(json_object_get(service, "proxy_protocol")) ? " (PROXY protocol)" : "",
 	       applied);
 	return r;
@@ -159,7 +218,7 @@ static int change(struct ctl *ctl, json_t *body, const char *method, const char 
 static int add(struct ctl *ctl)
 {
 	KK_CLEANUP_JSON json_t *body = json_object();
-	int r = take_add(ctl, body);
+	int r = ctl_service_add_body(ctl, body);
 
 	if (r != CTL_DONE)
 		return r;
@@ -170,7 +229,7 @@ static int set(struct ctl *ctl)
 {
 	KK_CLEANUP_JSON json_t *body = json_object();
 	char path[64];
-	int r = take_set(ctl, body);
+	int r = ctl_service_set_body(ctl, body);
 
 	if (r != CTL_DONE)
 		return r;
@@ -180,17 +239,8 @@ static int set(struct ctl *ctl)
 
 static int list(struct ctl *ctl)
 {
-	KK_CLEANUP_JSON json_t *answer = NULL;
-	int r = ctl_call(ctl, &answer, NULL, "GET", "/api/v1/services");
-
-	if (r != CTL_DONE)
-		return r;
-	if (ctl->options.json)
-		ctl_print_json(answer);
-	else
-		ctl_print_list(json_object_get(answer, "items"), columns, ARRAY_SIZE(columns),
-			       "There is no service yet.");
-	return CTL_DONE;
+	return ctl_list(ctl, "/api/v1/services", list_columns, ARRAY_SIZE(list_columns),
+			"There is no service yet.");
 }
 
 static int show(struct ctl *ctl)
@@ -203,42 +253,78 @@ static int show(struct ctl *ctl)
 	if (ctl->options.json)
 		ctl_print_json(answer);
 	else
-		ctl_print_object(answer, columns, ARRAY_SIZE(columns));
+		ctl_print_object(answer, show_columns, ARRAY_SIZE(show_columns));
 	return CTL_DONE;
 }
 
 static int rm(struct ctl *ctl)
 {
+	const char *drain = ctl->options.drain;
 	KK_CLEANUP_JSON json_t *answer = NULL;
 	char applied[256];
-	int r = ctl_call(ctl, &answer, NULL, "DELETE", "/api/v1/services/%s?wait=%lld", ctl->name,
-			 (long long)ctl->options.wait);
+	int64_t seconds = 0;
+	int r = drain ? ctl_duration("drain", drain, DRAIN_MAX_S, &seconds) : CTL_DONE;
 
+	if (r == CTL_DONE)
+		r = ctl_call(ctl, &answer, NULL, "DELETE",
+			     "/api/v1/services/%s?wait=%lld&drain=%lld", ctl->name,
+			     (long long)ctl->options.wait, (long long)seconds);
 	if (r != CTL_DONE)
 		return r;
 	r = ctl_applied(ctl, answer, applied, sizeof(applied));
 	if (ctl->options.json)
 		ctl_print_json(answer);
+	else if (seconds)
+		printf("%s takes nothing new and is removed in %s, %s\n", ctl->name, drain,
+		       applied);
 	else
 		printf("%s is removed, %s\n", ctl->name, applied);
 	return r;
 }
 
+/* In both tables: what can be said of a service at any time. */
+#define ADDRESS_OPTION                                                                             \
+	CTL_OPTION("address", "A", KK_OPTION_STRING, address,                                      \
+		   "publish on this address of a gateway only (default all: the first of each "    \
+		   "family)")
+#define POLICY_OPTIONS                                                                             \
+	CTL_OPTION("allow", "PREFIX", KK_OPTION_LIST, allow,                                       \
+		   "let in these sources and no others; may be repeated, none: all"),              \
+		CTL_OPTION("deny", "PREFIX", KK_OPTION_LIST, deny,                                 \
+			   "shut out these sources; may be repeated, none: nobody"),               \
+		CTL_OPTION("limit-packets", "N/s", KK_OPTION_STRING, limit_packets,                \
+			   "packets a second of one source, or none"),                             \
+		CTL_OPTION("limit-connections", "N/s", KK_OPTION_STRING, limit_connections,        \
+			   "new connections a second of one source, or none")
+
 static const struct kk_option add_options[] = {
-	CTL_OPTION("agent", "NAME", KK_OPTION_STRING, agent, "the Agent that reaches the target"),
-	CTL_OPTION("tcp", "PORT", KK_OPTION_STRING, tcp, "TCP port on every gateway"),
-	CTL_OPTION("udp", "PORT", KK_OPTION_STRING, udp, "UDP port on every gateway"),
+	CTL_OPTION("agent", "NAME", KK_OPTION_LIST, agents,
+		   "the Agent that reaches the target; repeated: they share the clients"),
+	CTL_OPTION("tcp", "PORT", KK_OPTION_STRING, tcp, "TCP port or FIRST-LAST on every gateway"),
+	CTL_OPTION("udp", "PORT", KK_OPTION_STRING, udp, "UDP port or FIRST-LAST on every gateway"),
 	CTL_OPTION("target", "HOST:PORT", KK_OPTION_STRING, target,
-		   "where the Agent finds it; a bare PORT is the Agent's own machine"),
+		   "where the Agent finds it; a bare PORT is the Agent's own machine, FIRST-LAST "
+		   "are as many ports"),
 	CTL_OPTION("proxy-protocol", NULL, KK_OPTION_FLAG, proxy_protocol,
 		   "send the PROXY protocol header (v2) to the target"),
+	ADDRESS_OPTION,
+	POLICY_OPTIONS,
 };
 
 static const struct kk_option set_options[] = {
-	CTL_OPTION("port", "P", KK_OPTION_STRING, port, "another port on every gateway"),
+	CTL_OPTION("port", "P", KK_OPTION_STRING, port,
+		   "another port or FIRST-LAST on every gateway"),
+	CTL_OPTION("agent", "NAME", KK_OPTION_LIST, agents, "other Agents; all are to be named"),
 	CTL_OPTION("target", "HOST:PORT", KK_OPTION_STRING, target, "another target"),
 	CTL_OPTION("proxy-protocol", "on|off", KK_OPTION_STRING, proxy_switch,
 		   "switch the PROXY protocol header"),
+	ADDRESS_OPTION,
+	POLICY_OPTIONS,
+};
+
+static const struct kk_option rm_options[] = {
+	CTL_OPTION("drain", "TIME", KK_OPTION_STRING, drain,
+		   "let established connections finish for so long, as 60s or 5m"),
 };
 
 static const struct ctl_command commands[] = {
@@ -246,7 +332,7 @@ static const struct ctl_command commands[] = {
 	{"set", "NAME", "changes a service", CTL_OPTIONS(set_options), .run = set},
 	{"list", NULL, "lists the services", .run = list},
 	{"show", "NAME", "shows one service", .run = show},
-	{"rm", "NAME", "ends the publishing of a service", .run = rm},
+	{"rm", "NAME", "ends the publishing of a service", CTL_OPTIONS(rm_options), .run = rm},
 };
 
 const struct ctl_noun ctl_service = {

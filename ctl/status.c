@@ -18,9 +18,12 @@ static const json_t *report_of(const json_t *node, const char *part)
 
 static void format_dataplane(const json_t *node, char *text, size_t size)
 {
-	const char *kind = ctl_text(report_of(node, "dataplane"), "kind");
+	const json_t *dataplane = report_of(node, "dataplane");
+	const char *kind = ctl_text(dataplane, "kind"), *xdp = ctl_text(dataplane, "xdp");
+	bool has_xdp = *xdp && strcmp(xdp, "off") != 0;
 
-	snprintf(text, size, "%s", *kind ? kind : "-");
+	snprintf(text, size, "%s%s%s", *kind ? kind : "-", has_xdp ? ", xdp " : "",
+		 has_xdp ? xdp : "");
 }
 
 static void format_tunnel(const json_t *node, char *text, size_t size)
@@ -117,6 +120,20 @@ static void add_remark(json_t *remarks, const json_t *node, const char *what, co
 							    what, which, text));
 }
 
+/* Agents that a gateway hears nothing of, and so passes by where others serve the same. */
+static void add_silent(json_t *remarks, const json_t *gateway)
+{
+	const json_t *agent;
+	size_t i;
+
+	json_array_foreach((json_t *)report_of(gateway, "silent_agents"), i, agent) {
+		const char *name = json_string_value(agent);
+
+		add_remark(remarks, gateway, "agent", name ? name : "?",
+			   "does not answer and gets no connections of services that it shares");
+	}
+}
+
 /* Why a data plane or tunnel is what it is, and what an Agent could not serve. */
 static void add_remarks(json_t *remarks, const json_t *nodes, const json_t *services)
 {
@@ -129,8 +146,11 @@ static void add_remarks(json_t *remarks, const json_t *nodes, const json_t *serv
 
 		add_remark(remarks, node, "data plane", ctl_text(dataplane, "kind"),
 			   ctl_text(dataplane, "reason"));
+		add_remark(remarks, node, "xdp", ctl_text(dataplane, "xdp"),
+			   ctl_text(dataplane, "xdp_reason"));
 		add_remark(remarks, node, "tunnel", ctl_text(tunnel, "kind"),
 			   ctl_text(tunnel, "reason"));
+		add_silent(remarks, node);
 		json_array_foreach((json_t *)report_of(node, "services"), j, service) {
 			KK_CLEANUP_JSON json_t *name = NULL;
 

@@ -40,39 +40,74 @@ static int check_ports(const struct gateway *gw, const struct kk_config *next, s
 	return tables_check_ports(next, carried, (size_t)n, &used, err);
 }
 
-static int open_datapath(const struct gateway *gw, const struct kk_prefix4 *pool, uint8_t index,
+/* @addresses as place_addresses() has them. */
+static int open_datapath(const struct gateway *gw, const struct kk_self *self,
+			 const struct kk_address *addresses, size_t n_addresses,
 			 struct kk_datapath **ret, struct kk_err *err)
 {
-	const struct kk_address address = {.family = AF_INET, .v4 = gw->place.address};
-	const struct kk_datapath_config config = {
+	struct kk_datapath_config config = {
 		.pin_dir = gw->options->pin_dir,
 		.public_ifname = gw->place.public_ifname,
 		.tunnel_ifname = gw->tunnel.ifname,
-		.addresses = &address,
-		.n_addresses = 1,
-		.pool = *pool,
-		.host = index,
+		.addresses = addresses,
+		.n_addresses = n_addresses,
+		.pool = self->pool,
+		.pool6 = self->pool6.addr.v6,
+		.host = self->index,
+		.edge = gw->options->edge,
 	};
 
+	_Static_assert(sizeof(config.flow_key) == KK_FLOW_KEY_LEN, "one key");
+	memcpy(config.flow_key, self->flow_key, sizeof(config.flow_key));
 	return kk_datapath_open(&config, ret, err);
 }
 
-/* The programs hold pool and index as constants: they are loaded anew where these change. */
+static bool same_addresses(const struct gateway *gw, const struct kk_address *addresses, size_t n)
+{
+	for (size_t i = 0; i < n && n == gw->n_addresses; i++)
+		if (!kk_address_equal(&gw->addresses[i], &addresses[i]))
+			return false;
+	return n == gw->n_addresses;
+}
+
+static bool same_constants(const struct kk_self *a, const struct kk_self *b)
+{
+	return a->index == b->index && a->pool.len == b->pool.len &&
+	       a->pool.addr.s_addr == b->pool.addr.s_addr &&
+	       kk_prefix_equal(&a->pool6, &b->pool6) &&
+	       memcmp(a->flow_key, b->flow_key, sizeof(a->flow_key)) == 0;
+}
+
+/* An IPv6 address is managed only where Agents have one, too. */
+static size_t managed(const struct gateway *gw, const struct kk_self *self,
+		      struct kk_address ret[PLACE_ADDRESSES_MAX])
+{
+	size_t all = place_addresses(&gw->place, self, ret), n = 0;
+
+	for (size_t i = 0; i < all; i++)
+		if (ret[i].family == AF_INET || self->pool6.len)
+			ret[n++] = ret[i];
+	return n;
+}
+
+/* The programs hold addresses, pools and index as constants: they are loaded anew where these change. */
 static int renew_datapath(struct gateway *gw, const struct kk_self *self, struct kk_err *err)
 {
+	struct kk_address addresses[PLACE_ADDRESSES_MAX];
+	size_t n = managed(gw, self, addresses);
 	struct kk_datapath *fresh;
 	int r;
 
-	if (gw->datapath && gw->index == self->index && gw->pool.len == self->pool.len &&
-	    gw->pool.addr.s_addr == self->pool.addr.s_addr)
+	if (gw->datapath && same_constants(&gw->self, self) && same_addresses(gw, addresses, n))
 		return 0;
-	r = open_datapath(gw, &self->pool, self->index, &fresh, err);
+	r = open_datapath(gw, self, addresses, n, &fresh, err);
 	if (r < 0)
 		return r;
 	kk_datapath_close(gw->datapath);
 	gw->datapath = fresh;
-	gw->pool = self->pool;
-	gw->index = self->index;
+	gw->self = *self;
+	memcpy(gw->addresses, addresses, n * sizeof(*addresses));
+	gw->n_addresses = n;
 	kk_info("data plane on %s: %s (%s)", gw->place.public_ifname, kk_datapath_kind(fresh),
 		kk_datapath_reason(fresh));
 	return 0;
@@ -81,36 +116,83 @@ static int renew_datapath(struct gateway *gw, const struct kk_self *self, struct
 int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 {
 	struct place place, old = gw->place;
+	struct kk_address addresses[PLACE_ADDRESSES_MAX];
 	struct kk_datapath *fresh;
+	size_t n;
 	int r;
 
 	r = place_look_again(gw->options, &old, &place, err);
-	if (r < 0 || (place.ifindex == old.ifindex && place.address.s_addr == old.address.s_addr))
+	if (r < 0)
 		return r;
-	kk_warn("interface %s %s, and the data plane follows", place.public_ifname,
-		place.ifindex == old.ifindex ? "has another address" : "was made anew");
+	if (place.ifindex != old.ifindex || place.address.s_addr != old.address.s_addr)
+		kk_warn("interface %s %s, and the data plane follows", place.public_ifname,
+			place.ifindex == old.ifindex ? "has another address" : "was made anew");
+	else if (gw->datapath && !kk_datapath_fits(gw->datapath))
+		kk_warn("tunnel %s has another MTU, and the data plane follows", gw->tunnel.ifname);
+	else
+		return 0;
 	gw->place = place;
 	if (!gw->datapath)
 		return 0;
-	r = open_datapath(gw, &gw->pool, gw->index, &fresh, err);
+	n = managed(gw, &gw->self, addresses);
+	r = open_datapath(gw, &gw->self, addresses, n, &fresh, err);
 	if (r < 0) {
 		gw->place = old; /* to be tried again */
 		return r;
 	}
 	kk_datapath_close(gw->datapath);
+	memcpy(gw->addresses, addresses, n * sizeof(*addresses));
+	gw->n_addresses = n;
 	gw->datapath = fresh; /* with the tables that were there: they go by port, not by address */
 	return 0;
 }
 
+static bool is_healthy(int64_t agent, void *userdata)
+{
+	struct gateway *gw = userdata;
+
+	return health_ok(&gw->health, agent);
+}
+
+static struct tables_place place_of(struct gateway *gw)
+{
+	return (struct tables_place){gw->addresses, gw->n_addresses, is_healthy, gw};
+}
+
 static int set_tables(struct gateway *gw, const struct kk_config *config, struct kk_err *err)
 {
-	KK_CLEANUP_FREE struct kk_listener *listeners = NULL;
+	KK_CLEANUP(tables_clean) struct tables tables = {0};
+	const struct tables_place place = place_of(gw);
 	int r;
 
-	r = tables_listeners(config, gw->place.address, &listeners, err);
-	if (r < 0)
-		return r;
-	return kk_datapath_sync(gw->datapath, listeners, config->n_services, err);
+	r = tables_make(config, &place, &tables, err);
+	if (r == 0)
+		r = kk_datapath_set(gw->datapath, &tables.all, err);
+	return r < 0 ? r : tables_set_bans(gw->datapath, config, err);
+}
+
+void gateway_follow_health(void *userdata)
+{
+	struct gateway *gw = userdata;
+	const struct kk_config *config = kk_link_config(gw->link);
+	const struct tables_place place = place_of(gw);
+
+	for (size_t i = 0; gw->datapath && i < config->n_services; i++) {
+		const struct kk_service *service = &config->services[i];
+		struct kk_member members[KK_MEMBERS_MAX];
+		const struct kk_group group = {.id = (uint32_t)service->id,
+					       .members = members,
+					       .n_members = service->n_agents};
+		struct kk_err err = {0};
+
+		if (service->n_agents < 2)
+			continue;
+		tables_members(config, service, &place, members);
+		/* One that is published on no address here has none. */
+		if (kk_datapath_set_group(gw->datapath, &group, &err) < 0 && err.code != ENOENT)
+			kk_error("service %s: %s", service->name, err.msg);
+	}
+	kk_link_report(gw->link);
 }
 
 static int set_tunnel(struct gateway *gw, const struct kk_config *config, struct kk_err *err)
@@ -140,8 +222,17 @@ static void undo_tunnel(struct gateway *gw, const struct peers *before)
 		kk_error("the tunnel could not be put back as it was: %s", err.msg);
 }
 
+static void undo_tables(struct gateway *gw, const struct kk_config *old)
+{
+	struct kk_err err = {0};
+
+	if (old->generation && set_tables(gw, old, &err) < 0)
+		kk_error("the tables could not be put back as they were: %s", err.msg);
+}
+
 /* The way of a change in its order; on failure what was done of it is undone. */
-static int change(struct gateway *gw, const struct kk_config *next, struct kk_err *err)
+static int change(struct gateway *gw, const struct kk_config *old, const struct kk_config *next,
+		  struct kk_err *err)
 {
 	KK_CLEANUP(peers_clean) struct peers before = {0};
 	int r;
@@ -154,8 +245,12 @@ static int change(struct gateway *gw, const struct kk_config *next, struct kk_er
 	if (r < 0)
 		return r;
 	r = set_tables(gw, next, err);
-	if (r < 0)
+	if (r == 0)
+		r = health_set(&gw->health, next, err);
+	if (r < 0) {
+		undo_tables(gw, old);
 		undo_tunnel(gw, &before);
+	}
 	return r;
 }
 
@@ -169,7 +264,7 @@ int gateway_apply(const struct kk_config *old, const struct kk_config *next, voi
 	r = renew_datapath(gw, &next->self, err);
 	if (r < 0)
 		return r;
-	r = change(gw, next, err);
+	r = change(gw, old, next, err);
 	if (r < 0) {
 		undo_datapath(gw, &old->self);
 		return r;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "net/net.h"
 #include "util/cleanup.h"
@@ -21,11 +22,18 @@ static int find_tunnel(const struct options *o, struct wgctl **ret, struct kk_er
 	return wgctl_adopt(o->tunnel_interface, ret, err);
 }
 
+/* Programs are not there without them. Those of another version are pinned there, too. */
+static bool has_tables(const struct options *o)
+{
+	return access(o->pin_dir, F_OK) == 0;
+}
+
 int gateway_down(const struct options *o, struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int lock = gateway_lock(o->state, false, err);
 	KK_CLEANUP(wgctl_closep) struct wgctl *wg = NULL;
 	char public_ifname[IFNAMSIZ];
+	bool was_there;
 	int r;
 
 	/* A daemon that runs would make it all anew. */
@@ -34,11 +42,16 @@ int gateway_down(const struct options *o, struct kk_err *err)
 	r = place_find_interface(o, public_ifname, err);
 	if (r == 0)
 		r = find_tunnel(o, &wg, err);
-	if (r == 0)
-		r = kk_datapath_remove(o->pin_dir, public_ifname, o->tunnel_interface, err);
 	if (r < 0)
 		return r;
-	kk_info("programs and tables are removed from %s", public_ifname);
+	was_there = has_tables(o);
+	r = kk_datapath_remove(o->pin_dir, public_ifname, o->tunnel_interface, err);
+	if (r < 0)
+		return r;
+	if (was_there)
+		kk_info("programs and tables are removed from %s", public_ifname);
+	else
+		kk_info("there are no tables in %s", o->pin_dir);
 	if (!wg)
 		return 0;
 	r = wgctl_destroy(wg, err);

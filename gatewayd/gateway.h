@@ -6,6 +6,7 @@
 #include <systemd/sd-event.h>
 
 #include "bpf/datapath.h"
+#include "gatewayd/health.h"
 #include "gatewayd/options.h"
 #include "gatewayd/place.h"
 #include "gatewayd/ports.h"
@@ -20,8 +21,11 @@ struct gateway {
 	sd_event *event;
 	struct tunnel tunnel;
 	struct kk_datapath *datapath; /* NULL until the first configuration */
-	struct kk_prefix4 pool;	      /* what the data path was opened with */
-	uint8_t index;
+	/* what the data path was opened with */
+	struct kk_self self;
+	struct kk_address addresses[PLACE_ADDRESSES_MAX];
+	size_t n_addresses;
+	struct health health;
 	struct kk_link *link;
 	struct kk_httpd *httpd;
 	struct ports ports; /* as they were told to Control last */
@@ -49,6 +53,9 @@ int gateway_apply(const struct kk_config *old, const struct kk_config *next, voi
  * be called again after a failure.
  */
 int gateway_follow_place(struct gateway *gw, struct kk_err *err);
+
+/* Of struct health: an Agent fell silent, or answers again. Groups follow. */
+void gateway_follow_health(void *userdata);
 
 /* Of struct kk_link_config: the fields of a report, or NULL when memory is short. */
 json_t *gateway_report(void *userdata);

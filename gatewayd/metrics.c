@@ -17,6 +17,17 @@ static void family(FILE *f, const char *name, const char *type, const char *help
 	fprintf(f, "# HELP kakuremichi_%s %s\n# TYPE kakuremichi_%s %s\n", name, help, name, type);
 }
 
+static void write_xdp(FILE *f, const struct gateway *gw)
+{
+	struct kk_xdp_state xdp;
+
+	if (!gw->datapath || kk_datapath_edge(gw->datapath, &xdp, NULL) < 0)
+		return;
+	family(f, "xdp_info", "gauge", "Where packets are checked, and why not in a better mode.");
+	fprintf(f, "kakuremichi_xdp_info{mode=\"%s\",shared=\"%d\",reason=\"%s\"} 1\n",
+		kk_xdp_mode_name(xdp.mode), xdp.shared, xdp.reason);
+}
+
 static void write_state(FILE *f, const struct gateway *gw)
 {
 	const struct kk_config *config = kk_link_config(gw->link);
@@ -134,6 +145,7 @@ static void answer_metrics(struct kk_httpd_request *req, struct gateway *gw)
 		return;
 	}
 	write_state(f, gw);
+	write_xdp(f, gw);
 	write_counters(f, gw);
 	write_services(f, gw);
 	/* A counter that cannot be read is left out, the others are still worth having. */

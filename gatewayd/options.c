@@ -24,6 +24,14 @@ static const struct kk_option table[] = {
 	STRING("engine", "PROGRAM", engine, "userspace WireGuard [kkwg, else wireguard-go]"),
 	STRING("pin-dir", "DIR", pin_dir,
 	       "where the tables are pinned [/sys/fs/bpf/kakuremichi/TUNNEL-INTERFACE]"),
+	STRING("xdp", "MODE", xdp,
+	       "auto, native, generic or off: where packets are checked [auto]"),
+	STRING("closed-ports", "WHAT", closed_ports,
+	       "drop or pass what comes to ports that nobody serves [drop]"),
+	KK_OPTION(
+		"syn-rate", 0, "N", KK_OPTION_INT, struct options, syn_rate,
+		"SYNs a second to a service beyond which clients prove themselves, 0: never [10000]",
+		.min = 0, .max = UINT32_MAX),
 	STRING("metrics", "ADDR:PORT", metrics, "serve /metrics and /healthz [127.0.0.1:9180]"),
 	FLAG("force", 0, force, "join anew in place of an earlier joining"),
 	FLAG("verbose", 'v', verbose, "log more"),
@@ -96,6 +104,19 @@ static int read_tunnel_kind(struct options *o, struct kk_err *err)
 			  "tunnel: \"%.40s\" is not auto, kernel or userspace", o->tunnel);
 }
 
+static int read_edge(struct options *o, struct kk_err *err)
+{
+	if (kk_xdp_mode_parse(o->xdp, &o->edge.xdp) < 0)
+		return kk_err_set(err, EINVAL, "xdp",
+				  "xdp: \"%.40s\" is not auto, native, generic or off", o->xdp);
+	if (strcmp(o->closed_ports, "drop") != 0 && strcmp(o->closed_ports, "pass") != 0)
+		return kk_err_set(err, EINVAL, "closed-ports",
+				  "closed-ports: \"%.40s\" is not drop or pass", o->closed_ports);
+	o->edge.closed_ports = strcmp(o->closed_ports, "drop") == 0;
+	o->edge.syn_rate = (uint32_t)o->syn_rate;
+	return 0;
+}
+
 static int read_metrics(struct options *o, struct kk_err *err)
 {
 	char host[INET_ADDRSTRLEN];
@@ -125,6 +146,8 @@ static int check(struct options *o, struct kk_err *err)
 
 	r = read_tunnel_kind(o, err);
 	if (r == 0)
+		r = read_edge(o, err);
+	if (r == 0)
 		r = read_metrics(o, err);
 	if (r == 0 && o->address)
 		r = kk_parse_ip4("address", o->address, &o->managed, err);
@@ -146,6 +169,9 @@ int options_read(int argc, char **argv, struct options *ret, struct kk_err *err)
 		.state = "/var/lib/kakuremichi/gateway",
 		.tunnel_interface = "kk0",
 		.tunnel = "auto",
+		.xdp = "auto",
+		.closed_ports = "drop",
+		.syn_rate = 10000,
 		.metrics = "127.0.0.1:9180",
 	};
 	n = kk_options_parse(argc, argv, table, ARRAY_SIZE(table), ret, err);

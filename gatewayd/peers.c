@@ -12,14 +12,12 @@ static int compare_peers(const void *a, const void *b)
 		      ((const struct wgctl_peer *)b)->public_key, KK_KEY_LEN);
 }
 
-static int compare_addresses(const void *a, const void *b)
+static int compare_prefixes(const void *a, const void *b)
 {
-	const struct kk_prefix4 *x = a, *y = b;
-	uint32_t ax = ntohl(x->addr.s_addr), ay = ntohl(y->addr.s_addr);
+	const struct kk_prefix *x = a, *y = b;
+	int order = kk_address_compare(&x->addr, &y->addr);
 
-	if (ax != ay)
-		return ax < ay ? -1 : 1;
-	return (int)x->len - (int)y->len;
+	return order ? order : (int)x->len - (int)y->len;
 }
 
 static void sort(struct peers *p)
@@ -27,7 +25,7 @@ static void sort(struct peers *p)
 	if (p->n_peers)
 		qsort(p->peers, p->n_peers, sizeof(*p->peers), compare_peers);
 	if (p->n_addresses)
-		qsort(p->addresses, p->n_addresses, sizeof(*p->addresses), compare_addresses);
+		qsort(p->addresses, p->n_addresses, sizeof(*p->addresses), compare_prefixes);
 }
 
 static bool in_pool(const struct kk_prefix4 *pool, const struct kk_prefix4 *subnet)
@@ -65,9 +63,22 @@ static int check_twins(const struct kk_config *config, const struct peers *p, st
 			return refuse_twins(config, p->peers[i].public_key, (struct in_addr){0},
 					    err);
 	for (size_t i = 1; i < p->n_addresses; i++)
-		if (compare_addresses(&p->addresses[i - 1], &p->addresses[i]) == 0)
-			return refuse_twins(config, NULL, p->addresses[i].addr, err);
+		if (compare_prefixes(&p->addresses[i - 1], &p->addresses[i]) == 0)
+			return refuse_twins(config, NULL, p->addresses[i].addr.v4, err);
 	return 0;
+}
+
+/* Ours in the Agent's subnet: of IPv4, and the same behind pool6. */
+static void add_addresses(const struct kk_self *self, const struct kk_agent *agent, struct peers *p)
+{
+	const struct in_addr ours = kk_subnet_host(&agent->subnet, self->index);
+
+	p->addresses[p->n_addresses++] = (struct kk_prefix){.addr = {.family = AF_INET, .v4 = ours},
+							    .len = agent->subnet.len};
+	if (self->pool6.len)
+		p->addresses[p->n_addresses++] = (struct kk_prefix){
+			.addr = {.family = AF_INET6, .v6 = kk_pool6_address(&self->pool6, ours)},
+			.len = (uint8_t)(self->pool6.len + agent->subnet.len)};
 }
 
 static int add_agent(const struct kk_config *config, const struct kk_agent *agent, struct peers *p,
@@ -81,16 +92,16 @@ static int add_agent(const struct kk_config *config, const struct kk_agent *agen
 				  "Agent %s has subnet %s/%u, outside the pool", agent->name,
 				  inet_ntop(AF_INET, &agent->subnet.addr, subnet, sizeof(subnet)),
 				  agent->subnet.len);
-	p->addresses[p->n_addresses++] = (struct kk_prefix4){
-		.addr = kk_subnet_host(&agent->subnet, config->self.index),
-		.len = agent->subnet.len,
-	};
+	add_addresses(&config->self, agent, p);
 	if (!agent->has_key)
 		return 0;
 	peer = &p->peers[p->n_peers++];
 	memcpy(peer->public_key, agent->public_key, KK_KEY_LEN);
 	peer->allowed[0] = agent->subnet;
 	peer->n_allowed = 1;
+	if (config->self.pool6.len)
+		peer->allowed6[peer->n_allowed6++] =
+			kk_pool6_prefix(&config->self.pool6, &agent->subnet);
 	return 0;
 }
 
@@ -99,7 +110,7 @@ int peers_wanted(const struct kk_config *config, struct peers *ret, struct kk_er
 	struct peers p = {
 		.port = config->self.wg_port,
 		.peers = calloc(config->n_agents + 1, sizeof(*p.peers)),
-		.addresses = calloc(config->n_agents + 1, sizeof(*p.addresses)),
+		.addresses = calloc(2 * config->n_agents + 1, sizeof(*p.addresses)),
 	};
 	int r = 0;
 
@@ -117,7 +128,7 @@ int peers_wanted(const struct kk_config *config, struct peers *ret, struct kk_er
 	return r;
 }
 
-int peers_found(const struct wgctl_device *device, struct kk_prefix4 *addresses, size_t n_addresses,
+int peers_found(const struct wgctl_device *device, struct kk_prefix *addresses, size_t n_addresses,
 		struct peers *ret, struct kk_err *err)
 {
 	struct peers p = {
@@ -186,10 +197,14 @@ void peers_clean(struct peers *peers)
 static bool same_peer(const struct wgctl_peer *a, const struct wgctl_peer *b)
 {
 	if (a->keepalive != b->keepalive || a->n_allowed != b->n_allowed ||
-	    a->allowed_other != b->allowed_other)
+	    a->n_allowed6 != b->n_allowed6 || a->allowed_other != b->allowed_other)
 		return false;
 	for (size_t i = 0; i < a->n_allowed; i++)
-		if (compare_addresses(&a->allowed[i], &b->allowed[i]) != 0)
+		if (a->allowed[i].addr.s_addr != b->allowed[i].addr.s_addr ||
+		    a->allowed[i].len != b->allowed[i].len)
+			return false;
+	for (size_t i = 0; i < a->n_allowed6; i++)
+		if (!kk_prefix_equal(&a->allowed6[i], &b->allowed6[i]))
 			return false;
 	return true;
 }
@@ -224,7 +239,7 @@ static void compare_address_lists(const struct peers *from, const struct peers *
 		int order = i == from->n_addresses ? 1
 			    : j == to->n_addresses
 				    ? -1
-				    : compare_addresses(&from->addresses[i], &to->addresses[j]);
+				    : compare_prefixes(&from->addresses[i], &to->addresses[j]);
 
 		if (order < 0)
 			c->addresses_removed[c->n_addresses_removed++] = &from->addresses[i++];

@@ -42,16 +42,13 @@ static int look(const struct options *o, struct place *place, struct kk_err *err
 	n = kk_net_addr_list(place->public_ifname, &list, err);
 	if (n < 0)
 		return n;
-	if (n == 0)
-		return kk_err_set(err, EADDRNOTAVAIL, "address", "interface %s has no IPv4 address",
-				  place->public_ifname);
 	if (o->address && !has(list, n, o->managed))
 		return kk_err_set(err, EADDRNOTAVAIL, "address",
 				  "interface %s does not have the address %s", place->public_ifname,
 				  o->address);
 	if (o->address)
 		place->address = o->managed;
-	else if (!has(list, n, place->address))
+	else if (n && !has(list, n, place->address))
 		place->address = list[0].addr;
 	return 0;
 }
@@ -84,4 +81,24 @@ int place_look_again(const struct options *o, const struct place *old, struct pl
 	if (r == 0)
 		*ret = place;
 	return r;
+}
+
+size_t place_addresses(const struct place *place, const struct kk_self *self,
+		       struct kk_address ret[PLACE_ADDRESSES_MAX])
+{
+	const struct kk_address local = {.family = AF_INET, .v4 = place->address};
+	bool named = !place->address.s_addr;
+	size_t first4 = self->n_addresses;
+
+	for (size_t i = 0; i < self->n_addresses; i++) {
+		ret[i] = self->addresses[i];
+		if (ret[i].family != AF_INET)
+			continue;
+		named |= kk_address_equal(&ret[i], &local);
+		if (first4 == self->n_addresses)
+			first4 = i;
+	}
+	if (!named && first4 < self->n_addresses)
+		ret[first4] = local;
+	return self->n_addresses;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "gatewayd/gateway.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,10 +14,23 @@
 
 static json_t *report_dataplane(const struct gateway *gw)
 {
-	return gw->datapath ? json_pack("{s:s, s:s}", "kind", kk_datapath_kind(gw->datapath),
-					"reason", kk_datapath_reason(gw->datapath))
-			    : json_pack("{s:s, s:s}", "kind", "none", "reason",
-					"there was no configuration yet");
+	struct kk_xdp_state xdp;
+	struct kk_err err = {0};
+	json_t *obj;
+
+	if (!gw->datapath)
+		return json_pack("{s:s, s:s}", "kind", "none", "reason",
+				 "there was no configuration yet");
+	obj = json_pack("{s:s, s:s}", "kind", kk_datapath_kind(gw->datapath), "reason",
+			kk_datapath_reason(gw->datapath));
+	if (kk_datapath_edge(gw->datapath, &xdp, &err) < 0) {
+		kk_warn("%s", err.msg);
+		return obj;
+	}
+	json_object_set_new(obj, "xdp", json_string(kk_xdp_mode_name(xdp.mode)));
+	json_object_set_new(obj, "xdp_shared", json_boolean(xdp.shared));
+	json_object_set_new(obj, "xdp_reason", json_string(xdp.reason));
+	return obj;
 }
 
 static json_t *report_tunnel(const struct gateway *gw)
@@ -48,15 +60,14 @@ static json_t *report_ports(struct gateway *gw)
 
 static json_t *report_peer(const struct kk_agent *agent, const struct wgctl_peer *peer)
 {
-	char address[INET_ADDRSTRLEN], endpoint[INET_ADDRSTRLEN + 6];
+	char endpoint[KK_ENDPOINT_TEXT];
 	json_t *obj = json_pack("{s:I, s:I, s:I, s:I}", "agent", (json_int_t)agent->id,
 				"last_handshake", (json_int_t)peer->last_handshake, "rx_bytes",
 				(json_int_t)peer->rx_bytes, "tx_bytes", (json_int_t)peer->tx_bytes);
 
-	if (!obj || peer->endpoint.sin_family != AF_INET)
+	if (!obj || !peer->endpoint.any.sa_family)
 		return obj;
-	inet_ntop(AF_INET, &peer->endpoint.sin_addr, address, sizeof(address));
-	snprintf(endpoint, sizeof(endpoint), "%s:%u", address, ntohs(peer->endpoint.sin_port));
+	kk_sockaddr_text(&peer->endpoint, endpoint);
 	json_object_set_new(obj, "endpoint", json_string(endpoint));
 	return obj;
 }
@@ -85,11 +96,22 @@ static json_t *report_peers(struct gateway *gw)
 	return list;
 }
 
+/* By name; of those that share a service. */
+static json_t *report_silent(const struct gateway *gw)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < gw->health.n; i++)
+		if (gw->health.agents[i].gone)
+			json_array_append_new(list, json_string(gw->health.agents[i].name));
+	return list;
+}
+
 json_t *gateway_report(void *userdata)
 {
 	struct gateway *gw = userdata;
 
-	return json_pack("{s:o, s:o, s:o, s:o}", "dataplane", report_dataplane(gw), "tunnel",
-			 report_tunnel(gw), "ports_in_use", report_ports(gw), "peers",
-			 report_peers(gw));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "dataplane", report_dataplane(gw), "tunnel",
+			 report_tunnel(gw), "ports_in_use", report_ports(gw), "silent_agents",
+			 report_silent(gw), "peers", report_peers(gw));
 }

@@ -107,6 +107,9 @@ static int start(struct gateway *gw, struct kk_err *err)
 	if (r == 0)
 		r = tunnel_open(gw->options, &gw->tunnel, err);
 	if (r == 0)
+		r = health_start(&gw->health, gw->event, gw->tunnel.ifname, gateway_follow_health,
+				 gw, err);
+	if (r == 0)
 		r = start_link(gw, err);
 	return r;
 }
@@ -116,6 +119,7 @@ static void stop(struct gateway *gw)
 {
 	kk_httpd_free(gw->httpd);
 	kk_link_free(gw->link);
+	health_stop(&gw->health);
 	kk_datapath_close(gw->datapath);
 	if (gw->tunnel.wg)
 		tunnel_close(&gw->tunnel);
@@ -125,7 +129,7 @@ static void stop(struct gateway *gw)
 
 static int run_once(const struct options *o, const struct kk_identity *identity, struct kk_err *err)
 {
-	struct gateway gw = {.options = o, .identity = *identity};
+	struct gateway gw = {.options = o, .identity = *identity, .health.fd = -1};
 	int r;
 
 	r = start(&gw, err);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <systemd/sd-daemon.h>
@@ -41,6 +42,9 @@ static void set_sysctls(const char *ifname)
 		if (kk_net_sysctl4(ifname, wanted[i][0], wanted[i][1], &err) < 0)
 			kk_warn("%s", err.msg);
 	}
+	/* Nobody advertises anything in a tunnel. A kernel without IPv6 has none of these. */
+	kk_net_sysctl6(ifname, "accept_ra", "0", NULL);
+	kk_net_sysctl6(ifname, "forwarding", "0", NULL);
 }
 
 static int set_up_link(const char *ifname, struct kk_err *err)
@@ -91,12 +95,23 @@ static int have_key(struct wgctl *wg, struct wgctl_device *device, uint8_t publi
 static int read_addresses(const char *ifname, const struct wgctl_device *device, struct peers *ret,
 			  struct kk_err *err)
 {
-	struct kk_prefix4 *addresses = NULL;
-	int n = kk_net_addr_list(ifname, &addresses, err);
+	KK_CLEANUP_FREE struct kk_prefix4 *four = NULL;
+	KK_CLEANUP_FREE struct kk_prefix *six = NULL;
+	struct kk_prefix *all;
+	int n4 = kk_net_addr_list(ifname, &four, err);
+	int n6 = n4 < 0 ? n4 : kk_net_addr6_list(ifname, &six, err);
 
-	if (n < 0)
-		return n;
-	return peers_found(device, addresses, (size_t)n, ret, err);
+	if (n6 < 0)
+		return n6;
+	all = calloc((size_t)(n4 + n6) + 1, sizeof(*all));
+	if (!all)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	for (int i = 0; i < n4; i++)
+		all[i] = (struct kk_prefix){.addr = {.family = AF_INET, .v4 = four[i].addr},
+					    .len = four[i].len};
+	for (int i = 0; i < n6; i++)
+		all[n4 + i] = six[i];
+	return peers_found(device, all, (size_t)(n4 + n6), ret, err);
 }
 
 static int take_over(struct tunnel *t, struct kk_err *err)
@@ -188,6 +203,23 @@ static int set_peers(struct tunnel *t, const struct peers_change *change, struct
 	return r;
 }
 
+/* On a machine that has IPv6 switched off, published IPv4 services still are. */
+static int add_address(const struct tunnel *t, const struct kk_prefix *address, struct kk_err *err)
+{
+	struct kk_err why = {0};
+	int r;
+
+	if (address->addr.family == AF_INET)
+		return kk_net_addr6_add(t->ifname, address, err);
+	r = kk_net_addr6_add(t->ifname, address, &why);
+	if (r == 0 || r == -EACCES || r == -EOPNOTSUPP) {
+		if (r < 0)
+			kk_debug("no IPv6 on this machine: %s", why.msg);
+		return 0;
+	}
+	return kk_err_set(err, -r, why.field, "%s", why.msg);
+}
+
 static int change(struct tunnel *t, const struct peers *from, const struct peers *to,
 		  struct kk_err *err)
 {
@@ -200,11 +232,11 @@ static int change(struct tunnel *t, const struct peers *from, const struct peers
 	if (from->port != to->port)
 		r = set_port(t, to->port, err);
 	for (size_t i = 0; r == 0 && i < c.n_addresses_added; i++)
-		r = kk_net_addr_add(t->ifname, c.addresses_added[i], err);
+		r = add_address(t, c.addresses_added[i], err);
 	if (r == 0)
 		r = set_peers(t, &c, err);
 	for (size_t i = 0; r == 0 && i < c.n_addresses_removed; i++)
-		r = kk_net_addr_del(t->ifname, c.addresses_removed[i], err);
+		r = kk_net_addr6_del(t->ifname, c.addresses_removed[i], err);
 	return r;
 }
 

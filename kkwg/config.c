@@ -346,14 +346,33 @@ static int apply_peer(struct engine *e, const struct peer_change *c, uint64_t no
 	return 0;
 }
 
-int config_change_apply(struct config_change *c, struct engine *e)
+/* Memory for all that the request adds, at most. */
+static int reserve(const struct config_change *c, struct engine *e)
 {
-	uint64_t now = worker_now();
-	struct kk_err err = {0};
+	uint32_t peers = 0;
+	size_t prefixes = 0;
+	bool removes = c->replace_peers;
+
+	for (const struct peer_change *p = c->peers; p && !removes; p = p->next)
+		removes = p->remove;
+	for (const struct peer_change *p = c->peers; p; p = p->next) {
+		if (p->remove)
+			continue;
+		/* One that is there may be removed, and added again, by the same request. */
+		peers += removes || !shards_find_peer(e, p->public);
+		for (const struct allowed_change *a = p->allowed; a; a = a->next)
+			prefixes += !a->remove;
+	}
+	return shards_reserve(e, peers, prefixes);
+}
+
+/* What belongs to the sockets; a refusal leaves both as they were. */
+static int apply_sockets(const struct config_change *c, struct engine *e)
+{
 	uint32_t old_mark = engine_mark(e);
+	struct kk_err err = {0};
 	int r;
 
-	/* What can be refused comes first, so that a refusal leaves everything as it was. */
 	if (c->has_mark && c->mark != old_mark) {
 		r = engine_set_mark(e, c->mark);
 		if (r < 0)
@@ -368,26 +387,53 @@ int config_change_apply(struct config_change *c, struct engine *e)
 			return r;
 		}
 	}
-	if (c->has_reply) {
-		r = shards_set_reply_to_ingress(e, c->reply_to_ingress);
-		if (r < 0)
-			return r;
+	return 0;
+}
+
+/* What can be refused comes first, so that a refusal leaves everything as it was. */
+static int apply_device(const struct config_change *c, struct engine *e)
+{
+	bool replied = e->workers[0].dev->flows != NULL;
+	struct wg_identity id = {0};
+	int r = 0;
+
+	if (c->has_secret)
+		r = wg_identity_set(&id, c->secret);
+	if (r == 0 && c->has_reply && c->reply_to_ingress)
+		r = shards_set_reply_to_ingress(e, true);
+	if (r == 0)
+		r = apply_sockets(c, e);
+	if (r < 0) {
+		/* Nothing was added to the shared table yet. */
+		if (!replied)
+			shards_set_reply_to_ingress(e, false);
+		wg_zero(&id, sizeof(id));
+		return r;
 	}
-	if (c->has_secret) {
-		r = shards_set_secret(e, c->secret);
-		if (r < 0)
-			return r;
-	}
+	if (c->has_reply && !c->reply_to_ingress)
+		shards_set_reply_to_ingress(e, false);
+	if (c->has_secret)
+		shards_set_identity(e, &id);
+	wg_zero(&id, sizeof(id));
 	if (c->has_forwarding)
 		engine_set_forwarding(e, c->forwarding);
-	if (c->replace_peers)
-		shards_flush_peers(e);
-	for (const struct peer_change *p = c->peers; p; p = p->next) {
-		r = apply_peer(e, p, now);
-		if (r < 0)
-			return r;
-	}
 	return 0;
+}
+
+int config_change_apply(struct config_change *c, struct engine *e)
+{
+	uint64_t now = worker_now();
+	int r = reserve(c, e);
+
+	if (r < 0)
+		return r;
+	r = apply_device(c, e);
+	if (r == 0 && c->replace_peers)
+		shards_flush_peers(e);
+	for (const struct peer_change *p = c->peers; r == 0 && p; p = p->next)
+		r = apply_peer(e, p, now);
+	shards_release(e);
+	return r;
 }
 
 /* --- printing --- */

@@ -68,7 +68,7 @@ void handover_clean(struct engine *e)
 /* A record with room for @len bytes of data; NULL (counted) where it is lost. */
 static struct record *push(struct worker *w, unsigned int to, enum kind kind, uint32_t len)
 {
-	size_t size = sizeof(struct record) + (len ? len + WG_AEAD_TAILROOM : 0);
+	size_t size = sizeof(struct record) + (len ? len + WG_PADDING + WG_AEAD_TAILROOM : 0);
 	struct record *r = ring_push(ring_of(w->engine, w->number, to), (uint32_t)size);
 
 	if (!r) {
@@ -108,22 +108,29 @@ static void hand_message(struct worker *w, unsigned int to, const struct udp_rec
 	memcpy(r->data, m->data + at, len);
 }
 
+/* Whose the datagram at @at is; what is nobody's is one's own. Sets its length. */
+static unsigned int shard_at(const struct worker *w, const struct udp_received *m, uint32_t at,
+			     uint32_t *ret_len)
+{
+	uint32_t len = m->len - at < m->segment ? m->len - at : m->segment, shard;
+
+	*ret_len = len;
+	if (!wg_message_type(m->data + at, len))
+		return w->number;
+	shard = wg_message_shard(m->data + at, len);
+	return shard < w->engine->n ? shard : w->number;
+}
+
 bool handover_message(struct worker *w, const struct udp_received *m)
 {
 	bool ours = false, same = true;
-	uint32_t first = WG_SHARDS, len;
+	unsigned int first, shard;
+	uint32_t len;
 
-	/* Nearly always one look decides, since all datagrams of a message come from one socket of the other side. */
+	/* Nearly always all go the same way, since those of a message come from one socket of the other side. */
+	first = shard_at(w, m, 0, &len);
 	for (uint32_t at = 0; at < m->len; at += len) {
-		uint32_t shard;
-
-		len = m->len - at < m->segment ? m->len - at : m->segment;
-		shard = wg_message_type(m->data + at, len) ? wg_message_shard(m->data + at, len)
-							   : w->number;
-		if (shard >= w->engine->n)
-			shard = w->number;
-		if (first == WG_SHARDS)
-			first = shard;
+		shard = shard_at(w, m, at, &len);
 		ours |= shard == w->number;
 		same &= shard == first;
 	}
@@ -134,11 +141,8 @@ bool handover_message(struct worker *w, const struct udp_received *m)
 		return true;
 	}
 	for (uint32_t at = 0; at < m->len; at += len) {
-		uint32_t shard;
-
-		len = m->len - at < m->segment ? m->len - at : m->segment;
-		shard = wg_message_shard(m->data + at, len);
-		if (shard != w->number && shard < w->engine->n)
+		shard = shard_at(w, m, at, &len);
+		if (shard != w->number)
 			hand_message(w, shard, m, at, len);
 	}
 	/* Those of others are of no known session here. */

@@ -54,13 +54,38 @@ void shards_flush_peers(struct engine *e)
 		wg_device_flush_peers(e->workers[i].dev);
 }
 
+int shards_reserve(struct engine *e, uint32_t peers, size_t prefixes)
+{
+	struct wg_allowedips *t = &e->workers[0].dev->allowedips;
+	int r = wg_allowedips_reserve(t, prefixes);
+
+	for (unsigned int i = 0; i < e->n && r == 0; i++)
+		r = wg_device_reserve(e->workers[i].dev, peers);
+	if (r < 0)
+		shards_release(e);
+	return r;
+}
+
+void shards_release(struct engine *e)
+{
+	wg_allowedips_release(&e->workers[0].dev->allowedips);
+	wg_device_release(e->workers[0].dev);
+}
+
+void shards_set_identity(struct engine *e, const struct wg_identity *id)
+{
+	for (unsigned int i = 0; i < e->n; i++)
+		wg_device_set_identity(e->workers[i].dev, id);
+}
+
 int shards_set_secret(struct engine *e, const uint8_t secret[WG_KEY_LEN])
 {
-	int r = 0;
+	struct wg_identity id;
+	int r = wg_identity_set(&id, secret);
 
-	/* What one takes all take: nothing but the key decides. */
-	for (unsigned int i = 0; i < e->n && !r; i++)
-		r = wg_device_set_secret(e->workers[i].dev, secret);
+	if (r == 0)
+		shards_set_identity(e, &id);
+	wg_zero(&id, sizeof(id));
 	return r;
 }
 

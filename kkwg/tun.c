@@ -89,7 +89,12 @@ static int open_first(struct tun *t, const char *name, short queues, struct kk_e
 
 int tun_open(struct tun *t, const char *name, struct kk_err *err)
 {
-	return open_first(t, name, 0, err);
+	int r = open_first(t, name, 0, err);
+
+	/* It was there before us, made for more queues: one is enough. */
+	if (r == -EINVAL && if_nametoindex(name))
+		r = open_first(t, name, IFF_MULTI_QUEUE, err);
+	return r;
 }
 
 /* One more queue of the interface of @first. */

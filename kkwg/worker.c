@@ -288,6 +288,8 @@ static int timeout_ms(const struct worker *w, uint64_t now)
 
 	if (w->number == 0 && w->engine->next_check < next)
 		next = w->engine->next_check;
+	if (next == UINT64_MAX)
+		return -1;
 	return next <= now ? 0 : (int)((next - now) / WG_MS + 1);
 }
 

@@ -5,15 +5,17 @@
  * over a Unix SOCK_SEQPACKET socket; the relay accepts, and connects to targets from its own namespace.
  *
  * One request a packet, one answer a packet, JSON, at most KK_RELAY_MESSAGE bytes:
- *   {"op":"listen","service":ID,"name":"ssh","protocol":"tcp"|"udp","port":P,"target":"HOST:PORT",
- *    "proxy_protocol":false}     + the socket (SCM_RIGHTS)
+ *   {"op":"listen","service":ID,"name":"ssh","protocol":"tcp"|"udp","port":P,"last_port":P,"target":"HOST:PORT",
+ *    "proxy_protocol":false,"sockets":N}     + sockets (SCM_RIGHTS), of N that come in all: one for each port on each
+ *                      address of the Agent, the first port's first; last_port is port where it is left out, N is 1
+ *   {"op":"add","service":ID}     + further sockets of the service
  *   {"op":"gateways","names":{"KEY IN HEX":"gw1",...}}     + a connection to the tunnel's engine that tells by which
  *                      peer a flow came (kkwg/flows.h); both in place of those of before
  *   {"op":"set","service":ID,"target":"HOST:PORT","proxy_protocol":false}   new connections only
  *   {"op":"unlisten","service":ID}   closes the socket; TCP connections that run go on, UDP
  *                      sessions answer from that socket and end with it
- *   {"op":"list"}      -> {"listeners":[{as in listen, "agent_port":P and "address":"10.1.0.100" of the socket, "netns":N
- *                      the cookie of its namespace, "error":"..." when the target is not well}]}, in order of service,
+ *   {"op":"list"}      -> {"listeners":[{as in listen, "agent_port":P and "addresses":["10.1.0.100"] of the first port's
+ *                      sockets, "sockets":N how many there are, "netns":N the cookie of their namespace, "error":"..." when the target is not well}]}, in order of service,
  *                      as many as a message holds; "more":true says that there are others:
  *                      {"op":"list","after_service":ID} goes on behind the last one
  *   {"op":"sessions"}  -> {"sessions":[{"service":"ssh","gateway":"gw1","protocol":"tcp","client":"203.0.113.9:40000",

@@ -1,33 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-/* What is served: one socket per service, and the table of them. */
+/* What is served: the sockets of each service, and the table of services. */
 #ifndef KK_AGENTD_RELAY_LISTENER_H
 #define KK_AGENTD_RELAY_LISTENER_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <netinet/in.h>
 
 #include "agentd/relay/loop.h"
 #include "agentd/relay/target.h"
 #include "proto/model.h"
+#include "util/address.h"
 #include "util/err.h"
 
 struct relay;
 
-struct listener {
+/* One socket: a port of the service on one address of the Agent. */
+struct listener_port {
 	struct loop_io io; /* first; on fd */
+	struct listener *listener;
+	int fd;			 /* -1 once the listener is taken from the table */
+	uint16_t number;	 /* the public port, host byte order */
+	union kk_sockaddr bound; /* where the client's packets arrive */
+	union kk_sockaddr local; /* the same with the public port */
+};
+
+struct listener {
 	struct relay *relay;
-	int fd; /* -1 once it is taken from the table */
 	int64_t service;
 	char name[KK_NAME_MAX + 1];
 	uint8_t protocol;
-	uint16_t port;		  /* the public one, host byte order */
-	struct sockaddr_in bound; /* where the client's packets arrive */
-	struct sockaddr_in local; /* the same with the public port */
+	uint16_t port, last_port; /* public ones, host byte order */
 	bool proxy_protocol;
 	struct target *target;
 	char error[176]; /* how the target took the latest session, "" when it was well */
-	bool paused;	 /* accepts nothing for want of room */
+	struct listener_port *ports;
+	size_t n_ports, max_ports;
 	/* private */
 	int refs;
 	struct loop_work dead;
@@ -36,27 +43,28 @@ struct listener {
 /* Sorted by service. */
 struct listeners {
 	struct listener **items;
-	size_t n, size, max;
+	size_t n, size;
+	size_t n_ports, max_ports; /* sockets of all */
 };
 
 void listeners_clean(struct listeners *listeners);
-/*
- * Adds @listener, which the table then owns, and begins to serve. -EEXIST, -ENOSPC, or what epoll says;
- * the caller keeps it then.
- */
+/* Adds @listener, which the table then owns. -EEXIST, -ENOSPC: the caller keeps it. */
 int listeners_add(struct listeners *listeners, struct listener *listener, struct kk_err *err);
 struct listener *listeners_find(const struct listeners *listeners, int64_t service);
 /* The place of the first listener that comes after that of @service. */
 size_t listeners_after(const struct listeners *listeners, int64_t service);
-/* Closes the socket and forgets the listener; its TCP connections go on, its UDP sessions end. */
+/* Closes the sockets and forgets the listener; its TCP connections go on, its UDP sessions end. */
 void listeners_del(struct listeners *listeners, struct listener *listener);
 
+/* Makes one for @max_ports sockets. -ENOMEM. */
+int listener_new(struct relay *relay, uint8_t protocol, uint16_t port, uint16_t last_port,
+		 size_t max_ports, struct listener **ret, struct kk_err *err);
 /*
- * Makes one of socket @fd, which it takes on success: an IPv4 TCP socket that listens or a bound UDP one,
- * as @protocol says; -EINVAL otherwise.
+ * Serves socket @fd, too, which it takes on success: a TCP socket that listens or a bound UDP one, as the listener's
+ * protocol says. The first of all is for the first public port, and others' public ports are as far from that as
+ * their own are from the first's. -EINVAL, -ENOSPC, or what epoll says.
  */
-int listener_new(struct relay *relay, int fd, uint8_t protocol, uint16_t port,
-		 struct listener **ret, struct kk_err *err);
+int listener_add_port(struct listener *listener, int fd, struct kk_err *err);
 struct listener *listener_get(struct listener *listener);
 void listener_put(struct listener *listener);
 

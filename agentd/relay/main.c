@@ -98,8 +98,8 @@ static int run(const struct settings *settings, struct kk_err *err)
 	r = relay_init(&relay, files, settings->udp_idle * 1000);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL, "cannot start: %s", strerror(-r));
-	kk_info("serving on %s: %u TCP connections, %u UDP sessions, %zu listeners at most",
-		settings->socket, relay.tcp.max, relay.udp.table.max, relay.listeners.max);
+	kk_info("serving on %s: %u TCP connections, %u UDP sessions, %zu listening sockets at most",
+		settings->socket, relay.tcp.max, relay.udp.table.max, relay.listeners.max_ports);
 	r = serve(&relay, fd, owner);
 	relay_clean(&relay);
 	kk_info("ended");

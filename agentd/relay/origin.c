@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "agentd/relay/origin.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -86,13 +85,11 @@ void origin_ask(struct origins *o, struct origin *origin)
 
 static size_t write_question(const struct origin *origin, char *text, size_t len)
 {
-	char client[INET_ADDRSTRLEN], local[INET_ADDRSTRLEN];
+	char client[KK_ENDPOINT_TEXT], local[KK_ENDPOINT_TEXT];
 
-	inet_ntop(AF_INET, &origin->client.sin_addr, client, sizeof(client));
-	inet_ntop(AF_INET, &origin->local.sin_addr, local, sizeof(local));
 	return (size_t)snprintf(
-		text, len, "%s=%s:%u %s:%u\n", origin->protocol == IPPROTO_TCP ? "tcp" : "udp",
-		client, ntohs(origin->client.sin_port), local, ntohs(origin->local.sin_port));
+		text, len, "%s=%s %s\n", origin->protocol == IPPROTO_TCP ? "tcp" : "udp",
+		kk_sockaddr_text(&origin->client, client), kk_sockaddr_text(&origin->local, local));
 }
 
 static void lost(struct origins *o, const char *why)

@@ -9,12 +9,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <netinet/in.h>
 #include <sys/queue.h>
 
 #include <jansson.h>
 
 #include "agentd/relay/loop.h"
+#include "util/address.h"
 #include "util/err.h"
 #include "util/parse.h"
 
@@ -24,9 +24,9 @@
 /* Owned by who wants to know, who frees it when it does not wait. */
 struct origin {
 	uint8_t protocol;
-	struct sockaddr_in client, local; /* as the packets have them, inside the tunnel */
-	char gateway[KK_NAME_MAX + 1];	  /* "" while it is not known */
-	bool waits;			  /* for ->told */
+	union kk_sockaddr client, local; /* as the packets have them, inside the tunnel */
+	char gateway[KK_NAME_MAX + 1];	 /* "" while it is not known */
+	bool waits;			 /* for ->told */
 	/* Has been asked, or cannot be asked; the gateway may be known now. It may free the origin. */
 	void (*told)(struct origin *origin);
 	void *owner;

@@ -5,38 +5,49 @@
 
 #define VERSION_2_PROXY	 0x21 /* version 2, command PROXY */
 #define FAMILY_INET	 0x10
+#define FAMILY_INET6	 0x20
 #define TRANSPORT_STREAM 0x01
 #define TRANSPORT_DGRAM	 0x02
 
 static const uint8_t signature[12] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d,
 				      0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
 
+/* Behind the header come both addresses, then both ports; all in network byte order. */
 struct header {
 	uint8_t signature[12];
 	uint8_t version_command;
 	uint8_t family_transport;
-	uint16_t len; /* of what follows; network byte order as all below */
-	uint32_t src_addr, dst_addr;
-	uint16_t src_port, dst_port;
+	uint16_t len; /* of what follows */
 } __attribute__((packed));
 
-_Static_assert(sizeof(struct header) == PROXY2_MAX, "the header is what goes on the wire");
+_Static_assert(sizeof(struct header) + 2 * 16 + 2 * 2 == PROXY2_MAX, "what goes on the wire");
 
-size_t proxy2_header(uint8_t protocol, const struct sockaddr_in *client,
-		     const struct sockaddr_in *local, uint8_t out[PROXY2_MAX])
+static size_t put(uint8_t *out, size_t at, const void *data, size_t len)
 {
+	memcpy(out + at, data, len);
+	return at + len;
+}
+
+size_t proxy2_header(uint8_t protocol, const union kk_sockaddr *client,
+		     const union kk_sockaddr *local, uint8_t out[PROXY2_MAX])
+{
+	const struct kk_address from = kk_sockaddr_address(client), to = kk_sockaddr_address(local);
+	const uint16_t from_port = htons(kk_sockaddr_port(client));
+	const uint16_t to_port = htons(kk_sockaddr_port(local));
+	const bool v6 = from.family == AF_INET6;
+	const size_t len = v6 ? 16 : 4;
 	struct header h = {
 		.version_command = VERSION_2_PROXY,
-		.family_transport = FAMILY_INET |
+		.family_transport = (v6 ? FAMILY_INET6 : FAMILY_INET) |
 				    (protocol == IPPROTO_TCP ? TRANSPORT_STREAM : TRANSPORT_DGRAM),
-		.len = htons(sizeof(h) - offsetof(struct header, src_addr)),
-		.src_addr = client->sin_addr.s_addr,
-		.dst_addr = local->sin_addr.s_addr,
-		.src_port = client->sin_port,
-		.dst_port = local->sin_port,
+		.len = htons((uint16_t)(2 * len + 2 * sizeof(from_port))),
 	};
+	size_t at;
 
 	memcpy(h.signature, signature, sizeof(signature));
-	memcpy(out, &h, sizeof(h));
-	return sizeof(h);
+	at = put(out, 0, &h, sizeof(h));
+	at = put(out, at, from.bytes, len);
+	at = put(out, at, to.bytes, len);
+	at = put(out, at, &from_port, sizeof(from_port));
+	return put(out, at, &to_port, sizeof(to_port));
 }

@@ -5,15 +5,16 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <netinet/in.h>
 
-#define PROXY2_MAX 28 /* bytes of a header for IPv4 without TLVs */
+#include "util/address.h"
+
+#define PROXY2_MAX 52 /* bytes of a header for IPv6 without TLVs; one for IPv4 has 28 */
 
 /*
- * Writes the header that says "@client talked to @local by @protocol" (IPPROTO_TCP or IPPROTO_UDP) to
- * @out and returns its length.
+ * Writes the header that says "@client talked to @local by @protocol" (IPPROTO_TCP or IPPROTO_UDP; both of one
+ * family) to @out and returns its length.
  */
-size_t proxy2_header(uint8_t protocol, const struct sockaddr_in *client,
-		     const struct sockaddr_in *local, uint8_t out[PROXY2_MAX]);
+size_t proxy2_header(uint8_t protocol, const union kk_sockaddr *client,
+		     const union kk_sockaddr *local, uint8_t out[PROXY2_MAX]);
 
 #endif

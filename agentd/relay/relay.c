@@ -16,7 +16,7 @@ int relay_init(struct relay *relay, unsigned long n_files, int64_t udp_idle_ms)
 		loop_clean(&relay->loop);
 		return r;
 	}
-	relay->listeners = (struct listeners){.max = files / 8};
+	relay->listeners = (struct listeners){.max_ports = files / 8};
 	origins_init(&relay->origins, &relay->loop);
 	sessions_init(&relay->sessions, &relay->origins);
 	pipes_init(&relay->pipes);

@@ -25,7 +25,7 @@ struct relay {
 
 /*
  * @n_files descriptors may be open at once; they are shared out so that what is accepted can be served:
- * an eighth for listeners, an eighth for UDP sessions, the rest for TCP connections of six each
+ * an eighth for listening sockets, an eighth for UDP sessions, the rest for TCP connections of six each
  * (two sockets, a pipe for each direction).
  */
 int relay_init(struct relay *relay, unsigned long n_files, int64_t udp_idle_ms);

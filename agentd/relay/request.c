@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "agentd/relay/request.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +14,7 @@
 
 struct request {
 	const char *op, *name, *protocol, *target;
-	int64_t service, port;
+	int64_t service, port, last_port, sockets;
 	bool proxy_protocol;
 	json_t *names;
 };
@@ -35,7 +34,10 @@ static const struct kk_json_field listen_fields[] = {
 	FIELD(name, KK_JSON_STRING, KK_JSON_REQUIRED, .min = 1, .max = KK_NAME_MAX),
 	FIELD(protocol, KK_JSON_STRING, KK_JSON_REQUIRED, .max = 8),
 	FIELD(port, KK_JSON_INT, KK_JSON_REQUIRED, .min = 1, .max = 65535),
+	FIELD(last_port, KK_JSON_INT, 0, .min = 1, .max = 65535),
+	FIELD(sockets, KK_JSON_INT, 0, .min = 1, .max = 2 * 65535),
 };
+static const struct kk_json_field add_fields[] = {OP, SERVICE};
 static const struct kk_json_field set_fields[] = {OP, SERVICE, TARGET, PROXY};
 static const struct kk_json_field unlisten_fields[] = {OP, SERVICE};
 static const struct kk_json_field gateways_fields[] = {OP,
@@ -53,8 +55,8 @@ struct operation {
 	bool trusted;
 	const struct kk_json_field *fields;
 	size_t n_fields;
-	int (*run)(struct relay *relay, const struct request *r, int *fd, json_t *answer,
-		   struct kk_err *err);
+	int (*run)(struct relay *relay, const struct request *r, struct request_fds *fds,
+		   json_t *answer, struct kk_err *err);
 };
 
 static int protocol_of(const char *text, uint8_t *ret, struct kk_err *err)
@@ -69,52 +71,96 @@ static int protocol_of(const char *text, uint8_t *ret, struct kk_err *err)
 	return 0;
 }
 
-static int op_listen(struct relay *relay, const struct request *q, int *fd, json_t *answer,
-		     struct kk_err *err)
+/* All of the message's sockets, or none: then they are the caller's again. */
+static int add_ports(struct listener *l, struct request_fds *fds, struct kk_err *err)
+{
+	if (!fds->n)
+		return kk_err_set(err, EINVAL, "socket", "a socket must come with the message");
+	for (size_t i = 0; i < fds->n; i++) {
+		int r = listener_add_port(l, fds->fd[i], err);
+
+		if (r < 0) {
+			/* Those before are the listener's, and closed with it. */
+			memmove(fds->fd, fds->fd + i, (fds->n - i) * sizeof(fds->fd[0]));
+			fds->n -= i;
+			return r;
+		}
+	}
+	fds->n = 0;
+	return 0;
+}
+
+static int make_listener(struct relay *relay, const struct request *q, uint8_t protocol,
+			 struct target *target, struct listener **ret, struct kk_err *err)
+{
+	uint16_t last = (uint16_t)(q->last_port ? q->last_port : q->port);
+	struct listener *l;
+	int r;
+
+	if (last < q->port)
+		return kk_err_set(err, EINVAL, "last_port", "last_port: is below port");
+	r = listener_new(relay, protocol, (uint16_t)q->port, last,
+			 q->sockets ? (size_t)q->sockets : 1, &l, err);
+	if (r < 0)
+		return r;
+	l->service = q->service;
+	l->target = target_get(target);
+	l->proxy_protocol = q->proxy_protocol;
+	snprintf(l->name, sizeof(l->name), "%s", q->name);
+	*ret = l;
+	return 0;
+}
+
+static int op_listen(struct relay *relay, const struct request *q, struct request_fds *fds,
+		     json_t *answer, struct kk_err *err)
 {
 	struct target *target;
-	struct listener *l;
+	struct listener *l = NULL;
 	uint8_t protocol = 0;
 	int r = protocol_of(q->protocol, &protocol, err);
 
 	(void)answer;
+	if (r == 0)
+		r = kk_parse_name("name", q->name, err);
+	if (r == 0)
+		r = target_new(&relay->loop, relay->resolver, q->target, &target, err);
 	if (r < 0)
 		return r;
-	if (*fd < 0)
-		return kk_err_set(err, EINVAL, "socket", "a socket must come with the message");
-	r = kk_parse_name("name", q->name, err);
+	r = make_listener(relay, q, protocol, target, &l, err);
+	target_put(target);
 	if (r < 0)
 		return r;
-	r = target_new(&relay->loop, relay->resolver, q->target, &target, err);
-	if (r < 0)
-		return r;
-	r = listener_new(relay, *fd, protocol, (uint16_t)q->port, &l, err);
-	if (r < 0) {
-		target_put(target);
-		return r;
-	}
-	l->service = q->service;
-	l->target = target;
-	l->proxy_protocol = q->proxy_protocol;
-	snprintf(l->name, sizeof(l->name), "%s", q->name);
 	r = listeners_add(&relay->listeners, l, err);
 	if (r < 0) {
-		l->fd = -1; /* the caller's again */
 		listener_put(l);
 		return r;
 	}
-	*fd = -1;
-	return 0;
+	r = add_ports(l, fds, err);
+	if (r < 0)
+		listeners_del(&relay->listeners, l);
+	return r;
 }
 
-static int op_set(struct relay *relay, const struct request *q, int *fd, json_t *answer,
-		  struct kk_err *err)
+static int op_add(struct relay *relay, const struct request *q, struct request_fds *fds,
+		  json_t *answer, struct kk_err *err)
+{
+	struct listener *l = listeners_find(&relay->listeners, q->service);
+
+	(void)answer;
+	if (!l)
+		return kk_err_set(err, ENOENT, "service", "service %" PRId64 " is not served here",
+				  q->service);
+	return add_ports(l, fds, err);
+}
+
+static int op_set(struct relay *relay, const struct request *q, struct request_fds *fds,
+		  json_t *answer, struct kk_err *err)
 {
 	struct listener *l = listeners_find(&relay->listeners, q->service);
 	struct target *target;
 	int r;
 
-	(void)fd;
+	(void)fds;
 	(void)answer;
 	if (!l)
 		return kk_err_set(err, ENOENT, "service", "service %" PRId64 " is not served here",
@@ -129,12 +175,12 @@ static int op_set(struct relay *relay, const struct request *q, int *fd, json_t 
 	return 0;
 }
 
-static int op_unlisten(struct relay *relay, const struct request *q, int *fd, json_t *answer,
-		       struct kk_err *err)
+static int op_unlisten(struct relay *relay, const struct request *q, struct request_fds *fds,
+		       json_t *answer, struct kk_err *err)
 {
 	struct listener *l = listeners_find(&relay->listeners, q->service);
 
-	(void)fd;
+	(void)fds;
 	(void)answer;
 	if (!l)
 		return kk_err_set(err, ENOENT, "service", "service %" PRId64 " is not served here",
@@ -156,15 +202,15 @@ static int check_name(const char *key, const json_t *name, struct kk_err *err)
 	return kk_parse_name("names", json_string_value(name), err);
 }
 
-static int op_gateways(struct relay *relay, const struct request *q, int *fd, json_t *answer,
-		       struct kk_err *err)
+static int op_gateways(struct relay *relay, const struct request *q, struct request_fds *fds,
+		       json_t *answer, struct kk_err *err)
 {
 	const char *key;
 	json_t *name;
 	int r = 0;
 
 	(void)answer;
-	if (*fd < 0)
+	if (fds->n != 1)
 		return kk_err_set(err, EINVAL, "socket", "a socket must come with the message");
 	if (!json_is_object(q->names))
 		return kk_err_set(err, EINVAL, "names", "names: is not an object");
@@ -173,9 +219,9 @@ static int op_gateways(struct relay *relay, const struct request *q, int *fd, js
 		if (r < 0)
 			return r;
 	}
-	r = origins_set(&relay->origins, *fd, q->names, err);
+	r = origins_set(&relay->origins, fds->fd[0], q->names, err);
 	if (r == 0)
-		*fd = -1;
+		fds->n = 0;
 	return r;
 }
 
@@ -185,39 +231,54 @@ static json_int_t netns_of(const struct listener *l)
 	uint64_t cookie = 0;
 	socklen_t len = sizeof(cookie);
 
-	if (getsockopt(l->fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0)
+	if (!l->n_ports ||
+	    getsockopt(l->ports[0].fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0)
 		return 0;
 	return (json_int_t)cookie;
+}
+
+/* Of the first port, one of each family that it is served on. */
+static json_t *addresses_of(const struct listener *l)
+{
+	json_t *list = json_array();
+	char text[KK_ADDRESS_TEXT];
+
+	for (size_t i = 0; list && i < l->n_ports; i++) {
+		const struct kk_address address = kk_sockaddr_address(&l->ports[i].bound);
+
+		if (l->ports[i].number == l->port)
+			json_array_append_new(list, json_string(kk_address_text(&address, text)));
+	}
+	return list;
 }
 
 static json_t *describe(const struct listener *l)
 {
 	const char *error = l->target->n_addrs ? l->error : l->target->error;
-	char address[INET_ADDRSTRLEN];
+	const int agent_port = l->n_ports ? kk_sockaddr_port(&l->ports[0].bound) : 0;
 	json_t *obj;
 
-	inet_ntop(AF_INET, &l->bound.sin_addr, address, sizeof(address));
-	obj = json_pack("{s:I, s:s, s:s, s:i, s:i, s:s, s:I, s:s, s:b}", "service",
+	obj = json_pack("{s:I, s:s, s:s, s:i, s:i, s:i, s:o, s:I, s:I, s:s, s:b}", "service",
 			(json_int_t)l->service, "name", l->name, "protocol",
 			l->protocol == IPPROTO_TCP ? "tcp" : "udp", "port", (int)l->port,
-			"agent_port", (int)ntohs(l->bound.sin_port), "address", address, "netns",
-			netns_of(l), "target", l->target->text, "proxy_protocol",
-			(int)l->proxy_protocol);
+			"last_port", (int)l->last_port, "agent_port", agent_port, "addresses",
+			addresses_of(l), "sockets", (json_int_t)l->n_ports, "netns", netns_of(l),
+			"target", l->target->text, "proxy_protocol", (int)l->proxy_protocol);
 	if (obj && error[0])
 		json_object_set_new(obj, "error", json_string(error));
 	return obj;
 }
 
 /* As many as a message holds; "more" says that there are others behind the last. */
-static int op_list(struct relay *relay, const struct request *q, int *fd, json_t *answer,
-		   struct kk_err *err)
+static int op_list(struct relay *relay, const struct request *q, struct request_fds *fds,
+		   json_t *answer, struct kk_err *err)
 {
-	const size_t overhead = 320 + 2 * KK_NAME_MAX + sizeof(((struct listener *)0)->error);
+	const size_t overhead = 416 + 2 * KK_NAME_MAX + sizeof(((struct listener *)0)->error);
 	const struct listeners *ls = &relay->listeners;
 	size_t i = listeners_after(ls, q->service), room = KK_RELAY_MESSAGE - overhead;
 	json_t *list = json_array();
 
-	(void)fd;
+	(void)fds;
 	if (!list)
 		return kk_err_set(err, ENOMEM, NULL, "memory is short");
 	for (; i < ls->n; i++) {
@@ -234,13 +295,13 @@ static int op_list(struct relay *relay, const struct request *q, int *fd, json_t
 	return 0;
 }
 
-static int op_sessions(struct relay *relay, const struct request *q, int *fd, json_t *answer,
-		       struct kk_err *err)
+static int op_sessions(struct relay *relay, const struct request *q, struct request_fds *fds,
+		       json_t *answer, struct kk_err *err)
 {
 	json_t *list = sessions_json(&relay->sessions);
 
 	(void)q;
-	(void)fd;
+	(void)fds;
 	if (!list)
 		return kk_err_set(err, ENOMEM, NULL, "memory is short");
 	json_object_set_new(answer, "sessions", list);
@@ -249,11 +310,11 @@ static int op_sessions(struct relay *relay, const struct request *q, int *fd, js
 	return 0;
 }
 
-static int op_quit(struct relay *relay, const struct request *q, int *fd, json_t *answer,
-		   struct kk_err *err)
+static int op_quit(struct relay *relay, const struct request *q, struct request_fds *fds,
+		   json_t *answer, struct kk_err *err)
 {
 	(void)q;
-	(void)fd;
+	(void)fds;
 	(void)answer;
 	(void)err;
 	relay->loop.quit = true;
@@ -268,7 +329,7 @@ static const struct operation operations[] = {
 	OPERATION(listen, true, listen_fields),	    OPERATION(set, true, set_fields),
 	OPERATION(unlisten, true, unlisten_fields), OPERATION(list, false, list_fields),
 	OPERATION(sessions, false, plain_fields),   OPERATION(gateways, true, gateways_fields),
-	OPERATION(quit, true, plain_fields),
+	OPERATION(quit, true, plain_fields),	    OPERATION(add, true, add_fields),
 };
 
 static const struct operation *find_operation(const json_t *msg, struct kk_err *err)
@@ -282,8 +343,8 @@ static const struct operation *find_operation(const json_t *msg, struct kk_err *
 	return NULL;
 }
 
-static int run(struct relay *relay, const char *text, size_t len, int *fd, bool trusted,
-	       json_t *answer, struct kk_err *err)
+static int run(struct relay *relay, const char *text, size_t len, struct request_fds *fds,
+	       bool trusted, json_t *answer, struct kk_err *err)
 {
 	KK_CLEANUP_JSON json_t *msg = kk_json_parse(text, len, err);
 	struct request q = {.service = -1};
@@ -298,10 +359,11 @@ static int run(struct relay *relay, const char *text, size_t len, int *fd, bool 
 	if (op->trusted && !trusted)
 		return kk_err_set(err, EPERM, "op", "%s is for root and the owner of the relay",
 				  q.op);
-	return op->run(relay, &q, fd, answer, err);
+	return op->run(relay, &q, fds, answer, err);
 }
 
-json_t *request_run(struct relay *relay, const char *text, size_t len, int *fd, bool trusted)
+json_t *request_run(struct relay *relay, const char *text, size_t len, struct request_fds *fds,
+		    bool trusted)
 {
 	json_t *answer = json_object();
 	struct kk_err err = {0};
@@ -309,7 +371,7 @@ json_t *request_run(struct relay *relay, const char *text, size_t len, int *fd, 
 
 	if (!answer)
 		return NULL;
-	r = run(relay, text, len, fd, trusted, answer, &err);
+	r = run(relay, text, len, fds, trusted, answer, &err);
 	json_object_set_new(answer, "ok", json_boolean(r == 0));
 	if (r < 0)
 		json_object_set_new(answer, "error",

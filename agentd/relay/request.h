@@ -8,11 +8,19 @@
 
 #include "agentd/relay/relay.h"
 
+#define REQUEST_FDS_MAX 250 /* the kernel takes 253 with one message */
+
+struct request_fds {
+	int fd[REQUEST_FDS_MAX];
+	size_t n;
+};
+
 /*
- * Carries out the message @text of @len bytes. *@fd is the socket that came with it or -1; a "listen" that
- * succeeds takes it (sets it to -1). @trusted: the caller may change something. Returns the answer, a
+ * Carries out the message @text of @len bytes. @fds are the sockets that came with it; an operation that
+ * succeeds takes those that it uses (n is 0 then). @trusted: the caller may change something. Returns the answer, a
  * fresh object, or NULL when memory is short.
  */
-json_t *request_run(struct relay *relay, const char *text, size_t len, int *fd, bool trusted);
+json_t *request_run(struct relay *relay, const char *text, size_t len, struct request_fds *fds,
+		    bool trusted);
 
 #endif

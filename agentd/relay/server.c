@@ -18,7 +18,6 @@
 #include "util/log.h"
 
 #define CLIENTS_MAX 16
-#define FDS_MAX	    8 /* that one message may carry before the kernel closes the rest */
 
 struct client {
 	struct loop_io io; /* fd -1: free */
@@ -86,22 +85,27 @@ static void drop(struct client *c)
 	c->fd = kk_close(c->fd);
 }
 
-/* Descriptors that came with a message: the first is kept in *@fd if it is the only one. */
-static void take_fds(struct msghdr *msg, int *fd)
+static void take_fds(struct msghdr *msg, struct request_fds *fds)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		const int *fd = (const int *)CMSG_DATA(c);
 		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		int fds[FDS_MAX];
 
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || n > FDS_MAX)
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
-		memcpy(fds, CMSG_DATA(c), n * sizeof(int));
 		for (size_t i = 0; i < n; i++)
-			if (n == 1 && *fd < 0)
-				*fd = fds[i];
+			if (fds->n < REQUEST_FDS_MAX)
+				fds->fd[fds->n++] = fd[i];
 			else
-				kk_close(fds[i]);
+				close(fd[i]);
 	}
+}
+
+/* What no operation took. */
+static void close_fds(struct request_fds *fds)
+{
+	for (size_t i = 0; i < fds->n; i++)
+		close(fds->fd[i]);
 }
 
 static int answer(struct client *c, json_t *obj)
@@ -123,13 +127,13 @@ static json_t *too_long(void)
 static bool serve_one(struct client *c)
 {
 	struct server *s = c->server;
-	char control[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	char control[CMSG_SPACE(REQUEST_FDS_MAX * sizeof(int))];
 	struct iovec iov = {s->text, sizeof(s->text)};
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = control,
 			     .msg_controllen = sizeof(control)};
-	KK_CLEANUP_CLOSE int fd = -1;
+	KK_CLEANUP(close_fds) struct request_fds fds = {.n = 0};
 	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	json_t *obj;
 
@@ -139,11 +143,11 @@ static bool serve_one(struct client *c)
 		drop(c);
 		return false;
 	}
-	take_fds(&msg, &fd);
+	take_fds(&msg, &fds);
 	if (msg.msg_flags & MSG_TRUNC || n > KK_RELAY_MESSAGE)
 		obj = too_long();
 	else
-		obj = request_run(s->relay, s->text, (size_t)n, &fd, c->trusted);
+		obj = request_run(s->relay, s->text, (size_t)n, &fds, c->trusted);
 	if (answer(c, obj) < 0) {
 		kk_warn("a control connection does not take its answer and is closed");
 		drop(c);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "agentd/relay/session.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,25 +31,26 @@ static void forget(struct origin *origin)
 	free(origin);
 }
 
-static struct origin *origin_new(const struct listener *listener, const struct sockaddr_in *client)
+static struct origin *origin_new(const struct listener_port *port, const union kk_sockaddr *client)
 {
 	struct origin *origin = malloc(sizeof(*origin));
 
 	if (origin)
-		*origin = (struct origin){.protocol = listener->protocol,
+		*origin = (struct origin){.protocol = port->listener->protocol,
 					  .client = *client,
-					  .local = listener->bound,
+					  .local = port->bound,
 					  .told = told_nothing};
 	return origin;
 }
 
-void session_begin(struct sessions *sessions, struct session *s, struct listener *listener,
-		   const struct sockaddr_in *client)
+void session_begin(struct sessions *sessions, struct session *s, struct listener_port *port,
+		   const union kk_sockaddr *client)
 {
-	s->listener = listener_get(listener);
-	s->target = target_get(listener->target);
+	s->listener = listener_get(port->listener);
+	s->port = port;
+	s->target = target_get(port->listener->target);
 	s->client = *client;
-	s->origin = origin_new(listener, client);
+	s->origin = origin_new(port, client);
 	if (s->origin)
 		origin_ask(sessions->origins, s->origin);
 	s->started = time(NULL);
@@ -58,20 +58,11 @@ void session_begin(struct sessions *sessions, struct session *s, struct listener
 	sessions->n_open++;
 }
 
-static const char *format_client(const struct sockaddr_in *client, char out[32])
-{
-	char addr[INET_ADDRSTRLEN];
-
-	inet_ntop(AF_INET, &client->sin_addr, addr, sizeof(addr));
-	snprintf(out, 32, "%s:%u", addr, ntohs(client->sin_port));
-	return out;
-}
-
 /* One line a session, but a flood of them must not become a flood of the log. */
 static void log_end(struct sessions *all, const struct session_past *p)
 {
 	int64_t now = time(NULL);
-	char client[32];
+	char client[KK_ENDPOINT_TEXT];
 
 	if (all->log_second != now) {
 		if (all->unlogged)
@@ -86,7 +77,7 @@ static void log_end(struct sessions *all, const struct session_past *p)
 	kk_info("service %s via %s %s client %s target %s received %" PRIu64 " sent %" PRIu64
 		" bytes in %" PRId64 " s%s%s",
 		p->service, p->gateway[0] ? p->gateway : "-",
-		p->protocol == IPPROTO_TCP ? "tcp" : "udp", format_client(&p->client, client),
+		p->protocol == IPPROTO_TCP ? "tcp" : "udp", kk_sockaddr_text(&p->client, client),
 		p->target, p->rx_bytes, p->tx_bytes, now - p->started, p->error[0] ? ": " : "",
 		p->error);
 }
@@ -160,14 +151,15 @@ void session_end(struct sessions *sessions, struct session *s)
 	listener_put(s->listener);
 	s->target = NULL;
 	s->listener = NULL;
+	s->port = NULL;
 }
 
 static json_t *describe(const struct session_past *p, const char *state)
 {
-	char client[32];
+	char client[KK_ENDPOINT_TEXT];
 	json_t *obj = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "service", p->service,
 				"protocol", p->protocol == IPPROTO_TCP ? "tcp" : "udp", "client",
-				format_client(&p->client, client), "target", p->target, "state",
+				kk_sockaddr_text(&p->client, client), "target", p->target, "state",
 				state, "started", (json_int_t)p->started, "rx_bytes",
 				(json_int_t)p->rx_bytes, "tx_bytes", (json_int_t)p->tx_bytes);
 

@@ -4,7 +4,6 @@
 #define KK_AGENTD_RELAY_SESSION_H
 
 #include <stdint.h>
-#include <netinet/in.h>
 #include <sys/queue.h>
 
 #include <jansson.h>
@@ -14,12 +13,14 @@
 #include "agentd/relay/target.h"
 
 struct listener;
+struct listener_port;
 
 struct session {
 	struct listener *listener; /* a reference */
+	const struct listener_port *port;
 	struct target
 		*target; /* a reference: where this one goes, whatever the service says later */
-	struct sockaddr_in client;
+	union kk_sockaddr client;
 	struct origin *origin;	     /* by which gateway it came; NULL: memory was short */
 	int64_t started;	     /* Unix seconds */
 	uint64_t rx_bytes, tx_bytes; /* from and to the client */
@@ -33,7 +34,7 @@ struct session_past {
 	char service[KK_NAME_MAX + 1], gateway[KK_NAME_MAX + 1];
 	char target[KK_TARGET_MAX + 1], error[112];
 	uint8_t protocol;
-	struct sockaddr_in client;
+	union kk_sockaddr client;
 	int64_t started;
 	uint64_t rx_bytes, tx_bytes;
 	bool failed;
@@ -50,9 +51,9 @@ struct sessions {
 };
 
 void sessions_init(struct sessions *sessions, struct origins *origins);
-/* Takes references to the listener and its target of now. */
-void session_begin(struct sessions *sessions, struct session *session, struct listener *listener,
-		   const struct sockaddr_in *client);
+/* Takes references to the port's listener and its target of now. */
+void session_begin(struct sessions *sessions, struct session *session, struct listener_port *port,
+		   const union kk_sockaddr *client);
 /*
  * Lets go of the references; logs the session and remembers it among the past ones, as soon as it is known by
  * which gateway it came.

@@ -41,6 +41,7 @@ int target_new(struct loop *loop, struct resolver *resolver, const char *text, s
 	       struct kk_err *err)
 {
 	struct target *t = calloc(1, sizeof(*t));
+	uint16_t last;
 	int r;
 
 	if (!t)
@@ -48,12 +49,13 @@ int target_new(struct loop *loop, struct resolver *resolver, const char *text, s
 	*t = (struct target){.refs = 1, .loop = loop, .resolver = resolver, .query.done = answered};
 	LIST_INIT(&t->waiters);
 	snprintf(t->text, sizeof(t->text), "%s", text);
-	r = kk_parse_hostport("target", text, false, t->query.host, sizeof(t->query.host),
-			      &t->query.port, err);
+	r = kk_parse_hostports("target", text, false, t->query.host, sizeof(t->query.host),
+			       &t->query.port, &last, err);
 	if (r < 0) {
 		free(t);
 		return r;
 	}
+	t->range = last > t->query.port;
 	t->numeric = resolver_numeric(t->query.host, t->query.port, &t->addrs[0]) == 0;
 	t->n_addrs = t->numeric;
 	if (!t->numeric && look_up(t) < 0) {
@@ -100,4 +102,15 @@ void target_forget(struct target_waiter *waiter)
 		return;
 	waiter->waits = false;
 	LIST_REMOVE(waiter, link);
+}
+
+struct sockaddr_storage target_addr(const struct target *t, size_t i, int offset)
+{
+	struct sockaddr_storage addr = t->addrs[(t->prefer + i) % t->n_addrs];
+	/* The port is at the same place in both families' addresses. */
+	struct sockaddr_in *in = (struct sockaddr_in *)&addr;
+
+	if (t->range)
+		in->sin_port = htons((uint16_t)(ntohs(in->sin_port) + offset));
+	return addr;
 }

@@ -28,6 +28,7 @@ struct target_waiter {
 
 struct target {
 	char text[KK_TARGET_MAX + 1];
+	bool range; /* of ports; addrs have the first */
 	struct sockaddr_storage addrs[RESOLVER_ADDRS];
 	size_t n_addrs; /* 0: not known (yet) */
 	size_t prefer;	/* the one that answered last, to be tried first */
@@ -42,7 +43,7 @@ struct target {
 	LIST_HEAD(, target_waiter) waiters;
 };
 
-/* Returns one reference in *@ret. -EINVAL with @err for what is not HOST:PORT. */
+/* Returns one reference in *@ret. -EINVAL with @err for what is not HOST:PORT or HOST:FIRST-LAST. */
 int target_new(struct loop *loop, struct resolver *resolver, const char *text, struct target **ret,
 	       struct kk_err *err);
 struct target *target_get(struct target *target);
@@ -54,6 +55,12 @@ void target_put(struct target *target);
  */
 int target_ask(struct target *target, struct target_waiter *waiter);
 void target_forget(struct target_waiter *waiter);
+
+/*
+ * Its address number @i, counted from the preferred one; of a target with a range of ports with the one that is @offset
+ * behind the first.
+ */
+struct sockaddr_storage target_addr(const struct target *target, size_t i, int offset);
 
 static inline socklen_t target_addr_len(const struct sockaddr_storage *addr)
 {

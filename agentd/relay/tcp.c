@@ -170,7 +170,7 @@ static int send_header(struct connection *c)
 {
 	const struct session *s = &c->session;
 	uint8_t header[PROXY2_MAX];
-	size_t len = proxy2_header(IPPROTO_TCP, &s->client, &s->listener->local, header);
+	size_t len = proxy2_header(IPPROTO_TCP, &s->client, &s->port->local, header);
 
 	/* The buffer of a fresh connection takes so few bytes at once. */
 	return send(c->target, header, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
@@ -218,20 +218,20 @@ static void without_pacing(int fd)
 static int connect_next(struct connection *c)
 {
 	struct target *t = c->session.target;
-	const struct sockaddr_storage *addr = &t->addrs[(t->prefer + c->tried) % t->n_addrs];
+	const struct sockaddr_storage addr =
+		target_addr(t, c->tried, c->session.port->number - c->session.listener->port);
 	int r;
 
 	c->tried++;
 	c->deadline_one = c->deadline;
 	if (c->tried < t->n_addrs)
 		c->deadline_one = c->relay->loop.now + TCP_CONNECT_ONE_MS;
-	c->target =
-		socket(addr->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	c->target = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (c->target < 0)
 		return -errno;
-	if (is_loopback(addr))
+	if (is_loopback(&addr))
 		without_pacing(c->target);
-	r = connect(c->target, (const struct sockaddr *)addr, target_addr_len(addr));
+	r = connect(c->target, (const struct sockaddr *)&addr, target_addr_len(&addr));
 	if (r < 0 && errno != EINPROGRESS)
 		return -errno;
 	if (loop_add(&c->relay->loop, c->target, EVENTS, &c->target_io) < 0)
@@ -293,13 +293,13 @@ static void resolved(struct target_waiter *waiter)
 	try_target(c, c->session.target->error);
 }
 
-static void begin(struct listener *l, int fd, const struct sockaddr_in *peer)
+static void begin(struct listener_port *p, int fd, const union kk_sockaddr *peer)
 {
-	struct relay *relay = l->relay;
+	struct relay *relay = p->listener->relay;
 	struct connection *c = calloc(1, sizeof(*c));
 
 	if (!c || loop_add(&relay->loop, fd, EVENTS, &c->client_io) < 0) {
-		kk_warn("service %s: a connection is refused, memory is short", l->name);
+		kk_warn("service %s: a connection is refused, memory is short", p->listener->name);
 		free(c);
 		close(fd);
 		return;
@@ -313,7 +313,7 @@ static void begin(struct listener *l, int fd, const struct sockaddr_in *peer)
 				 .waiter.resolved = resolved,
 				 .deadline = relay->loop.now + TCP_CONNECT_MS};
 	c->deadline_one = c->deadline;
-	session_begin(&relay->sessions, &c->session, l, peer);
+	session_begin(&relay->sessions, &c->session, p, peer);
 	TAILQ_INSERT_TAIL(&relay->tcp.all, c, link);
 	relay->tcp.n++;
 	TAILQ_INSERT_TAIL(&relay->tcp.connecting, c, connecting);
@@ -328,8 +328,8 @@ static void watch_listeners(struct relay *relay, uint32_t what)
 	for (size_t i = 0; i < relay->listeners.n; i++) {
 		struct listener *l = relay->listeners.items[i];
 
-		if (l->protocol == IPPROTO_TCP)
-			loop_mod(&relay->loop, l->fd, what, &l->io);
+		for (size_t j = 0; j < l->n_ports && l->protocol == IPPROTO_TCP; j++)
+			loop_mod(&relay->loop, l->ports[j].fd, what, &l->ports[j].io);
 	}
 }
 
@@ -355,25 +355,26 @@ static void resume(struct loop_timer *timer)
 
 void tcp_accept(struct loop_io *io, uint32_t happened)
 {
-	struct listener *l = LOOP_OWNER(io, struct listener, io);
-	struct tcp *tcp = &l->relay->tcp;
+	struct listener_port *p = LOOP_OWNER(io, struct listener_port, io);
+	struct relay *relay = p->listener->relay;
+	struct tcp *tcp = &relay->tcp;
 
 	(void)happened;
 	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
-		struct sockaddr_in peer = {0};
+		union kk_sockaddr peer = {.v6 = {0}};
 		socklen_t len = sizeof(peer);
 		int fd;
 
 		if (tcp->n >= tcp->max) {
-			pause_listeners(l->relay, "as many as the limit on open files allows");
+			pause_listeners(relay, "as many as the limit on open files allows");
 			return;
 		}
-		fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		fd = accept4(p->fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
-			begin(l, fd, &peer);
+			begin(p, fd, &peer);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			   errno == ENOMEM) {
-			pause_listeners(l->relay, strerror(errno));
+			pause_listeners(relay, strerror(errno));
 			return;
 		} else if (errno == EAGAIN) {
 			return;

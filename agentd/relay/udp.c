@@ -95,14 +95,15 @@ static void note_error(struct udp_session *s, const char *why)
 static int open_socket(struct udp_session *s)
 {
 	struct target *t = s->session.target;
-	const struct sockaddr_storage *addr = &t->addrs[(t->prefer + s->tried) % t->n_addrs];
+	const struct sockaddr_storage addr =
+		target_addr(t, s->tried, s->session.port->number - s->session.listener->port);
 	const int size = SOCKET_BUFFER;
-	int fd = socket(addr->ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
+	int fd = socket(addr.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
 
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	if (connect(fd, (const struct sockaddr *)addr, target_addr_len(addr)) < 0 ||
+	if (connect(fd, (const struct sockaddr *)&addr, target_addr_len(&addr)) < 0 ||
 	    loop_add(&s->relay->loop, fd, EPOLLIN, &s->io) < 0) {
 		kk_close(fd);
 		return -errno;
@@ -208,7 +209,7 @@ static void reply(struct loop_io *io, uint32_t events)
 		udp_table_touch(&udp->table, &s->entry, s->relay->loop.now);
 		for (unsigned int i = 0; i < (unsigned int)n; i++)
 			udp_batch_queue(b, i, i, NULL, 0, &s->entry.client);
-		left = udp_batch_send(b, s->session.listener->fd, (unsigned int)n, &error);
+		left = udp_batch_send(b, s->session.port->fd, (unsigned int)n, &error);
 		for (unsigned int i = 0; i < left; i++)
 			s->session.tx_bytes += b->in[i].msg_len;
 		udp->dropped += (unsigned int)n - left;
@@ -218,8 +219,9 @@ static void reply(struct loop_io *io, uint32_t events)
 	}
 }
 
-static struct udp_session *make_session(struct listener *l, const struct sockaddr_in *client)
+static struct udp_session *make_session(struct listener_port *p, const union kk_sockaddr *client)
 {
+	struct listener *l = p->listener;
 	struct udp *udp = &l->relay->udp;
 	struct udp_session *s = calloc(1, sizeof(*s));
 
@@ -230,31 +232,31 @@ static struct udp_session *make_session(struct listener *l, const struct sockadd
 	*s = (struct udp_session){.io.ready = reply,
 				  .relay = l->relay,
 				  .fd = -1,
-				  .entry = {.listener = l, .client = *client},
+				  .entry = {.port = p, .client = *client},
 				  .waiter.resolved = resolved};
 	STAILQ_INIT(&s->held);
 	udp_table_add(&udp->table, &s->entry, l->relay->loop.now);
 	if (!udp->idle_timer.at)
 		udp->idle_timer.at = l->relay->loop.now + udp->idle_ms;
 	if (l->proxy_protocol)
-		s->prefix_len = proxy2_header(IPPROTO_UDP, client, &l->local, s->prefix);
-	session_begin(&l->relay->sessions, &s->session, l, client);
+		s->prefix_len = proxy2_header(IPPROTO_UDP, client, &p->local, s->prefix);
+	session_begin(&l->relay->sessions, &s->session, p, client);
 	return s;
 }
 
 /* The session of a client, made when it is its first datagram; NULL: nothing can be done with that. */
-static struct udp_session *session_of(struct listener *l, const struct sockaddr_in *client)
+static struct udp_session *session_of(struct listener_port *p, const union kk_sockaddr *client)
 {
-	struct udp *udp = &l->relay->udp;
-	struct udp_entry *entry = udp_table_find(&udp->table, l, client);
+	struct udp *udp = &p->listener->relay->udp;
+	struct udp_entry *entry = udp_table_find(&udp->table, p, client);
 	struct udp_session *s;
 	int r;
 
 	if (entry) {
-		udp_table_touch(&udp->table, entry, l->relay->loop.now);
+		udp_table_touch(&udp->table, entry, udp->relay->loop.now);
 		return owner(entry);
 	}
-	s = make_session(l, client);
+	s = make_session(p, client);
 	if (!s)
 		return NULL;
 	r = target_ask(s->session.target, &s->waiter);
@@ -307,29 +309,24 @@ static void forward(struct udp_session *s, unsigned int first, unsigned int stop
 		on_error(s, error);
 }
 
-static bool same_client(const struct sockaddr_in *a, const struct sockaddr_in *b)
-{
-	return a->sin_addr.s_addr == b->sin_addr.s_addr && a->sin_port == b->sin_port;
-}
-
 void udp_receive(struct loop_io *io, uint32_t events)
 {
-	struct listener *l = LOOP_OWNER(io, struct listener, io);
-	struct udp *udp = &l->relay->udp;
+	struct listener_port *p = LOOP_OWNER(io, struct listener_port, io);
+	struct udp *udp = &p->listener->relay->udp;
 	struct udp_batch *b = udp->batch;
 
 	(void)events;
 	for (int round = 0; round < BATCHES_AT_ONCE; round++) {
-		int n = udp_batch_receive(b, l->fd);
+		int n = udp_batch_receive(b, p->fd);
 
 		/* An error here is one of a reply sent earlier; it is told once and harms nothing. */
 		if (n <= 0)
 			return;
 		for (unsigned int i = 0, next; i < (unsigned int)n; i = next) {
-			struct udp_session *s = session_of(l, &b->from[i]);
+			struct udp_session *s = session_of(p, &b->from[i]);
 
 			for (next = i + 1; next < (unsigned int)n; next++)
-				if (!same_client(&b->from[next], &b->from[i]))
+				if (!kk_sockaddr_equal(&b->from[next], &b->from[i]))
 					break;
 			if (s)
 				forward(s, i, next);
@@ -347,7 +344,7 @@ void udp_end_listener(struct listener *l)
 
 	for (entry = udp_table_oldest(&l->relay->udp.table); entry; entry = next) {
 		next = TAILQ_NEXT(entry, order);
-		if (entry->listener == l)
+		if (owner(entry)->session.listener == l)
 			end(owner(entry));
 	}
 }

@@ -31,14 +31,14 @@ int udp_batch_receive(struct udp_batch *b, int fd)
 }
 
 void udp_batch_queue(struct udp_batch *b, unsigned int slot, unsigned int i, const void *prefix,
-		     size_t prefix_len, const struct sockaddr_in *to)
+		     size_t prefix_len, const union kk_sockaddr *to)
 {
 	struct iovec *iov = b->out_iov[slot];
 
 	iov[0] = (struct iovec){(void *)prefix, prefix_len};
 	iov[1] = (struct iovec){b->data[i], b->in[i].msg_len};
 	b->out[slot] = (struct mmsghdr){.msg_hdr = {.msg_name = (void *)to,
-						    .msg_namelen = to ? sizeof(*to) : 0,
+						    .msg_namelen = to ? kk_sockaddr_len(to) : 0,
 						    .msg_iov = prefix_len ? iov : iov + 1,
 						    .msg_iovlen = prefix_len ? 2 : 1}};
 }

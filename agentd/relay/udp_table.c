@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 int udp_table_init(struct udp_table *table, unsigned int max)
@@ -36,23 +37,27 @@ static uint64_t mix(uint64_t x)
 	return x ^ x >> 31;
 }
 
-static struct udp_chain *chain(const struct udp_table *table, const void *listener,
-			       const struct sockaddr_in *client)
+static struct udp_chain *chain(const struct udp_table *table, const void *port,
+			       const union kk_sockaddr *client)
 {
-	uint64_t key = (uint64_t)client->sin_addr.s_addr << 16 | client->sin_port;
-	uint64_t hash = mix(mix(key ^ table->secret) + (uintptr_t)listener + table->secret);
+	const struct kk_address address = kk_sockaddr_address(client);
+	uint64_t high, low, hash;
 
+	memcpy(&high, address.bytes, sizeof(high));
+	memcpy(&low, address.bytes + sizeof(high), sizeof(low));
+	hash = mix(high ^ table->secret);
+	hash = mix(hash ^ low ^ (uint64_t)kk_sockaddr_port(client) << 48);
+	hash = mix(hash + (uintptr_t)port + table->secret);
 	return &table->chains[hash & table->mask];
 }
 
-struct udp_entry *udp_table_find(const struct udp_table *table, const void *listener,
-				 const struct sockaddr_in *client)
+struct udp_entry *udp_table_find(const struct udp_table *table, const void *port,
+				 const union kk_sockaddr *client)
 {
 	struct udp_entry *e;
 
-	LIST_FOREACH(e, chain(table, listener, client), chain)
-	if (e->listener == listener && e->client.sin_port == client->sin_port &&
-	    e->client.sin_addr.s_addr == client->sin_addr.s_addr)
+	LIST_FOREACH(e, chain(table, port, client), chain)
+	if (e->port == port && kk_sockaddr_equal(&e->client, client))
 		return e;
 	return NULL;
 }
@@ -62,7 +67,7 @@ int udp_table_add(struct udp_table *table, struct udp_entry *e, int64_t now)
 	if (table->n >= table->max)
 		return -ENOSPC;
 	e->used = now;
-	LIST_INSERT_HEAD(chain(table, e->listener, &e->client), e, chain);
+	LIST_INSERT_HEAD(chain(table, e->port, &e->client), e, chain);
 	TAILQ_INSERT_TAIL(&table->order, e, order);
 	table->n++;
 	return 0;

@@ -20,6 +20,7 @@ struct kk_node {
 	bool ready;			/* has said hello */
 	bool greeting;			/* its hello waits to be noted with others */
 	uint8_t public_key[KK_KEY_LEN]; /* that it said hello with */
+	int model;			/* that it understands, KK_MODEL */
 	bool dirty;			/* something that concerns it changed */
 	bool due;      /* in the list of those that are sent something in the next turn */
 	bool self;     /* what changed is the node itself */

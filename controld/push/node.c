@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "controld/push/message.h"
 #include "util/cleanup.h"
@@ -74,13 +73,14 @@ void kk_node_update(struct kk_node *node)
 /* ---- what it says ---- */
 
 struct hello {
-	int64_t protocol, generation;
+	int64_t protocol, model, generation;
 	const char *version, *epoch, *public_key;
 };
 
 static const struct kk_json_field hello_fields[] = {
 	KK_JSON_FIELD("protocol", KK_JSON_INT, KK_JSON_REQUIRED, struct hello, protocol, .min = 1,
 		      .max = INT64_MAX),
+	KK_JSON_FIELD("model", KK_JSON_INT, 0, struct hello, model, .min = 1, .max = INT64_MAX),
 	KK_JSON_FIELD("version", KK_JSON_STRING, 0, struct hello, version, .max = 64),
 	KK_JSON_FIELD("epoch", KK_JSON_STRING, KK_JSON_NULLABLE, struct hello, epoch, .max = 64),
 	KK_JSON_FIELD("generation", KK_JSON_INT, KK_JSON_REQUIRED, struct hello, generation,
@@ -94,7 +94,7 @@ static const uint8_t no_key[KK_KEY_LEN];
 static void on_hello(struct kk_node *node, const json_t *msg)
 {
 	struct kk_store *store = node->push->store;
-	struct hello hello = {0};
+	struct hello hello = {.model = 1};
 	uint8_t key[KK_KEY_LEN];
 	struct kk_err err = {0};
 
@@ -114,6 +114,7 @@ static void on_hello(struct kk_node *node, const json_t *msg)
 	memcpy(node->public_key, key, KK_KEY_LEN);
 	node->ready = false;
 	node->acked = 0;
+	node->model = hello.model < KK_MODEL ? (int)hello.model : KK_MODEL;
 	if (hello.epoch && strcmp(hello.epoch, kk_store_epoch(store)) == 0 &&
 	    hello.generation <= kk_store_generation(store))
 		node->acked = hello.generation;
@@ -246,17 +247,15 @@ static void on_message(struct kk_ws *ws, const char *text, size_t len, void *use
 static ssize_t line_recv(void *buf, size_t len, void *userdata)
 {
 	struct kk_node *node = userdata;
-	ssize_t n = recv(node->fd, buf, len, MSG_DONTWAIT);
 
-	return n < 0 ? -errno : n;
+	return kk_httpd_upgrade_recv(node->connection, buf, len);
 }
 
 static ssize_t line_send(const void *buf, size_t len, void *userdata)
 {
 	struct kk_node *node = userdata;
-	ssize_t n = send(node->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	return n < 0 ? -errno : n;
+	return kk_httpd_upgrade_send(node->connection, buf, len);
 }
 
 static void on_closed(struct kk_ws *ws, const char *reason, void *userdata)

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controld/push/message.h"
 #include "util/cleanup.h"
+#include "util/json.h"
 #include "util/log.h"
 
 #define FORGET_US (60 * 1000000ull) /* a nack that comes later undoes nothing any more */
@@ -22,40 +24,118 @@ static uint64_t now_us(struct kk_push *push)
 
 /* ---- "applied" ---- */
 
+#define NAMED_MAX 16 /* services of a change whose Agents are counted one by one */
+
 struct applied {
 	struct kk_push *push;
-	int64_t generation;
-	int gateways, acknowledged;
-	json_t *waiting, *disconnected;
+	const struct kk_push_change *change;
+	int model;		 /* that the services of the change need */
+	int nodes, acknowledged; /* of one role */
+	json_t *waiting, *refused, *disconnected, *too_old;
 };
 
+static void count_node(struct applied *a, enum kk_kind role, int64_t id, const char *name)
+{
+	struct kk_node *node = kk_push_node(a->push, role, id);
+	json_t *where = NULL;
+
+	a->nodes++;
+	if (!node || !node->ready)
+		where = a->disconnected;
+	else if (node->model < a->model)
+		where = a->too_old; /* the service is kept from it, and it does not carry it */
+	else if (kk_node_has(node, a->change->generation))
+		a->acknowledged++;
+	else
+		where = node->refused ? a->refused : a->waiting;
+	if (where)
+		json_array_append_new(where, json_string(name));
+}
+
+/* One that never joined carries nothing and is waited for by nobody. */
 static int count_gateway(const struct kk_gateway_row *row, void *userdata)
 {
-	struct applied *a = userdata;
-	struct kk_node *node = kk_push_node(a->push, KK_GATEWAY, row->id);
-
-	/* One that never joined carries nothing and is waited for by nobody. */
-	if (!row->joined)
-		return 0;
-	a->gateways++;
-	if (!node || !node->ready)
-		json_array_append_new(a->disconnected, json_string(row->name));
-	else if (!kk_node_has(node, a->generation))
-		json_array_append_new(a->waiting, json_string(row->name));
-	else
-		a->acknowledged++;
+	if (row->joined)
+		count_node(userdata, KK_GATEWAY, row->id, row->name);
 	return 0;
+}
+
+static void count_agent(struct applied *a, json_t *seen, const struct kk_member *member)
+{
+	struct kk_agent_row row;
+
+	if (json_object_get(seen, member->name))
+		return;
+	json_object_set_new(seen, member->name, json_true());
+	if (kk_store_agent_get_id(a->push->store, member->agent, &row, NULL) == 0 && row.joined)
+		count_node(a, KK_AGENT, row.id, row.name);
+}
+
+/* The Agents of the services that were changed: those they had and those they have. */
+static void count_agents(struct applied *a)
+{
+	KK_CLEANUP_JSON json_t *seen = json_object();
+
+	if (a->change->n_undo > NAMED_MAX)
+		return;
+	for (size_t i = 0; i < a->change->n_undo; i++) {
+		const struct kk_push_undo *undo = &a->change->undo[i];
+		struct kk_service_row now;
+
+		for (size_t m = 0; undo->existed && m < undo->before.n_members; m++)
+			count_agent(a, seen, &undo->before.members[m]);
+		if (kk_store_service_get_id(a->push->store, undo->service, &now, NULL) < 0)
+			continue;
+		for (size_t m = 0; m < now.n_members; m++)
+			count_agent(a, seen, &now.members[m]);
+	}
+}
+
+static void find_model(struct applied *a)
+{
+	for (size_t i = 0; i < a->change->n_undo && i < NAMED_MAX; i++) {
+		struct kk_service_row now;
+
+		if (kk_store_service_get_id(a->push->store, a->change->undo[i].service, &now,
+					    NULL) == 0 &&
+		    kk_message_service_model(&now) > a->model)
+			a->model = kk_message_service_model(&now);
+	}
+}
+
+/* Lists that are seldom anything but empty are there only then. */
+static void add_list(json_t *obj, const char *key, json_t *list)
+{
+	if (json_array_size(list))
+		json_object_set(obj, key, list);
+	json_decref(list);
 }
 
 static json_t *describe_applied(struct kk_push *push, const struct kk_push_change *change)
 {
-	struct applied a = {push, change->generation, 0, 0, json_array(), json_array()};
+	struct applied a = {.push = push,
+			    .change = change,
+			    .waiting = json_array(),
+			    .refused = json_array(),
+			    .disconnected = json_array(),
+			    .too_old = json_array()};
 	int64_t org = kk_store_set_org(push->store, change->org);
+	int gateways, acknowledged;
+	json_t *obj;
 
+	find_model(&a);
 	kk_store_gateway_list(push->store, count_gateway, &a, NULL);
+	gateways = a.nodes;
+	acknowledged = a.acknowledged;
+	a.nodes = a.acknowledged = 0;
+	count_agents(&a);
 	kk_store_set_org(push->store, org);
-	return json_pack("{s:i, s:i, s:o, s:o}", "gateways", a.gateways, "acknowledged",
-			 a.acknowledged, "waiting", a.waiting, "disconnected", a.disconnected);
+	obj = json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "gateways", gateways, "acknowledged",
+			acknowledged, "agents", a.nodes, "agents_acknowledged", a.acknowledged,
+			"waiting", a.waiting, "disconnected", a.disconnected);
+	add_list(obj, "refused", a.refused);
+	add_list(obj, "too_old", a.too_old);
+	return obj;
 }
 
 /* ---- the list ---- */
@@ -112,17 +192,25 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* The generation that every connected gateway of the organisation carries. */
+/* An Agent that refused something has answered, and holds up nobody. */
+static bool holds_up(const struct kk_node *node, int64_t org, int64_t now)
+{
+	return node && node->org == org && node->ready && !kk_node_has(node, now) &&
+	       !(node->role == KK_AGENT && node->refused);
+}
+
+/* The generation that every connected node of the organisation carries, as far as it concerns it. */
 static int64_t common_generation(struct kk_push *push, int64_t org)
 {
 	int64_t now = kk_store_generation(push->store), common = now;
 
-	for (size_t id = 0; id < push->nodes[KK_GATEWAY].size; id++) {
-		struct kk_node *node = push->nodes[KK_GATEWAY].by_id[id];
+	for (enum kk_kind role = KK_GATEWAY; role <= KK_AGENT; role++) {
+		for (size_t id = 0; id < push->nodes[role].size; id++) {
+			struct kk_node *node = push->nodes[role].by_id[id];
 
-		if (node && node->org == org && node->ready && !kk_node_has(node, now) &&
-		    node->acked < common)
-			common = node->acked;
+			if (holds_up(node, org, now) && node->acked < common)
+				common = node->acked;
+		}
 	}
 	return common;
 }

@@ -170,7 +170,8 @@ static void on_change(const struct kk_change *changes, size_t n, void *userdata)
 		struct kk_node *node =
 			kk_push_node(push, one, c->kind == KK_SERVICE ? c->agent : c->id);
 
-		if (node && node->org == c->org) {
+		/* Rules and bans are of gateways alone. */
+		if (c->kind <= KK_SERVICE && node && node->org == c->org) {
 			node->self |= c->kind != KK_SERVICE;
 			mark(node);
 		}
@@ -392,7 +393,7 @@ void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct k
 	*ret = (struct kk_push_state){.acked = -1};
 	if (!node)
 		return;
-	ret->connected = node->ready;
+	ret->connected = node->ready || node->greeting;
 	if (node->ready)
 		ret->acked = kk_node_has(node, now) ? now : node->acked;
 	ret->report = node->report;

@@ -23,12 +23,19 @@ void kk_shared_clean(struct kk_shared *shared)
 	*shared = (struct kk_shared){0};
 }
 
+/* Old gateways are told less. */
+static bool is_shared(const struct kk_node *node)
+{
+	return node->role == KK_GATEWAY && node->model == KK_MODEL;
+}
+
 /* The node's own, as text. */
 static int make_delta(struct kk_push *push, const struct kk_node *node, char **ret,
 		      struct kk_err *err)
 {
 	KK_CLEANUP_JSON json_t *msg = NULL;
-	int r = kk_message_delta(push->store, node->role, node->id, node->acked, &msg, err);
+	int r = kk_message_delta(push->store, node->role, node->id, node->model, node->acked, &msg,
+				 err);
 
 	if (r < 0)
 		return r;
@@ -48,7 +55,7 @@ static int get_delta(struct kk_push *push, const struct kk_node *node, int64_t g
 	struct kk_shared *shared = &push->shared;
 	int r;
 
-	if (node->role != KK_GATEWAY || node->self)
+	if (!is_shared(node) || node->self)
 		return make_delta(push, node, ret, err);
 	if (shared->delta.org == node->org && shared->delta.from == node->acked &&
 	    shared->delta.generation == generation)
@@ -74,16 +81,16 @@ static int get_lists(struct kk_push *push, const struct kk_node *node, int64_t g
 	struct kk_shared *shared = &push->shared;
 	int r;
 
-	if (node->role == KK_GATEWAY && shared->lists.org == node->org &&
+	if (is_shared(node) && shared->lists.org == node->org &&
 	    shared->lists.generation == generation)
 		return 0;
-	r = kk_message_lists(push->store, node->role, node->id, &lists, err);
+	r = kk_message_lists(push->store, node->role, node->id, node->model, &lists, err);
 	if (r < 0)
 		return r;
 	free(shared->lists.text);
 	shared->lists.text = kk_json_text(lists);
 	/* An Agent's lists are its own. */
-	shared->lists.org = node->role == KK_GATEWAY ? node->org : 0;
+	shared->lists.org = is_shared(node) ? node->org : 0;
 	shared->lists.generation = generation;
 	return shared->lists.text ? 0 : no_memory(err);
 }
@@ -95,7 +102,7 @@ static int get_snapshot(struct kk_push *push, const struct kk_node *node, int64_
 	KK_CLEANUP_FREE char *text = NULL;
 	const char *lists;
 	size_t len;
-	int r = kk_message_head(push->store, node->role, node->id, &head, err);
+	int r = kk_message_head(push->store, node->role, node->id, node->model, &head, err);
 
 	if (r == 0)
 		r = get_lists(push, node, generation, err);

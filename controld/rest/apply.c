@@ -13,7 +13,8 @@
 /* What makes an object another, and what does not. */
 static const char *const not_wanted[] = {
 	"id",	     "generation",	 "agent_port", "public_key", "joined",
-	"connected", "acked_generation", "index",      "subnet",     "drain_until",
+	"connected", "acked_generation", "index",      "subnet",     "draining_until",
+	"agent",
 };
 
 struct fields {
@@ -164,8 +165,7 @@ static int add_service(struct apply *a, struct kk_service_row *row)
 /* What a service cannot be changed in is changed by removing it and making it anew. */
 static bool needs_another(const json_t *is, const json_t *wanted)
 {
-	return !json_equal(json_object_get(is, "agent"), json_object_get(wanted, "agent")) ||
-	       !json_equal(json_object_get(is, "protocol"), json_object_get(wanted, "protocol"));
+	return !json_equal(json_object_get(is, "protocol"), json_object_get(wanted, "protocol"));
 }
 
 static int want_service(struct apply *a, const json_t *obj)
@@ -190,7 +190,6 @@ static int want_service(struct apply *a, const json_t *obj)
 		return r < 0 ? r : add_service(a, &row);
 	}
 	row.id = now.id;
-	row.agent = now.agent;
 	r = kk_store_service_set(a->control->store, &row, &a->call->err);
 	if (r == 0)
 		r = note_undo(a, row.id, &now);

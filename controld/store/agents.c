@@ -168,7 +168,7 @@ static int remove_agent(struct kk_store *store, const char *name, struct kk_agen
 
 	if (r < 0)
 		return r;
-	r = kk_sql_number(store, &n, err, "SELECT count(*) FROM services WHERE agent = ?", "i",
+	r = kk_sql_number(store, &n, err, "SELECT count(*) FROM members WHERE agent = ?", "i",
 			  row->id);
 	if (r < 0)
 		return r;

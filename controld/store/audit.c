@@ -11,11 +11,21 @@
 /* What people know of; a table's columns are asked of the database. */
 static const struct {
 	const char *table, *kind;
+	const char *of; /* a row is a part of an object of this table, ... */
+	const char *by; /* which this column refers to */
 } audited[] = {
-	{"organisations", "organisation"}, {"users", "user"},
-	{"sessions", "session"},	   {"api_keys", "api-key"},
-	{"gateways", "gateway"},	   {"agents", "agent"},
-	{"services", "service"},	   {"join_tokens", "join-token"},
+	{"organisations", "organisation", NULL, NULL},
+	{"users", "user", NULL, NULL},
+	{"sessions", "session", NULL, NULL},
+	{"api_keys", "api-key", NULL, NULL},
+	{"gateways", "gateway", NULL, NULL},
+	{"gateway_addresses", "gateway-address", "gateways", "gateway"},
+	{"agents", "agent", NULL, NULL},
+	{"services", "service", NULL, NULL},
+	{"members", "service-agent", "services", "service"},
+	{"rules", "rule", NULL, NULL},
+	{"bans", "ban", NULL, NULL},
+	{"join_tokens", "join-token", NULL, NULL},
 };
 
 /* What people do not know of, or is said elsewhere in the entry. */
@@ -101,20 +111,31 @@ static int read_columns(struct kk_store *store, const char *table, struct parts 
 	return r;
 }
 
+/* What the entry calls the object of @row: its name, or its id where it has none, or none any more. */
+static char *object_of(size_t i, const struct parts *p, const char *row)
+{
+	if (audited[i].of)
+		return sqlite3_mprintf("ifnull((SELECT name FROM %s WHERE id = %s.%s), %s.%s)",
+				       audited[i].of, row, audited[i].by, row, audited[i].by);
+	return sqlite3_mprintf("%s.%s", row, p->has_name ? "name" : "id");
+}
+
 /* @row is the row that names the object; @before and @after are SQL. */
 static int make_trigger(struct kk_store *store, size_t i, const struct parts *p, const char *action,
 			const char *when, const char *row, const char *before, const char *after,
 			struct kk_err *err)
 {
+	char *object = object_of(i, p, row);
 	char *sql = sqlite3_mprintf(
 		"CREATE TEMP TRIGGER audit_%s_%s AFTER %s BEGIN "
 		"INSERT INTO audit (at, org, who, address, action, kind, object, before, after) "
 		"VALUES (CAST(strftime('%%s', 'now') AS INTEGER), %s.%s, kk_actor(0), kk_actor(1), "
-		"'%s', '%s', %s.%s, %s, %s); END",
+		"'%s', '%s', %s, %s, %s); END",
 		audited[i].table, action, when, row, p->has_org ? "org" : "id", action,
-		audited[i].kind, row, p->has_name ? "name" : "id", before, after);
-	int r = sql ? sqlite3_exec(store->db, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
+		audited[i].kind, object, before, after);
+	int r = sql && object ? sqlite3_exec(store->db, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
 
+	sqlite3_free(object);
 	sqlite3_free(sql);
 	return r == SQLITE_OK ? 0 : kk_sql_failed(store, err);
 }

@@ -225,6 +225,90 @@ static const char *const steps[] = {
 						   ") STRICT, WITHOUT ROWID;"
 						   "CREATE INDEX answers_created_at ON answers (created_at);"
 						   "ALTER TABLE changes ADD COLUMN org INTEGER NOT NULL DEFAULT 1;",
+	/*
+	 * Port ranges, several Agents behind a service, several addresses of a gateway, lists, limits, bans.
+	 * A member has the Agent's ports of its service with it, so that an index finds who has one.
+	 * The change log tells less than is told now: it begins anew, a generation on, and so every node is
+	 * sent a snapshot.
+	 */
+	"CREATE TABLE members ("
+	"  service INTEGER NOT NULL,"
+	"  agent INTEGER NOT NULL,"
+	"  org INTEGER NOT NULL,"
+	"  protocol INTEGER NOT NULL,"
+	"  port INTEGER NOT NULL,"
+	"  last_port INTEGER NOT NULL,"
+	"  PRIMARY KEY (service, agent),"
+	"  FOREIGN KEY (service, org) REFERENCES services (id, org) ON DELETE CASCADE,"
+	"  FOREIGN KEY (agent, org) REFERENCES agents (id, org) ON DELETE RESTRICT,"
+	"  UNIQUE (agent, protocol, port)"
+	") STRICT, WITHOUT ROWID;"
+	"INSERT INTO members SELECT id, agent, org, protocol, agent_port, agent_port FROM services;"
+	"CREATE TABLE services_2 ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE RESTRICT,"
+	"  name TEXT NOT NULL,"
+	"  protocol INTEGER NOT NULL CHECK (protocol IN (6, 17)),"
+	"  address TEXT NOT NULL," /* '': the first of each family of every gateway */
+	"  port INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),"
+	"  last_port INTEGER NOT NULL CHECK (last_port BETWEEN port AND 65535),"
+	"  agent_port INTEGER NOT NULL CHECK (agent_port BETWEEN 1 AND 65535 - last_port + port),"
+	"  target TEXT NOT NULL,"
+	"  proxy_protocol INTEGER NOT NULL CHECK (proxy_protocol IN (0, 1)),"
+	"  limit_packets INTEGER NOT NULL CHECK (limit_packets >= 0),"
+	"  limit_connections INTEGER NOT NULL CHECK (limit_connections >= 0),"
+	"  drain_until INTEGER NOT NULL,"
+	"  generation INTEGER NOT NULL,"
+	"  UNIQUE (org, name),"
+	"  UNIQUE (id, org),"
+	"  UNIQUE (org, protocol, address, port)"
+	") STRICT;"
+	"INSERT INTO services_2 SELECT id, org, name, protocol, '', port, port, agent_port, target,"
+	"  proxy_protocol, 0, 0, 0, generation FROM services;"
+	/* clang-format off */
+	MOVE("services")
+	/* clang-format on */
+	"CREATE INDEX services_address ON services (address) WHERE address <> '';"
+	"CREATE INDEX services_drain ON services (drain_until) WHERE drain_until > 0;"
+	"CREATE TABLE gateway_addresses ("
+	"  gateway INTEGER NOT NULL,"
+	"  org INTEGER NOT NULL,"
+	"  position INTEGER NOT NULL,"
+	"  address TEXT NOT NULL,"
+	"  is_first INTEGER NOT NULL CHECK (is_first IN (0, 1))," /* of its family */
+	"  PRIMARY KEY (gateway, position),"
+	"  FOREIGN KEY (gateway, org) REFERENCES gateways (id, org) ON DELETE CASCADE,"
+	"  UNIQUE (gateway, address)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX gateway_addresses_address ON gateway_addresses (address);"
+	"INSERT INTO gateway_addresses SELECT id, org, 0, address, 1 FROM gateways;"
+	"CREATE TABLE rules ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,"
+	"  service INTEGER," /* null: all */
+	"  prefix TEXT NOT NULL,"
+	"  allow INTEGER NOT NULL CHECK (allow IN (0, 1)),"
+	"  generation INTEGER NOT NULL,"
+	"  FOREIGN KEY (service, org) REFERENCES services (id, org) ON DELETE CASCADE"
+	") STRICT;"
+	"CREATE UNIQUE INDEX rules_prefix ON rules (org, ifnull(service, 0), prefix);"
+	"CREATE INDEX rules_service ON rules (service);"
+	"CREATE TABLE bans ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,"
+	"  address TEXT NOT NULL,"
+	"  service INTEGER," /* null: all */
+	"  expires_at INTEGER NOT NULL,"
+	"  generation INTEGER NOT NULL,"
+	"  FOREIGN KEY (service, org) REFERENCES services (id, org) ON DELETE CASCADE"
+	") STRICT;"
+	"CREATE UNIQUE INDEX bans_address ON bans (org, ifnull(service, 0), address);"
+	"CREATE INDEX bans_service ON bans (service);"
+	"CREATE INDEX bans_expiry ON bans (expires_at) WHERE expires_at > 0;"
+	"ALTER TABLE control ADD COLUMN pool6 TEXT;"
+	"ALTER TABLE control ADD COLUMN flow_key TEXT;"
+	"DELETE FROM changes;"
+	"UPDATE control SET generation = generation + 1;",
 };
 
 _Static_assert(ARRAY_SIZE(steps) == KK_SCHEMA_VERSION, "a step for every version");

@@ -2,31 +2,84 @@
 #include "controld/store/sql.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+/* Agents as "1:home,2:work" and rules as "+10.0.0.0/8,-10.1.0.0/16", so that a service is one row. */
 #define SELECT                                                                                     \
-	"SELECT s.id, s.name, s.agent, a.name, s.protocol, s.port, s.agent_port, s.target, "       \
-	"s.proxy_protocol, s.generation FROM services s JOIN agents a ON a.id = s.agent "
+	"SELECT s.id, s.name, s.protocol, s.address, s.port, s.last_port, s.agent_port, "          \
+	"s.target, s.proxy_protocol, s.limit_packets, s.limit_connections, s.drain_until, "        \
+	"s.generation, (SELECT group_concat(m.agent || ':' || a.name) FROM members m "             \
+	"JOIN agents a ON a.id = m.agent WHERE m.service = s.id), "                                \
+	"(SELECT group_concat(substr('-+', r.allow + 1, 1) || r.prefix) FROM rules r "             \
+	"WHERE r.service = s.id) FROM services s "
 
-static const char *protocol_name(uint8_t protocol)
+static int compare_members(const void *a, const void *b)
 {
-	return protocol == IPPROTO_UDP ? "udp" : "tcp";
+	const struct kk_member *x = a, *y = b;
+
+	return (x->agent > y->agent) - (x->agent < y->agent);
+}
+
+static void read_members(const char *text, struct kk_service_row *row)
+{
+	while (text && *text && row->n_members < KK_MEMBERS_MAX) {
+		struct kk_member *m = &row->members[row->n_members++];
+		char *name;
+
+		m->agent = strtoll(text, &name, 10);
+		name++;
+		text = name + strcspn(name, ",");
+		snprintf(m->name, sizeof(m->name), "%.*s", (int)(text - name), name);
+		text += *text == ',';
+	}
+	qsort(row->members, row->n_members, sizeof(row->members[0]), compare_members);
+}
+
+int kk_service_rule_compare(const void *a, const void *b)
+{
+	const struct kk_service_rule *x = a, *y = b;
+	int order = kk_address_compare(&x->prefix.addr, &y->prefix.addr);
+
+	return order ? order : (int)x->prefix.len - (int)y->prefix.len;
+}
+
+static void read_rules(const char *text, struct kk_service_row *row)
+{
+	while (text && *text && row->n_rules < KK_SERVICE_RULES_MAX) {
+		struct kk_service_rule *rule = &row->rules[row->n_rules++];
+		size_t len = strcspn(text, ",");
+		char prefix[KK_PREFIX_TEXT];
+
+		rule->allow = *text == '+';
+		snprintf(prefix, sizeof(prefix), "%.*s", (int)len - 1, text + 1);
+		kk_parse_prefix("prefix", prefix, &rule->prefix, NULL);
+		text += len;
+		text += *text == ',';
+	}
+	qsort(row->rules, row->n_rules, sizeof(row->rules[0]), kk_service_rule_compare);
 }
 
 static void read_row(sqlite3_stmt *stmt, struct kk_service_row *row)
 {
 	*row = (struct kk_service_row){
 		.id = sqlite3_column_int64(stmt, 0),
-		.agent = sqlite3_column_int64(stmt, 2),
-		.protocol = (uint8_t)sqlite3_column_int(stmt, 4),
-		.port = (uint16_t)sqlite3_column_int(stmt, 5),
+		.protocol = (uint8_t)sqlite3_column_int(stmt, 2),
+		.address = kk_sql_address(stmt, 3),
+		.port = (uint16_t)sqlite3_column_int(stmt, 4),
+		.last_port = (uint16_t)sqlite3_column_int(stmt, 5),
 		.agent_port = (uint16_t)sqlite3_column_int(stmt, 6),
 		.proxy_protocol = sqlite3_column_int(stmt, 8),
-		.generation = sqlite3_column_int64(stmt, 9),
+		.limit_packets = (uint32_t)sqlite3_column_int64(stmt, 9),
+		.limit_connections = (uint32_t)sqlite3_column_int64(stmt, 10),
+		.drain_until = sqlite3_column_int64(stmt, 11),
+		.generation = sqlite3_column_int64(stmt, 12),
 	};
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
-	kk_sql_text(stmt, 3, row->agent_name, sizeof(row->agent_name));
 	kk_sql_text(stmt, 7, row->target, sizeof(row->target));
+	read_members((const char *)sqlite3_column_text(stmt, 13), row);
+	read_rules((const char *)sqlite3_column_text(stmt, 14), row);
 }
 
 static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_service_row *ret,
@@ -70,7 +123,10 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 			  void *userdata, struct kk_err *err)
 {
 	sqlite3_stmt *stmt =
-		agent ? kk_sql(store, err, SELECT "WHERE s.agent = ? ORDER BY s.id", "i", agent)
+		agent ? kk_sql(store, err,
+			       SELECT "WHERE s.id IN (SELECT service FROM members WHERE agent = ?) "
+				      "ORDER BY s.id",
+			       "i", agent)
 		      : kk_sql(store, err, SELECT "WHERE s.org = ? ORDER BY s.id", "i", store->org);
 	struct kk_service_row one;
 	int r;
@@ -104,70 +160,84 @@ static int check_name(struct kk_store *store, const struct kk_service_row *row, 
 	return r == -ENOENT ? 0 : r;
 }
 
-/* No other service may have the port, nor a gateway use it for WireGuard. */
-static int check_port(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
+/* An address of its own must be some gateway's. */
+static int check_address(struct kk_store *store, const struct kk_service_row *row,
+			 struct kk_err *err)
 {
-	char name[KK_NAME_MAX + 1];
-	sqlite3_stmt *stmt;
+	char address[KK_ADDRESS_TEXT];
+	int64_t n;
 	int r;
 
-	stmt = kk_sql(store, err,
-		      "SELECT name FROM services WHERE org = ? AND protocol = ? AND port = ? "
-		      "AND id <> ?",
-		      "iiii", store->org, (int64_t)row->protocol, (int64_t)row->port, row->id);
-	r = kk_sql_step(store, stmt, err);
-	if (r > 0) {
-		kk_sql_text(stmt, 0, name, sizeof(name));
-		kk_sql_done(stmt);
-		return kk_err_set(err, EEXIST, "port", "port: %u/%s is taken by service %s",
-				  row->port, protocol_name(row->protocol), name);
-	}
-	if (r < 0 || row->protocol != IPPROTO_UDP)
-		return r;
-	stmt = kk_sql(store, err,
-		      "SELECT name FROM gateways WHERE org = ? AND wg_port = ? ORDER BY id", "ii",
-		      store->org, (int64_t)row->port);
-	r = kk_sql_step(store, stmt, err);
-	if (r <= 0)
-		return r;
-	kk_sql_text(stmt, 0, name, sizeof(name));
-	kk_sql_done(stmt);
-	return kk_err_set(err, EEXIST, "port", "port: %u/udp is used by gateway %s for WireGuard",
-			  row->port, name);
+	if (!row->address.family)
+		return 0;
+	kk_address_text(&row->address, address);
+	r = kk_sql_number(store, &n, err,
+			  "SELECT count(*) FROM gateway_addresses WHERE org = ? AND address = ?",
+			  "it", store->org, address);
+	if (r == 0 && !n)
+		return kk_err_set(err, EINVAL, "address", "address: no gateway has the address %s",
+				  address);
+	return r;
 }
 
-static int insert(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
+/* What of @row is to be found out, and what stands in its way. */
+static int settle(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
+{
+	int r = kk_members_find(store, row, err);
+
+	if (row->last_port < row->port)
+		row->last_port = row->port;
+	if (r == 0)
+		r = check_address(store, row, err);
+	if (r == 0)
+		r = kk_ports_check(store, row, err);
+	if (r == 0)
+		r = kk_ports_choose(store, row, err);
+	row->generation = kk_tx_generation(store);
+	return r;
+}
+
+static int write_parts(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
+{
+	int r = kk_members_write(store, row, err);
+
+	return r < 0 ? r : kk_rules_write(store, row, err);
+}
+
+/* With id 0 it gets one. */
+static int insert(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
 {
 	static const char sql[] =
-		"INSERT INTO services (id, org, name, agent, protocol, port, agent_port, target, "
-		"proxy_protocol, generation) VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		"INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, "
+		"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation) "
+		"VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+	char address[KK_ADDRESS_TEXT];
+	int r = kk_sql_run(store, err, sql, "iititiiitiiiii", row->id, store->org, row->name,
+			   (int64_t)row->protocol, kk_address_text(&row->address, address),
+			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
+			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
+			   (int64_t)row->limit_connections, row->drain_until, row->generation);
 
-	return kk_sql_run(store, err, sql, "iitiiiitii", row->id, store->org, row->name, row->agent,
-			  (int64_t)row->protocol, (int64_t)row->port, (int64_t)row->agent_port,
-			  row->target, (int64_t)row->proxy_protocol, row->generation);
+	if (r < 0)
+		return r;
+	row->id = sqlite3_last_insert_rowid(store->db);
+	return write_parts(store, row, err);
 }
 
 static int update(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
 {
 	static const char sql[] =
-		"UPDATE services SET port = ?, agent_port = ?, target = ?, proxy_protocol = ?, "
-		"generation = ? WHERE id = ?";
+		"UPDATE services SET address = ?, port = ?, last_port = ?, agent_port = ?, "
+		"target = ?, proxy_protocol = ?, limit_packets = ?, limit_connections = ?, "
+		"drain_until = ?, generation = ? WHERE id = ?";
+	char address[KK_ADDRESS_TEXT];
+	int r = kk_sql_run(store, err, sql, "tiiitiiiiii", kk_address_text(&row->address, address),
+			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
+			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
+			   (int64_t)row->limit_connections, row->drain_until, row->generation,
+			   row->id);
 
-	return kk_sql_run(store, err, sql, "iitiii", (int64_t)row->port, (int64_t)row->agent_port,
-			  row->target, (int64_t)row->proxy_protocol, row->generation, row->id);
-}
-
-/* An unknown Agent is a fault of the request, not of its path. */
-static int find_agent(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
-{
-	int r = kk_sql_number(store, &row->agent, err,
-			      "SELECT id FROM agents WHERE org = ? AND name = ?", "it", store->org,
-			      row->agent_name);
-
-	if (r == -ENOENT)
-		return kk_err_set(err, EINVAL, "agent", "agent: there is no Agent \"%s\"",
-				  row->agent_name);
-	return r;
+	return r < 0 ? r : write_parts(store, row, err);
 }
 
 static int add(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
@@ -175,20 +245,13 @@ static int add(struct kk_store *store, struct kk_service_row *row, struct kk_err
 	int r;
 
 	row->id = 0;
+	row->agent_port = 0;
 	r = check_name(store, row, err);
 	if (r == 0)
-		r = find_agent(store, row, err);
+		r = settle(store, row, err);
 	if (r == 0)
-		r = check_port(store, row, err);
-	if (r < 0)
-		return r;
-	row->agent_port = row->port;
-	row->generation = kk_tx_generation(store);
-	r = insert(store, row, err);
-	if (r < 0)
-		return r;
-	row->id = sqlite3_last_insert_rowid(store->db);
-	return kk_tx_change(store, KK_SERVICE, KK_ADD, row->id, row->agent, err);
+		r = insert(store, row, err);
+	return r < 0 ? r : kk_members_note(store, KK_ADD, NULL, row, err);
 }
 
 int kk_store_service_add(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
@@ -202,14 +265,17 @@ int kk_store_service_add(struct kk_store *store, struct kk_service_row *row, str
 
 static int set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
 {
-	int r = check_port(store, row, err);
+	struct kk_service_row before;
+	int r = kk_store_service_get_id(store, row->id, &before, err);
 
 	if (r < 0)
 		return r;
-	row->agent_port = row->port;
-	row->generation = kk_tx_generation(store);
-	r = update(store, row, err);
-	return r < 0 ? r : kk_tx_change(store, KK_SERVICE, KK_SET, row->id, row->agent, err);
+	if (row->port != before.port || row->last_port != before.last_port)
+		row->agent_port = 0; /* the public ones again, if they are free */
+	r = settle(store, row, err);
+	if (r == 0)
+		r = update(store, row, err);
+	return r < 0 ? r : kk_members_note(store, KK_SET, &before, row, err);
 }
 
 int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
@@ -221,11 +287,12 @@ int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, str
 	return kk_tx_end(store, set(store, row, err), err);
 }
 
-static int remove_row(struct kk_store *store, int64_t id, int64_t agent, struct kk_err *err)
+/* Members, rules and bans go with it; nodes know that. */
+static int remove_row(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
 {
-	int r = kk_sql_run(store, err, "DELETE FROM services WHERE id = ?", "i", id);
+	int r = kk_sql_run(store, err, "DELETE FROM services WHERE id = ?", "i", row->id);
 
-	return r < 0 ? r : kk_tx_change(store, KK_SERVICE, KK_REMOVE, id, agent, err);
+	return r < 0 ? r : kk_members_note(store, KK_REMOVE, row, NULL, err);
 }
 
 static int remove_service(struct kk_store *store, const char *name, struct kk_err *err)
@@ -233,7 +300,7 @@ static int remove_service(struct kk_store *store, const char *name, struct kk_er
 	struct kk_service_row row;
 	int r = kk_store_service_get(store, name, &row, err);
 
-	return r < 0 ? r : remove_row(store, row.id, row.agent, err);
+	return r < 0 ? r : remove_row(store, &row, err);
 }
 
 int kk_store_service_remove(struct kk_store *store, const char *name, struct kk_err *err)
@@ -254,19 +321,16 @@ static int restore(struct kk_store *store, int64_t id, struct kk_service_row *be
 	if (found < 0 && found != -ENOENT)
 		return kk_err_set(err, EIO, NULL, "the database failed");
 	if (!before)
-		return found < 0 ? 0 : remove_row(store, id, now.agent, err);
-	r = check_port(store, before, err);
-	if (r == 0 && found < 0)
-		r = check_name(store, before, err);
+		return found < 0 ? 0 : remove_row(store, &now, err);
+	r = found < 0 ? check_name(store, before, err) : 0;
+	if (r == 0)
+		r = settle(store, before, err);
+	if (r == 0)
+		r = found < 0 ? insert(store, before, err) : update(store, before, err);
 	if (r < 0)
 		return r;
-	before->generation = kk_tx_generation(store);
-	if (found == 0) {
-		r = update(store, before, err);
-		return r < 0 ? r : kk_tx_change(store, KK_SERVICE, KK_SET, id, before->agent, err);
-	}
-	r = insert(store, before, err);
-	return r < 0 ? r : kk_tx_change(store, KK_SERVICE, KK_ADD, id, before->agent, err);
+	return kk_members_note(store, found < 0 ? KK_ADD : KK_SET, found < 0 ? NULL : &now, before,
+			       err);
 }
 
 int kk_store_service_restore(struct kk_store *store, int64_t id, struct kk_service_row *before,
@@ -277,4 +341,46 @@ int kk_store_service_restore(struct kk_store *store, int64_t id, struct kk_servi
 	if (r < 0)
 		return r;
 	return kk_tx_end(store, restore(store, id, before, err), err);
+}
+
+/* ---- what ends by itself ---- */
+
+int kk_store_service_expire(struct kk_store *store, int64_t now, char ret_name[KK_NAME_MAX + 1],
+			    struct kk_err *err)
+{
+	static const char due[] = "SELECT org FROM services WHERE drain_until > 0 "
+				  "AND drain_until <= ? LIMIT 1";
+	struct kk_service_row row;
+	int64_t org, before;
+	int r = kk_sql_number(store, &org, err, due, "i", now);
+
+	if (r < 0)
+		return r;
+	before = kk_store_set_org(store, org);
+	r = kk_tx_begin(store, err);
+	if (r == 0) {
+		r = read_only(store,
+			      kk_sql(store, err,
+				     SELECT "WHERE s.org = ? AND s.drain_until > 0 "
+					    "AND s.drain_until <= ? LIMIT 1",
+				     "ii", org, now),
+			      &row, err);
+		if (r == 0)
+			r = remove_row(store, &row, err);
+		r = kk_tx_end(store, r, err);
+	}
+	kk_store_set_org(store, before);
+	if (r == 0)
+		strcpy(ret_name, row.name);
+	return r;
+}
+
+int kk_store_next_expiry(struct kk_store *store, int64_t *ret, struct kk_err *err)
+{
+	return kk_sql_number(store, ret, err,
+			     "SELECT ifnull(min(at), 0) FROM ("
+			     "SELECT min(drain_until) AS at FROM services WHERE drain_until > 0 "
+			     "UNION ALL "
+			     "SELECT min(expires_at) FROM bans WHERE expires_at > 0)",
+			     "");
 }

@@ -137,6 +137,27 @@ bool kk_sql_key(sqlite3_stmt *stmt, int column, uint8_t key[KK_KEY_LEN])
 	return true;
 }
 
+struct kk_address kk_sql_address(sqlite3_stmt *stmt, int column)
+{
+	struct kk_address address = {0};
+	char text[KK_ADDRESS_TEXT];
+
+	kk_sql_text(stmt, column, text, sizeof(text));
+	if (text[0])
+		kk_parse_address("address", text, &address, NULL);
+	return address;
+}
+
+struct kk_prefix kk_sql_prefix(sqlite3_stmt *stmt, int column)
+{
+	struct kk_prefix prefix = {0};
+	char text[KK_PREFIX_TEXT];
+
+	kk_sql_text(stmt, column, text, sizeof(text));
+	kk_parse_prefix("prefix", text, &prefix, NULL);
+	return prefix;
+}
+
 /* What is written to a file without a name is lost with the process, so it must not be acknowledged. */
 static int check_file(struct kk_store *store, struct kk_err *err)
 {

@@ -8,7 +8,7 @@
 #include "controld/store/store.h"
 #include "util/cleanup.h"
 
-#define KK_STATEMENTS_MAX 192
+#define KK_STATEMENTS_MAX 256
 #define KK_WHO_MAX	  96
 
 struct kk_store {
@@ -20,6 +20,8 @@ struct kk_store {
 	size_t n_statements;
 	char epoch[KK_EPOCH_LEN + 1];
 	struct kk_prefix4 pool;
+	struct kk_prefix pool6;
+	uint8_t flow_key[KK_FLOW_KEY_LEN];
 	int64_t generation;
 	int64_t agent_hint; /* every Agent number below is taken */
 	int64_t org;	    /* of the actor; 0: nothing is found */
@@ -57,6 +59,10 @@ void kk_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t len);
 /* A key column; false for null. */
 bool kk_sql_key(sqlite3_stmt *stmt, int column, uint8_t key[KK_KEY_LEN]);
 
+/* An address as text in a column; none for "". */
+struct kk_address kk_sql_address(sqlite3_stmt *stmt, int column);
+struct kk_prefix kk_sql_prefix(sqlite3_stmt *stmt, int column);
+
 /*
  * A transaction. kk_tx_end() commits where @r is 0, else rolls back, and returns what is to be returned.
  * One within another is a part of it.
@@ -68,6 +74,25 @@ int64_t kk_tx_generation(const struct kk_store *store);
 /* Notes a change in the log. */
 int kk_tx_change(struct kk_store *store, enum kk_kind kind, enum kk_op op, int64_t id,
 		 int64_t agent, struct kk_err *err);
+
+/*
+ * ports.c: -EEXIST where another service has one of @row's ports on an address that it would be published on, or a
+ * gateway has one for WireGuard.
+ */
+int kk_ports_check(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err);
+/* Chooses row->agent_port: what it is, the public port, or the lowest range that is free on every member. */
+int kk_ports_choose(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
+const char *kk_ports_text(uint16_t first, uint16_t last, char out[12]);
+
+/* members.c: @row's names as ids, without twins and in order. -EINVAL: there is no such Agent. */
+int kk_members_find(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
+int kk_members_write(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err);
+/* Notes @op for the gateways, and for the Agents of @before and @after what it is to each. */
+int kk_members_note(struct kk_store *store, enum kk_op op, const struct kk_service_row *before,
+		    const struct kk_service_row *after, struct kk_err *err);
+
+/* rules.c: brings the service's rules to those of @row, touching only what differs. */
+int kk_rules_write(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err);
 
 /* Notes the actor's changes of every table that people know of in the audit log, from now on. */
 int kk_audit_start(struct kk_store *store, struct kk_err *err);

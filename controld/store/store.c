@@ -12,7 +12,8 @@
 
 #include "controld/store/sql.h"
 
-#define BUSY_MS 5000 /* a backup may hold the database for a moment */
+#define POOL6_LEN 96
+#define BUSY_MS	  5000 /* a backup may hold the database for a moment */
 
 /*
  * synchronous=FULL: in WAL mode NORMAL does not sync at a commit, so an acknowledged change could be lost
@@ -77,6 +78,47 @@ static int check_pool(struct kk_store *store, const char *known, const struct kk
 	return kk_sql_run(store, err, "UPDATE control SET pool = ?", "t", text);
 }
 
+/*
+ * What is random and stays: a unique local prefix (RFC 4193 section 3.2.2) with zeros up to its 96 bits, and the key
+ * of the hash that all gateways choose an Agent with.
+ */
+static int make_secrets(struct kk_store *store, struct kk_err *err)
+{
+	struct kk_prefix pool6 = {.addr.family = AF_INET6, .len = POOL6_LEN};
+	char prefix[KK_PREFIX_TEXT], key[2 * KK_FLOW_KEY_LEN + 1];
+	uint8_t random[KK_FLOW_KEY_LEN];
+
+	if (getrandom(pool6.addr.bytes, 6, 0) != 6 ||
+	    getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return kk_err_set(err, EIO, NULL, "no random numbers: %s", strerror(errno));
+	pool6.addr.bytes[0] = 0xfd;
+	kk_hex(random, sizeof(random), key);
+	return kk_sql_run(store, err, "UPDATE control SET pool6 = ?, flow_key = ?", "tt",
+			  kk_prefix_text(&pool6, prefix), key);
+}
+
+static int read_secrets(struct kk_store *store, struct kk_err *err)
+{
+	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT pool6, flow_key FROM control", "");
+	char key[2 * KK_FLOW_KEY_LEN + 1];
+	int r = kk_sql_step(store, stmt, err);
+
+	if (r <= 0)
+		return r < 0 ? r : kk_sql_failed(store, err);
+	if (sqlite3_column_type(stmt, 0) == SQLITE_NULL) {
+		kk_sql_done(stmt);
+		r = make_secrets(store, err);
+		return r < 0 ? r : read_secrets(store, err);
+	}
+	store->pool6 = kk_sql_prefix(stmt, 0);
+	kk_sql_text(stmt, 1, key, sizeof(key));
+	kk_sql_done(stmt);
+	if (kk_unhex(key, store->flow_key, KK_FLOW_KEY_LEN) < 0)
+		return kk_err_set(err, EIO, "state", "the database holds no flow key but \"%s\"",
+				  key);
+	return 0;
+}
+
 static int read_control(struct kk_store *store, const struct kk_prefix4 *pool, struct kk_err *err)
 {
 	sqlite3_stmt *stmt = kk_sql(store, err, "SELECT epoch, pool, generation FROM control", "");
@@ -122,6 +164,8 @@ int kk_store_open(const char *path, const struct kk_prefix4 *pool, struct kk_sto
 		r = read_control(store, pool, err);
 	if (r == 0)
 		r = kk_audit_start(store, err);
+	if (r == 0)
+		r = read_secrets(store, err);
 	if (r < 0) {
 		kk_store_close(store);
 		return r;
@@ -179,6 +223,16 @@ const char *kk_store_epoch(const struct kk_store *store)
 const struct kk_prefix4 *kk_store_pool(const struct kk_store *store)
 {
 	return &store->pool;
+}
+
+const struct kk_prefix *kk_store_pool6(const struct kk_store *store)
+{
+	return &store->pool6;
+}
+
+const uint8_t *kk_store_flow_key(const struct kk_store *store)
+{
+	return store->flow_key;
 }
 
 void kk_store_on_change(struct kk_store *store,

@@ -17,22 +17,28 @@
 #include <netinet/in.h>
 
 #include "proto/model.h"
+#include "util/address.h"
 #include "util/err.h"
 
-#define KK_HASH_LEN	   32 /* SHA-256 */
-#define KK_EPOCH_LEN	   32 /* characters */
-#define KK_GATEWAYS_MAX	   253
-#define KK_AGENTS_MAX	   65024  /* 254 x 256, requirement K4 */
-#define KK_CHANGES_MAX	   10000  /* generations that the change log reaches back */
-#define KK_CHANGE_ROWS_MAX 200000 /* changes that it holds */
-#define KK_SCHEMA_VERSION  2
-#define KK_PREFIX_MAX	   24 /* of the names of Agents that are made when they join */
-#define KK_ORG_FIRST	   1  /* the organisation that is made with the database, its operator's */
+#define KK_HASH_LEN	     32 /* SHA-256 */
+#define KK_EPOCH_LEN	     32 /* characters */
+#define KK_GATEWAYS_MAX	     253
+#define KK_AGENTS_MAX	     65024  /* 254 x 256, requirement K4 */
+#define KK_CHANGES_MAX	     10000  /* generations that the change log reaches back */
+#define KK_CHANGE_ROWS_MAX   200000 /* changes that it holds */
+#define KK_SCHEMA_VERSION    3
+#define KK_SERVICE_RULES_MAX 64	   /* allowed and denied prefixes of one service */
+#define KK_DENIALS_MAX	     10000 /* denied prefixes of all services of an organisation */
+#define KK_BANS_MAX	     10000
+#define KK_PREFIX_MAX	     24 /* of the names of Agents that are made when they join */
+#define KK_ORG_FIRST	     1 /* the organisation that is made with the database, its operator's */
 
 enum kk_kind {
 	KK_GATEWAY,
 	KK_AGENT,
 	KK_SERVICE,
+	KK_RULE,
+	KK_BAN,
 };
 
 enum kk_op {
@@ -46,7 +52,7 @@ struct kk_change {
 	enum kk_kind kind;
 	enum kk_op op;
 	int64_t id;
-	int64_t agent; /* of a service, else 0 */
+	int64_t agent; /* a service's change is noted for the gateways (0) and for each Agent concerned */
 	int64_t org;
 };
 
@@ -54,7 +60,9 @@ struct kk_gateway_row {
 	int64_t id, org;
 	char name[KK_NAME_MAX + 1];
 	uint8_t index;
-	struct in_addr address;
+	/* Public; Agents reach its tunnel at the first. */
+	struct kk_address addresses[KK_GATEWAY_ADDRESSES_MAX];
+	size_t n_addresses;
 	uint16_t wg_port;
 	bool has_key, joined;
 	uint8_t public_key[KK_KEY_LEN];
@@ -71,15 +79,58 @@ struct kk_agent_row {
 	int64_t generation;
 };
 
+struct kk_member {
+	int64_t agent;
+	char name[KK_NAME_MAX + 1];
+};
+
+/* Whom a service lets in; the longest prefix wins. Where something is allowed, all else is denied. */
+struct kk_service_rule {
+	struct kk_prefix prefix;
+	bool allow;
+};
+
 struct kk_service_row {
 	int64_t id;
 	char name[KK_NAME_MAX + 1];
-	int64_t agent;
-	char agent_name[KK_NAME_MAX + 1];
-	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
-	uint16_t port, agent_port;
+	struct kk_member members[KK_MEMBERS_MAX]; /* the Agents behind it, in order of id */
+	size_t n_members;
+	uint8_t protocol;	   /* IPPROTO_TCP or IPPROTO_UDP */
+	uint16_t port, last_port;  /* a range, or one port twice */
+	uint16_t agent_port;	   /* the first of as many */
+	struct kk_address address; /* none: the first of each family of every gateway */
 	char target[KK_TARGET_MAX];
 	bool proxy_protocol;
+	uint32_t limit_packets, limit_connections; /* a second of one source; 0: no limit */
+	struct kk_service_rule rules[KK_SERVICE_RULES_MAX]; /* in order of prefix */
+	size_t n_rules;
+	int64_t drain_until; /* UNIX seconds: takes nothing new and is removed then; 0: it stays */
+	int64_t generation;
+};
+
+/* In order of prefix, as qsort(3) wants it. */
+int kk_service_rule_compare(const void *a, const void *b);
+
+/* A prefix that no service of any gateway lets in. */
+struct kk_denial_row {
+	int64_t id;
+	struct kk_prefix prefix;
+	int64_t generation;
+};
+
+/* As a node is told: a rule of one service, or (service 0) a denial. */
+struct kk_rule_row {
+	int64_t id, service;
+	struct kk_prefix prefix;
+	bool allow;
+};
+
+struct kk_ban_row {
+	int64_t id;
+	struct kk_address address;
+	int64_t service; /* 0: from all */
+	char service_name[KK_NAME_MAX + 1];
+	int64_t expires_at; /* UNIX seconds; 0: never */
 	int64_t generation;
 };
 
@@ -104,6 +155,10 @@ void kk_store_close(struct kk_store *store);
 int64_t kk_store_generation(const struct kk_store *store);
 const char *kk_store_epoch(const struct kk_store *store);
 const struct kk_prefix4 *kk_store_pool(const struct kk_store *store);
+/* The /96 behind which every address of the pool is an IPv6 address too (RFC 6052 section 2.2); made once. */
+const struct kk_prefix *kk_store_pool6(const struct kk_store *store);
+/* What all gateways choose the Agent of a flow with. */
+const uint8_t *kk_store_flow_key(const struct kk_store *store);
 /* Is told every transaction's changes after it is on disk, in order. */
 void kk_store_on_change(struct kk_store *store,
 			void (*changed)(const struct kk_change *changes, size_t n, void *userdata),
@@ -133,8 +188,10 @@ struct kk_prefix4 kk_agent_subnet(const struct kk_prefix4 *pool, int64_t number)
 
 /* Rows come in order of id; a callback that returns non-zero ends the list, which returns that. */
 
-/* @name, @address and @wg_port are read; the rest is filled in. */
+/* @name, @addresses and @wg_port are read; the rest is filled in. */
 int kk_store_gateway_add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err);
+/* Gives the gateway of @row's id the addresses of @row; generation is filled in. */
+int kk_store_gateway_set(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err);
 int kk_store_gateway_get(struct kk_store *store, const char *name, struct kk_gateway_row *ret,
 			 struct kk_err *err);
 int kk_store_gateway_get_id(struct kk_store *store, int64_t id, struct kk_gateway_row *ret,
@@ -165,7 +222,7 @@ int kk_store_agent_list(struct kk_store *store,
 			struct kk_err *err);
 int kk_store_agent_remove(struct kk_store *store, const char *name, struct kk_err *err);
 
-/* @name, @agent_name, @protocol, @port, @target and @proxy_protocol are read; the rest is filled in. */
+/* All is read but id, the members' ids, agent_port and generation, which are filled in. */
 int kk_store_service_add(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
 int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
 			 struct kk_err *err);
@@ -176,7 +233,7 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 			  int (*row)(const struct kk_service_row *row, void *userdata),
 			  void *userdata, struct kk_err *err);
 int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *err);
-/* Gives the service of @row's id the port, target and proxy_protocol of @row; generation is filled in. */
+/* Gives the service of @row's id what is in @row but name and protocol; the rest is filled in as above. */
 int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
 int kk_store_service_remove(struct kk_store *store, const char *name, struct kk_err *err);
 /*
@@ -185,6 +242,36 @@ int kk_store_service_remove(struct kk_store *store, const char *name, struct kk_
  */
 int kk_store_service_restore(struct kk_store *store, int64_t id, struct kk_service_row *before,
 			     struct kk_err *err);
+
+/* The services whose time to drain is over at @now: removes one and says which, or returns -ENOENT. */
+int kk_store_service_expire(struct kk_store *store, int64_t now, char ret_name[KK_NAME_MAX + 1],
+			    struct kk_err *err);
+/* When the next service or ban expires, UNIX seconds; 0: none does. */
+int kk_store_next_expiry(struct kk_store *store, int64_t *ret, struct kk_err *err);
+
+/* @prefix is read; the rest is filled in. */
+int kk_store_denial_add(struct kk_store *store, struct kk_denial_row *row, struct kk_err *err);
+int kk_store_denial_list(struct kk_store *store,
+			 int (*row)(const struct kk_denial_row *row, void *userdata),
+			 void *userdata, struct kk_err *err);
+int kk_store_denial_remove(struct kk_store *store, int64_t id, struct kk_err *err);
+int kk_store_rule_get(struct kk_store *store, int64_t id, struct kk_rule_row *ret,
+		      struct kk_err *err);
+/* Services' and denials. */
+int kk_store_rule_list(struct kk_store *store,
+		       int (*row)(const struct kk_rule_row *row, void *userdata), void *userdata,
+		       struct kk_err *err);
+
+/* @address, @service_name ("": all) and @expires_at are read; an earlier ban of the same is replaced. */
+int kk_store_ban_add(struct kk_store *store, struct kk_ban_row *row, struct kk_err *err);
+int kk_store_ban_get(struct kk_store *store, int64_t id, struct kk_ban_row *ret,
+		     struct kk_err *err);
+int kk_store_ban_list(struct kk_store *store,
+		      int (*row)(const struct kk_ban_row *row, void *userdata), void *userdata,
+		      struct kk_err *err);
+int kk_store_ban_remove(struct kk_store *store, int64_t id, struct kk_err *err);
+/* Removes the bans that are over at @now. */
+int kk_store_ban_expire(struct kk_store *store, int64_t now, struct kk_err *err);
 
 /* A node has said its WireGuard key; no change if it is the one that is known. */
 int kk_store_node_set_key(struct kk_store *store, enum kk_kind role, int64_t id,

@@ -379,6 +379,20 @@ int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, str
 	return 0;
 }
 
+bool kk_datapath_fits(const struct kk_datapath *dp)
+{
+	for (int i = 0; i < N_LINKS && !dp->readonly; i++) {
+		struct link now[N_LINKS];
+
+		if (link_init(now, i, dp->link[i].name, NULL) < 0)
+			continue;
+		if (now[i].ifindex != dp->link[i].ifindex ||
+		    (i == TUNNEL && now[i].mtu != dp->link[i].mtu))
+			return false;
+	}
+	return true;
+}
+
 void kk_datapath_close(struct kk_datapath *dp)
 {
 	if (!dp)

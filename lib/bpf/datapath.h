@@ -151,6 +151,11 @@ int kk_datapath_open(const struct kk_datapath_config *config, struct kk_datapath
  * changed, and kk_datapath_sync() answers -EROFS. -ENOENT: no tables of this version are there.
  */
 int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, struct kk_err *err);
+/*
+ * Whether the programs are still loaded for what is there: false once an interface was made anew or the
+ * tunnel has another MTU, which they hold as constants. One that is away changes nothing.
+ */
+bool kk_datapath_fits(const struct kk_datapath *dp);
 /* Lets go; maps stay pinned and programs attached. */
 void kk_datapath_close(struct kk_datapath *dp);
 /* Detaches the programs and removes the pins of @pin_dir: the end of a gateway on this machine. */

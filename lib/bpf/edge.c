@@ -106,6 +106,13 @@ static struct bpf_object *open_program(void *userdata, enum kk_xdp_mode mode, st
 	source->skel->rodata->kk_settings = source->tc->rodata->kk_settings;
 	source->skel->rodata->kk_edge_settings = source->tc->rodata->kk_edge_settings;
 	source->skel->rodata->kk_edge_part = part_of(mode);
+	/*
+	 * Native: also packets in several buffers (jumbo frames). Generic XDP gives a program that takes those
+	 * a copy of the packet, which since Linux 6.9 has forgotten how long its link header is: tc would look
+	 * at the wrong bytes. Others get the packet itself, in one buffer.
+	 */
+	if (mode != KK_XDP_GENERIC)
+		bpf_program__set_flags(source->skel->progs.kk_xdp, BPF_F_XDP_HAS_FRAGS);
 	if (share_tables(source->skel, source->tc, err) == 0)
 		return source->skel->obj;
 	kk_xdp__destroy(source->skel);

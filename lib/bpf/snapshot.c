@@ -30,7 +30,8 @@ int kk_tables_snapshot(const struct kk_tables *tables, struct kk_user **ret, str
 {
 	KK_CLEANUP(user_freep) struct kk_user *user = kk_user_new();
 	const struct kk_table origins = kk_tables_origins(tables), lists = kk_tables_lists(tables),
-			      bans = kk_tables_bans(tables), sources = kk_tables_sources(tables);
+			      bans = kk_tables_bans(tables), sources = kk_tables_sources(tables),
+			      snat = kk_tables_snat(tables);
 	int r;
 
 	if (!user)
@@ -49,6 +50,8 @@ int kk_tables_snapshot(const struct kk_tables *tables, struct kk_user **ret, str
 		r = copy_map(&bans, &user->bans, err);
 	if (r == 0)
 		r = copy_map(&sources, &user->sources, err);
+	if (r == 0)
+		r = copy_map(&snat, &user->snat, err);
 	if (r == 0)
 		*ret = KK_STEAL(user);
 	return r;

@@ -268,13 +268,14 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 		.lists_fd = map_fd(obj, "kk_lists", err),
 		.bans_fd = map_fd(obj, "kk_bans", err),
 		.sources_fd = map_fd(obj, "kk_sources", err),
+		.snat_fd = map_fd(obj, "kk_snat_flows", err),
 		.n_cpus = libbpf_num_possible_cpus(),
 	};
 	int r;
 
 	if (tables.origins_fd < 0 || tables.traffic_fd < 0 || tables.counters_fd < 0 ||
 	    tables.gateway_fd < 0 || tables.lists_fd < 0 || tables.bans_fd < 0 ||
-	    tables.sources_fd < 0)
+	    tables.sources_fd < 0 || tables.snat_fd < 0)
 		return -ENOENT;
 	if (tables.n_cpus < 0)
 		return kk_err_set(err, -tables.n_cpus, NULL, "cannot count the CPUs: %s",
@@ -337,6 +338,12 @@ struct kk_table kk_tables_sources(const struct kk_tables *tables)
 {
 	return TABLE(tables->sources_fd, "sources", "sources", struct kk_source_key,
 		     struct kk_source, KK_SOURCES_MAX);
+}
+
+struct kk_table kk_tables_snat(const struct kk_tables *tables)
+{
+	return TABLE(tables->snat_fd, "translated flows", "snat", struct kk_snat_key,
+		     struct kk_snat_flow, KK_SNAT_FLOWS_MAX);
 }
 
 int kk_tables_carry_over(struct kk_tables *tables, const char *dir, struct kk_err *err)

@@ -21,7 +21,7 @@
 
 struct kk_tables {
 	/* borrowed from the BPF object */
-	int origins_fd, traffic_fd, counters_fd, gateway_fd, lists_fd, bans_fd, sources_fd;
+	int origins_fd, traffic_fd, counters_fd, gateway_fd, lists_fd, bans_fd, sources_fd, snat_fd;
 	int n_cpus;
 	uint32_t n_slots;	     /* that the table of listeners has room for */
 	struct kk_settings settings; /* whose addresses and pool the tables are about */
@@ -71,6 +71,7 @@ struct kk_table kk_tables_origins(const struct kk_tables *tables);
 struct kk_table kk_tables_lists(const struct kk_tables *tables);
 struct kk_table kk_tables_bans(const struct kk_tables *tables);
 struct kk_table kk_tables_sources(const struct kk_tables *tables);
+struct kk_table kk_tables_snat(const struct kk_tables *tables);
 /*
  * What is published, in order of slot, protocol and port; *@ret is freed by the caller. Returns how many
  * or -ENOMEM.

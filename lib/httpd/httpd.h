@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <netinet/in.h>
+#include <sys/types.h>
 
 #include <systemd/sd-event.h>
 
@@ -73,13 +74,20 @@ void kk_httpd_answer(struct kk_httpd_request *req, unsigned int status, const ch
 /*
  * Answers a WebSocket opening handshake (RFC 6455 section 4.2) with 101 and returns 0; or refuses it with 400
  * or 426 where it is none (-EINVAL), or closes the connection (-ENOMEM), and @opened is never called.
- * @opened gets a non-blocking descriptor that carries the frames in clear; it is its owner's until
- * kk_httpd_upgrade_close(@connection). If the connection broke before, it gets NULL and -1 instead.
+ * @opened gets the connection, which is its owner's until kk_httpd_upgrade_close(@connection), and its
+ * descriptor, to be watched for readiness only. If the connection broke before, it gets NULL and -1 instead.
  */
 struct kk_httpd_upgrade;
 int kk_httpd_upgrade(struct kk_httpd_request *req,
 		     void (*opened)(struct kk_httpd_upgrade *connection, int fd, void *userdata),
 		     void *userdata);
+/*
+ * The frames in clear, non-blocking: bytes, 0 at the end of the stream, -EAGAIN or another negative errno. What
+ * is not sent after -EAGAIN is to be brought again as it is. Readiness of the descriptor says nothing of what was
+ * read ahead: read until -EAGAIN.
+ */
+ssize_t kk_httpd_upgrade_recv(struct kk_httpd_upgrade *connection, void *buf, size_t len);
+ssize_t kk_httpd_upgrade_send(struct kk_httpd_upgrade *connection, const void *buf, size_t len);
 void kk_httpd_upgrade_close(struct kk_httpd_upgrade *connection);
 
 #endif

@@ -10,13 +10,15 @@
 #include "httpd/httpd.h"
 
 struct kk_tls;
+struct kk_tls_session;
 
 /* limits.c: whoever connected, until the connection ends. */
 struct kk_httpd_guest {
 	struct kk_httpd *httpd;
 	int fd;
-	unsigned int refs; /* the connection's, and libmicrohttpd's part of it */
-	bool pending;	   /* no WebSocket yet, and counted */
+	struct kk_tls_session *session; /* NULL: plain HTTP, or gone */
+	unsigned int refs;		/* the connection's, and libmicrohttpd's part of it */
+	bool pending;			/* no WebSocket yet, and counted */
 	struct kk_httpd_address *address;
 	TAILQ_ENTRY(kk_httpd_guest) link; /* of those that are pending, the oldest first */
 };
@@ -50,7 +52,9 @@ struct kk_httpd_connection {
 
 struct kk_httpd_upgrade {
 	struct kk_httpd *httpd;
-	struct MHD_UpgradeResponseHandle *handle;
+	struct MHD_UpgradeResponseHandle *handle; /* NULL where libmicrohttpd is out of it */
+	struct kk_tls_session *session;		  /* NULL: plain HTTP */
+	int fd;
 	void (*opened)(struct kk_httpd_upgrade *connection, int fd, void *userdata);
 	void *userdata;
 	LIST_ENTRY(kk_httpd_upgrade) link;
@@ -144,5 +148,16 @@ void kk_tls_free(struct kk_tls *tls);
 /* Takes @fd over. */
 int kk_tls_accept(struct kk_tls *tls, int fd, struct kk_httpd_guest *guest,
 		  const struct sockaddr_in *peer);
+
+/*
+ * libmicrohttpd and the socket pair are done with: from now on the session's plain text is read and written with
+ * the functions below, and its descriptor, which is returned, watched by the caller. -EIO where the session
+ * cannot go on.
+ */
+int kk_tls_detach(struct kk_tls_session *session);
+ssize_t kk_tls_recv(struct kk_tls_session *session, void *buf, size_t len);
+ssize_t kk_tls_send(struct kk_tls_session *session, const void *buf, size_t len);
+/* Says goodbye and ends the session. */
+void kk_tls_close(struct kk_tls_session *session);
 
 #endif

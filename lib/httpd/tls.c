@@ -6,6 +6,7 @@
 #include "httpd/internal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ struct rest {
 	size_t start, len;
 };
 
-struct session {
+struct kk_tls_session {
 	struct kk_tls *tls;
 	struct kk_httpd_guest *guest;
 	SSL *ssl;
@@ -46,9 +47,10 @@ struct session {
 	enum {
 		HANDSHAKE,
 		FORWARDING,
+		DETACHED,  /* its plain text is somebody else's */
 		LINGERING, /* everything is sent, the peer may still be sending */
 	} state;
-	LIST_ENTRY(session) link;
+	LIST_ENTRY(kk_tls_session) link;
 };
 
 struct kk_tls {
@@ -56,14 +58,15 @@ struct kk_tls {
 	struct kk_poll *poll;
 	SSL_CTX *ctx;
 	uint8_t chunk[CHUNK];
-	LIST_HEAD(, session) sessions;
+	LIST_HEAD(, kk_tls_session) sessions;
 };
 
-static void destroy(struct session *s)
+static void destroy(struct kk_tls_session *s)
 {
 	struct kk_httpd_guest *guest = s->guest;
 
 	LIST_REMOVE(s, link);
+	guest->session = NULL;
 	kk_poll_forget(s->tls->poll, &s->peer);
 	kk_poll_forget(s->tls->poll, &s->app);
 	sd_event_source_disable_unref(s->timer);
@@ -94,7 +97,7 @@ static void drop_rest(struct rest *rest)
 }
 
 /* Bytes, 0 at the end of the stream, -EAGAIN, or -EIO when the session is broken. */
-static ssize_t session_result(struct session *s, int r)
+static ssize_t session_result(struct kk_tls_session *s, int r)
 {
 	switch (SSL_get_error(s->ssl, r)) {
 	case SSL_ERROR_NONE:
@@ -111,7 +114,7 @@ static ssize_t session_result(struct session *s, int r)
 	}
 }
 
-static ssize_t session_write(struct session *s, const uint8_t *data, size_t len)
+static ssize_t session_write(struct kk_tls_session *s, const uint8_t *data, size_t len)
 {
 	size_t done = 0;
 
@@ -130,7 +133,7 @@ static ssize_t session_write(struct session *s, const uint8_t *data, size_t len)
 }
 
 /* The application's end may have been closed, which only stops this direction. */
-static size_t app_write(struct session *s, const uint8_t *data, size_t len)
+static size_t app_write(struct kk_tls_session *s, const uint8_t *data, size_t len)
 {
 	ssize_t n = send(s->app.fd, data, len, MSG_NOSIGNAL);
 
@@ -143,7 +146,7 @@ static size_t app_write(struct session *s, const uint8_t *data, size_t len)
 }
 
 /* One chunk from the peer to libmicrohttpd. Returns 1 if there may be more, 0, or -EIO. */
-static int move_in(struct session *s)
+static int move_in(struct kk_tls_session *s)
 {
 	uint8_t *chunk = s->tls->chunk;
 	size_t sent;
@@ -177,7 +180,7 @@ static int move_in(struct session *s)
 }
 
 /* One chunk from libmicrohttpd to the peer. */
-static int move_out(struct session *s)
+static int move_out(struct kk_tls_session *s)
 {
 	uint8_t *chunk = s->tls->chunk;
 	ssize_t n, sent;
@@ -207,7 +210,7 @@ static int move_out(struct session *s)
 	return 1;
 }
 
-static void watch(struct session *s)
+static void watch(struct kk_tls_session *s)
 {
 	bool read = !s->in.len && !s->in_ended && !s->in_refused;
 	bool write = s->out.len || s->want_write;
@@ -229,13 +232,13 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 }
 
 /* The session ends then, unless stop_timer() comes first. */
-static int start_timer(struct session *s, uint64_t time_us)
+static int start_timer(struct kk_tls_session *s, uint64_t time_us)
 {
 	return sd_event_add_time_relative(s->tls->httpd->event, &s->timer, CLOCK_MONOTONIC, time_us,
 					  100000, on_timer, s);
 }
 
-static void stop_timer(struct session *s)
+static void stop_timer(struct kk_tls_session *s)
 {
 	s->timer = sd_event_source_disable_unref(s->timer);
 }
@@ -244,7 +247,7 @@ static void stop_timer(struct session *s)
  * Our side is done. Closing now would reset the connection if the peer is still sending, and the answer
  * (413, say) could be lost on its way: so end our half and wait a moment for the peer's.
  */
-static void linger(struct session *s)
+static void linger(struct kk_tls_session *s)
 {
 	ERR_clear_error();
 	SSL_shutdown(s->ssl);
@@ -260,7 +263,7 @@ static void linger(struct session *s)
 		destroy(s);
 }
 
-static void drain(struct session *s)
+static void drain(struct kk_tls_session *s)
 {
 	for (int i = 0; i < ROUNDS; i++) {
 		ssize_t n = recv(s->peer.fd, s->tls->chunk, CHUNK, 0);
@@ -274,7 +277,7 @@ static void drain(struct session *s)
 	}
 }
 
-static void forward(struct session *s)
+static void forward(struct kk_tls_session *s)
 {
 	int in = 1, out = 1;
 
@@ -296,10 +299,10 @@ static void forward(struct session *s)
 static void on_app(struct kk_poll_entry *entry, uint32_t revents)
 {
 	(void)revents;
-	forward((struct session *)((char *)entry - offsetof(struct session, app)));
+	forward((struct kk_tls_session *)((char *)entry - offsetof(struct kk_tls_session, app)));
 }
 
-static int start_forwarding(struct session *s)
+static int start_forwarding(struct kk_tls_session *s)
 {
 	int pair[2], r;
 
@@ -316,7 +319,7 @@ static int start_forwarding(struct session *s)
 	return kk_httpd_add_connection(s->tls->httpd, pair[1], s->guest, &s->address);
 }
 
-static void handshake(struct session *s)
+static void handshake(struct kk_tls_session *s)
 {
 	ssize_t n;
 
@@ -343,7 +346,8 @@ static void handshake(struct session *s)
 
 static void on_peer(struct kk_poll_entry *entry, uint32_t revents)
 {
-	struct session *s = (struct session *)((char *)entry - offsetof(struct session, peer));
+	struct kk_tls_session *s =
+		(struct kk_tls_session *)((char *)entry - offsetof(struct kk_tls_session, peer));
 
 	if (revents & EPOLLERR)
 		destroy(s);
@@ -358,7 +362,7 @@ static void on_peer(struct kk_poll_entry *entry, uint32_t revents)
 int kk_tls_accept(struct kk_tls *tls, int fd, struct kk_httpd_guest *guest,
 		  const struct sockaddr_in *peer)
 {
-	struct session *s = calloc(1, sizeof(*s));
+	struct kk_tls_session *s = calloc(1, sizeof(*s));
 	int one = 1;
 
 	if (!s) {
@@ -367,12 +371,14 @@ int kk_tls_accept(struct kk_tls *tls, int fd, struct kk_httpd_guest *guest,
 	}
 	s->tls = tls;
 	s->guest = guest;
+	guest->session = s;
 	s->peer = (struct kk_poll_entry){.fd = fd, .ready = on_peer};
 	s->app = (struct kk_poll_entry){.fd = -1, .ready = on_app};
 	s->address = *peer;
 	s->ssl = SSL_new(tls->ctx);
 	if (!s->ssl || SSL_set_fd(s->ssl, fd) != 1 || start_timer(s, HANDSHAKE_TIME_US) < 0 ||
 	    kk_poll_watch(tls->poll, &s->peer, EPOLLIN) < 0) {
+		guest->session = NULL;
 		stop_timer(s);
 		SSL_free(s->ssl);
 		kk_close(fd);
@@ -383,6 +389,52 @@ int kk_tls_accept(struct kk_tls *tls, int fd, struct kk_httpd_guest *guest,
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	LIST_INSERT_HEAD(&tls->sessions, s, link);
 	return 0;
+}
+
+int kk_tls_detach(struct kk_tls_session *s)
+{
+	int out = 1;
+
+	/* The answer that switches protocols is still on its way through the pair. */
+	while (out > 0 && !s->out_ended)
+		out = move_out(s);
+	if (out < 0 || s->out_ended || s->in.len || s->in_ended || s->in_refused)
+		return -EIO;
+	kk_poll_forget(s->tls->poll, &s->peer);
+	kk_poll_forget(s->tls->poll, &s->app);
+	s->app.fd = kk_close(s->app.fd);
+	s->state = DETACHED;
+	return s->peer.fd;
+}
+
+ssize_t kk_tls_recv(struct kk_tls_session *s, void *buf, size_t len)
+{
+	ERR_clear_error();
+	return session_result(s, SSL_read(s->ssl, buf, len < INT_MAX ? (int)len : INT_MAX));
+}
+
+ssize_t kk_tls_send(struct kk_tls_session *s, const void *buf, size_t len)
+{
+	ssize_t n;
+
+	if (s->out.len) {
+		n = session_write(s, s->out.data + s->out.start, s->out.len);
+		if (n < 0)
+			return n;
+		s->out.start += (size_t)n;
+		s->out.len -= (size_t)n;
+		if (s->out.len)
+			return -EAGAIN;
+		drop_rest(&s->out);
+	}
+	ERR_clear_error();
+	n = session_result(s, SSL_write(s->ssl, buf, len < INT_MAX ? (int)len : INT_MAX));
+	return n ? n : -EPIPE;
+}
+
+void kk_tls_close(struct kk_tls_session *s)
+{
+	linger(s);
 }
 
 static int use_identity(SSL_CTX *ctx, const char *cert_pem, const char *key_pem)

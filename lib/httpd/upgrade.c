@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include <openssl/evp.h>
 
@@ -57,27 +58,52 @@ static int accept_value(const char *key, char out[KK_BASE64_LEN(SHA1_LEN) + 1])
 	return 0;
 }
 
+static void leave_mhd(struct kk_httpd_upgrade *upgrade)
+{
+	if (upgrade->handle)
+		MHD_upgrade_action(upgrade->handle, MHD_UPGRADE_ACTION_CLOSE);
+	upgrade->handle = NULL;
+	kk_httpd_kick(upgrade->httpd);
+}
+
+/* Behind TLS, neither libmicrohttpd nor the socket pair has anything to do any more. */
+static int take_over(struct kk_httpd_upgrade *upgrade, struct kk_tls_session *session)
+{
+	int fd;
+
+	if (!upgrade->httpd->tls)
+		return 0;
+	fd = session ? kk_tls_detach(session) : -EIO;
+	if (fd < 0)
+		return fd;
+	upgrade->session = session;
+	upgrade->fd = fd;
+	leave_mhd(upgrade);
+	return 0;
+}
+
 static void on_upgraded(void *cls, struct MHD_Connection *mhd, void *slot, const char *extra,
 			size_t extra_len, MHD_socket fd, struct MHD_UpgradeResponseHandle *handle)
 {
 	struct kk_httpd_upgrade *upgrade = cls;
 	struct kk_httpd_request *req = slot;
+	struct kk_httpd_guest *guest = req->connection->guest;
 
 	(void)mhd;
 	(void)extra;
 	upgrade->handle = handle;
+	upgrade->fd = fd;
 	LIST_INSERT_HEAD(&upgrade->httpd->upgrades, upgrade, link);
 	req->upgrade = NULL;
 	kk_httpd_clear_deadline(req->connection);
-	if (!extra_len)
-		kk_httpd_guest_settle(req->connection->guest);
-	if (extra_len) {
-		/* A client has to wait for our answer before it sends frames (section 4.1). */
+	/* A client has to wait for our answer before it sends frames (section 4.1). */
+	if (extra_len || take_over(upgrade, guest->session) < 0) {
 		upgrade->opened(NULL, -1, upgrade->userdata);
 		kk_httpd_upgrade_close(upgrade);
 		return;
 	}
-	upgrade->opened(upgrade, fd, upgrade->userdata);
+	kk_httpd_guest_settle(guest);
+	upgrade->opened(upgrade, upgrade->fd, upgrade->userdata);
 }
 
 void kk_httpd_upgrade_failed(struct kk_httpd_upgrade *upgrade)
@@ -138,12 +164,33 @@ int kk_httpd_upgrade(struct kk_httpd_request *req,
 	return 0;
 }
 
+ssize_t kk_httpd_upgrade_recv(struct kk_httpd_upgrade *upgrade, void *buf, size_t len)
+{
+	ssize_t n;
+
+	if (upgrade->session)
+		return kk_tls_recv(upgrade->session, buf, len);
+	n = recv(upgrade->fd, buf, len, MSG_DONTWAIT);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t kk_httpd_upgrade_send(struct kk_httpd_upgrade *upgrade, const void *buf, size_t len)
+{
+	ssize_t n;
+
+	if (upgrade->session)
+		return kk_tls_send(upgrade->session, buf, len);
+	n = send(upgrade->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
+}
+
 void kk_httpd_upgrade_close(struct kk_httpd_upgrade *upgrade)
 {
 	if (!upgrade)
 		return;
-	MHD_upgrade_action(upgrade->handle, MHD_UPGRADE_ACTION_CLOSE);
-	kk_httpd_kick(upgrade->httpd);
+	if (upgrade->session)
+		kk_tls_close(upgrade->session);
+	leave_mhd(upgrade);
 	LIST_REMOVE(upgrade, link);
 	free(upgrade);
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <netinet/in.h>
 
+#include "util/address.h"
 #include "util/err.h"
 #include "util/parse.h"
 
@@ -31,16 +32,23 @@ int kk_net_addr_add(const char *ifname, const struct kk_prefix4 *prefix, struct 
 int kk_net_addr_del(const char *ifname, const struct kk_prefix4 *prefix, struct kk_err *err);
 /* All IPv4 addresses of @ifname; *@ret is freed by the caller. Returns how many or a negative errno. */
 int kk_net_addr_list(const char *ifname, struct kk_prefix4 **ret, struct kk_err *err);
+/* The same of either family, and IPv6's list: no duplicate is looked for, and link-local addresses are not listed. */
+int kk_net_addr6_add(const char *ifname, const struct kk_prefix *prefix, struct kk_err *err);
+int kk_net_addr6_del(const char *ifname, const struct kk_prefix *prefix, struct kk_err *err);
+int kk_net_addr6_list(const char *ifname, struct kk_prefix **ret, struct kk_err *err);
 /* A route to @prefix over @ifname, scope link, with @metric. */
 int kk_net_route_add(const char *ifname, const struct kk_prefix4 *prefix, uint32_t metric,
 		     struct kk_err *err);
 int kk_net_route_del(const char *ifname, const struct kk_prefix4 *prefix, uint32_t metric,
 		     struct kk_err *err);
+int kk_net_route6_add(const char *ifname, const struct kk_prefix *prefix, uint32_t metric,
+		      struct kk_err *err);
 /* The interface that the default route (IPv4) leaves by; @ifname has IFNAMSIZ bytes. -ENETUNREACH: none. */
 int kk_net_default_ifname(char *ifname, struct kk_err *err);
 
-/* Writes /proc/sys/net/ipv4/conf/@ifname/@key. */
+/* Writes /proc/sys/net/ipv4/conf/@ifname/@key, or ipv6; -ENOENT: a kernel without IPv6. */
 int kk_net_sysctl4(const char *ifname, const char *key, const char *value, struct kk_err *err);
+int kk_net_sysctl6(const char *ifname, const char *key, const char *value, struct kk_err *err);
 
 /*
  * Named namespaces as ip-netns(8) keeps them, below /run/netns. _open makes it (with loopback up) where

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "net/net.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
 #include <string.h>
@@ -12,49 +11,64 @@
 
 #include "net/nl.h"
 
-static int change(int type, int flags, const char *ifname, const struct kk_prefix4 *prefix,
+static int change(int type, int flags, const char *ifname, const struct kk_prefix *prefix,
 		  uint32_t metric, int is_so_already, struct kk_err *err)
 {
 	KK_CLEANUP_NLMSG struct nl_msg *msg = nlmsg_alloc_simple(type, flags);
 	int index = kk_net_ifindex(ifname), r;
 	struct rtmsg info = {
-		.rtm_family = AF_INET,
+		.rtm_family = (uint8_t)prefix->addr.family,
 		.rtm_dst_len = prefix->len,
 		.rtm_table = RT_TABLE_MAIN,
 		.rtm_protocol = RTPROT_STATIC,
 		.rtm_scope = RT_SCOPE_LINK,
 		.rtm_type = RTN_UNICAST,
 	};
-	char text[INET_ADDRSTRLEN];
+	char text[KK_PREFIX_TEXT];
 
 	if (index < 0)
 		return kk_err_set(err, ENODEV, "interface", "there is no interface %s", ifname);
 	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0 ||
-	    nla_put(msg, RTA_DST, sizeof(prefix->addr), &prefix->addr) < 0 ||
+	    nla_put(msg, RTA_DST, prefix->addr.family == AF_INET6 ? 16 : 4, prefix->addr.bytes) <
+		    0 ||
 	    nla_put_u32(msg, RTA_OIF, (uint32_t)index) < 0 ||
 	    nla_put_u32(msg, RTA_PRIORITY, metric) < 0)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	r = kk_rtnl_call(msg, NULL, NULL);
-	if (r < 0 && r != is_so_already) {
-		inet_ntop(AF_INET, &prefix->addr, text, sizeof(text));
-		return kk_err_set(err, -r, "route", "cannot %s the route to %s/%u over %s: %s",
-				  type == RTM_NEWROUTE ? "add" : "remove", text, prefix->len,
-				  ifname, strerror(-r));
-	}
+	if (r < 0 && r != is_so_already)
+		return kk_err_set(err, -r, "route", "cannot %s the route to %s over %s: %s",
+				  type == RTM_NEWROUTE ? "add" : "remove",
+				  kk_prefix_text(prefix, text), ifname, strerror(-r));
 	return 0;
 }
 
-int kk_net_route_add(const char *ifname, const struct kk_prefix4 *prefix, uint32_t metric,
-		     struct kk_err *err)
+static struct kk_prefix generic(const struct kk_prefix4 *prefix)
+{
+	return (struct kk_prefix){.addr = {.family = AF_INET, .v4 = prefix->addr},
+				  .len = prefix->len};
+}
+
+int kk_net_route6_add(const char *ifname, const struct kk_prefix *prefix, uint32_t metric,
+		      struct kk_err *err)
 {
 	return change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, ifname, prefix, metric, -EEXIST,
 		      err);
 }
 
+int kk_net_route_add(const char *ifname, const struct kk_prefix4 *prefix, uint32_t metric,
+		     struct kk_err *err)
+{
+	const struct kk_prefix p = generic(prefix);
+
+	return kk_net_route6_add(ifname, &p, metric, err);
+}
+
 int kk_net_route_del(const char *ifname, const struct kk_prefix4 *prefix, uint32_t metric,
 		     struct kk_err *err)
 {
-	return change(RTM_DELROUTE, 0, ifname, prefix, metric, -ESRCH, err);
+	const struct kk_prefix p = generic(prefix);
+
+	return change(RTM_DELROUTE, 0, ifname, &p, metric, -ESRCH, err);
 }
 
 struct best {

@@ -22,7 +22,8 @@ static bool holds(const char *path, const char *value)
 	return strcmp(text, value) == 0;
 }
 
-int kk_net_sysctl4(const char *ifname, const char *key, const char *value, struct kk_err *err)
+static int set(const char *family, const char *ifname, const char *key, const char *value,
+	       struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int fd = -1;
 	char path[PATH_MAX];
@@ -30,7 +31,7 @@ int kk_net_sysctl4(const char *ifname, const char *key, const char *value, struc
 
 	if (strchr(ifname, '/') || strchr(key, '/'))
 		return kk_err_set(err, EINVAL, "interface", "%s is not an interface name", ifname);
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/%s", ifname, key);
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, ifname, key);
 	if (holds(path, value))
 		return 0;
 	fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -45,4 +46,14 @@ int kk_net_sysctl4(const char *ifname, const char *key, const char *value, struc
 				  strerror(error));
 	}
 	return 0;
+}
+
+int kk_net_sysctl4(const char *ifname, const char *key, const char *value, struct kk_err *err)
+{
+	return set("ipv4", ifname, key, value, err);
+}
+
+int kk_net_sysctl6(const char *ifname, const char *key, const char *value, struct kk_err *err)
+{
+	return set("ipv6", ifname, key, value, err);
 }

@@ -42,12 +42,13 @@ static int check_service(const struct kk_config *config, const struct kk_service
 					  s->name);
 		return 0;
 	}
-	if (!s->agent)
+	if (!s->n_agents)
 		return kk_err_set(err, EINVAL, "agent", "service %s: agent: is missing", s->name);
-	if (!kk_config_agent(config, s->agent))
-		return kk_err_set(err, EINVAL, "agent",
-				  "service %s: agent: there is no Agent with id %lld", s->name,
-				  (long long)s->agent);
+	for (size_t i = 0; i < s->n_agents; i++)
+		if (!kk_config_agent(config, s->agents[i]))
+			return kk_err_set(err, EINVAL, "agent",
+					  "service %s: agent: there is no Agent with id %lld",
+					  s->name, (long long)s->agents[i]);
 	return 0;
 }
 
@@ -61,6 +62,54 @@ static int check_services(const struct kk_config *config, const struct kk_servic
 	return r;
 }
 
+/* A list of a configuration, whatever it is of. */
+struct place {
+	const struct kk_object_kind *kind;
+	size_t list, n; /* offsets into struct kk_config */
+};
+
+#define PLACE(name_)                                                                               \
+	{                                                                                          \
+		&kk_object_##name_, offsetof(struct kk_config, name_),                             \
+			offsetof(struct kk_config, n_##name_)                                      \
+	}
+static const struct place places[] = {PLACE(gateways), PLACE(agents), PLACE(services), PLACE(rules),
+				      PLACE(bans)};
+enum {
+	GATEWAYS,
+	AGENTS,
+	SERVICES,
+	RULES,
+	BANS,
+};
+
+static void **list_of(const struct kk_config *config, const struct place *place)
+{
+	return (void **)((char *)config + place->list);
+}
+
+static size_t *length_of(const struct kk_config *config, const struct place *place)
+{
+	return (size_t *)((char *)config + place->n);
+}
+
+/* A service's rules and bans go with it, and nobody tells so. */
+static void drop_orphans(struct kk_config *config)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < config->n_rules; i++)
+		if (!config->rules[i].service ||
+		    kk_config_service(config, config->rules[i].service))
+			config->rules[n++] = config->rules[i];
+	config->n_rules = n;
+	n = 0;
+	for (size_t i = 0; i < config->n_bans; i++)
+		if (!config->bans[i].service || kk_config_service(config, config->bans[i].service))
+			config->bans[n++] = config->bans[i];
+	config->n_bans = n;
+}
+
 static int read_snapshot(const json_t *msg, const struct message *m, struct kk_config *config,
 			 struct kk_err *err)
 {
@@ -72,17 +121,13 @@ static int read_snapshot(const json_t *msg, const struct message *m, struct kk_c
 		return kk_err_set(err, EINVAL, "self", "self: is missing");
 	strcpy(config->epoch, m->epoch);
 	r = kk_object_self(m->self, &config->self, err);
-	if (r == 0)
-		r = kk_object_list(msg, &kk_object_gateways, (void **)&config->gateways,
-				   &config->n_gateways, err);
-	if (r == 0)
-		r = kk_object_list(msg, &kk_object_agents, (void **)&config->agents,
-				   &config->n_agents, err);
-	if (r == 0)
-		r = kk_object_list(msg, &kk_object_services, (void **)&config->services,
-				   &config->n_services, err);
+	for (size_t i = 0; i < ARRAY_SIZE(places) && r == 0; i++)
+		r = kk_object_list(msg, places[i].kind, list_of(config, &places[i]),
+				   length_of(config, &places[i]), err);
 	if (r == 0)
 		r = check_services(config, config->services, config->n_services, err);
+	if (r == 0)
+		drop_orphans(config);
 	return r;
 }
 
@@ -99,23 +144,27 @@ static void change_clean(struct change *change)
 	free(change->remove);
 }
 
-/* Reads @ret from @m and makes *@list of *@n, which is empty so far, from @old with it. */
-static int change_list(const struct message *m, const struct kk_object_kind *kind, const void *old,
-		       size_t n_old, struct change *ret, void **list, size_t *n, struct kk_err *err)
+/* Reads @ret from @m and makes the list of @config at @place, which is empty so far, from @old's with it. */
+static int change_list(const struct message *m, const struct place *place,
+		       const struct kk_config *old, struct change *ret, struct kk_config *config,
+		       struct kk_err *err)
 {
-	int r = kk_object_list(m->put, kind, &ret->put, &ret->n_put, err);
+	void **list = list_of(config, place);
+	size_t *n = length_of(config, place);
+	int r = kk_object_list(m->put, place->kind, &ret->put, &ret->n_put, err);
 
 	if (r == 0)
-		r = kk_object_ids(m->remove, kind, &ret->remove, &ret->n_remove, err);
+		r = kk_object_ids(m->remove, place->kind, &ret->remove, &ret->n_remove, err);
 	if (r < 0)
 		return r;
-	*list = kk_list_merge(old, n_old, ret->put, ret->n_put, ret->remove, ret->n_remove,
-			      kind->size, n);
+	*list = kk_list_merge(*list_of(old, place), *length_of(old, place), ret->put, ret->n_put,
+			      ret->remove, ret->n_remove, place->kind->size, n);
 	if (!*list)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
-	if (*n > kind->max)
-		return kk_err_set(err, EINVAL, kind->name, "%s: %zu are too many, %zu at most",
-				  kind->name, *n, kind->max);
+	if (*n > place->kind->max)
+		return kk_err_set(err, EINVAL, place->kind->name,
+				  "%s: %zu are too many, %zu at most", place->kind->name, *n,
+				  place->kind->max);
 	return 0;
 }
 
@@ -138,32 +187,29 @@ static int check_delta(const struct kk_config *old, const struct message *m, str
 	return 0;
 }
 
+/* @changes has one for each of the places, and is cleaned by the caller. */
 static int change_lists(const struct kk_config *old, const struct message *m,
-			struct kk_config *config, struct kk_err *err)
+			struct kk_config *config, struct change *changes, struct kk_err *err)
 {
-	KK_CLEANUP(change_clean) struct change gateways = {0}, agents = {0}, services = {0};
-	int r;
+	int r = 0;
 
-	r = change_list(m, &kk_object_gateways, old->gateways, old->n_gateways, &gateways,
-			(void **)&config->gateways, &config->n_gateways, err);
-	if (r == 0)
-		r = change_list(m, &kk_object_agents, old->agents, old->n_agents, &agents,
-				(void **)&config->agents, &config->n_agents, err);
-	if (r == 0)
-		r = change_list(m, &kk_object_services, old->services, old->n_services, &services,
-				(void **)&config->services, &config->n_services, err);
+	for (size_t i = 0; i < ARRAY_SIZE(places) && r == 0; i++)
+		r = change_list(m, &places[i], old, &changes[i], config, err);
 	if (r < 0)
 		return r;
+	if (changes[SERVICES].n_remove || changes[RULES].n_put || changes[BANS].n_put)
+		drop_orphans(config);
 	/* Services that stay as they are can only have lost their Agent. */
-	if (agents.n_remove)
+	if (changes[AGENTS].n_remove)
 		return check_services(config, config->services, config->n_services, err);
-	return check_services(config, services.put, services.n_put, err);
+	return check_services(config, changes[SERVICES].put, changes[SERVICES].n_put, err);
 }
 
 static int read_delta(const struct kk_config *old, const struct message *m,
 		      struct kk_config *config, struct kk_err *err)
 {
 	const json_t *self = json_object_get(m->put, "self");
+	struct change changes[ARRAY_SIZE(places)] = {0};
 	int r;
 
 	r = check_delta(old, m, err);
@@ -177,7 +223,10 @@ static int read_delta(const struct kk_config *old, const struct message *m,
 		return r;
 	if (is_agent(&config->self) != is_agent(&old->self))
 		return kk_err_set(err, EINVAL, "self", "self: a node cannot change its role");
-	return change_lists(old, m, config, err);
+	r = change_lists(old, m, config, changes, err);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+		change_clean(&changes[i]);
+	return r;
 }
 
 int kk_config_next(const struct kk_config *old, const json_t *msg, struct kk_config *ret,

@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "proto/list.h"
 #include "util/json.h"
 
 #define AGENT_SUBNET_LEN 24
+#define POOL6_LEN	 96
+#define BAN_SECONDS_MAX	 3153600000 /* a hundred years */
 
 static const struct kk_err no_error;
 
@@ -70,12 +73,55 @@ static int read_key(const char *text, bool *has_key, uint8_t key[KK_KEY_LEN], st
 	return 0;
 }
 
+static int read_pool6(const char *text, struct kk_prefix *ret, struct kk_err *err)
+{
+	int r = text ? kk_parse_prefix("pool6", text, ret, err) : 0;
+
+	if (r == 0 && text && (ret->addr.family != AF_INET6 || ret->len != POOL6_LEN))
+		return kk_err_set(err, EINVAL, "pool6", "pool6: \"%s\" is not an IPv6 /%d", text,
+				  POOL6_LEN);
+	return r;
+}
+
+/* One Control knows no list of addresses but one, another sends both. */
+static int read_addresses(const json_t *list, const char *only, struct kk_self *self,
+			  struct kk_err *err)
+{
+	size_t i, of_family[2] = {0};
+	json_t *item;
+
+	if (!list) {
+		self->n_addresses = 1;
+		return kk_parse_address("address", only, &self->addresses[0], err);
+	}
+	if (!json_array_size(list) || json_array_size(list) > KK_GATEWAY_ADDRESSES_MAX)
+		return kk_err_set(err, EINVAL, "addresses",
+				  "addresses: a list of 1 to %d is wanted",
+				  KK_GATEWAY_ADDRESSES_MAX);
+	json_array_foreach((json_t *)list, i, item) {
+		const char *text = json_string_value(item);
+		int r = kk_parse_address("addresses", text ? text : "", &self->addresses[i], err);
+
+		if (r < 0)
+			return r;
+		of_family[self->addresses[i].family == AF_INET6]++;
+	}
+	if (of_family[0] > KK_GATEWAY_ADDRESSES_MAX / 2 ||
+	    of_family[1] > KK_GATEWAY_ADDRESSES_MAX / 2)
+		return kk_err_set(err, EINVAL, "addresses",
+				  "addresses: %d of one family are the most",
+				  KK_GATEWAY_ADDRESSES_MAX / 2);
+	self->n_addresses = json_array_size(list);
+	return 0;
+}
+
 int kk_object_self(const json_t *obj, struct kk_self *ret, struct kk_err *err)
 {
 	struct fields {
 		struct id_name who;
 		int64_t index, wg_port;
-		const char *address, *pool, *subnet;
+		const char *address, *pool, *subnet, *pool6, *flow_key;
+		json_t *addresses;
 	} f = {0};
 	static const struct kk_json_field fields[] = {
 		ID_NAME_FIELDS,
@@ -85,6 +131,9 @@ int kk_object_self(const json_t *obj, struct kk_self *ret, struct kk_err *err)
 		KK_JSON_FIELD("address", KK_JSON_STRING, 0, struct fields, address),
 		KK_JSON_FIELD("pool", KK_JSON_STRING, 0, struct fields, pool),
 		KK_JSON_FIELD("subnet", KK_JSON_STRING, 0, struct fields, subnet),
+		KK_JSON_FIELD("pool6", KK_JSON_STRING, 0, struct fields, pool6),
+		KK_JSON_FIELD("flow_key", KK_JSON_STRING, 0, struct fields, flow_key),
+		KK_JSON_FIELD("addresses", KK_JSON_ANY, 0, struct fields, addresses),
 	};
 	struct kk_self self = {0};
 	int r;
@@ -92,6 +141,11 @@ int kk_object_self(const json_t *obj, struct kk_self *ret, struct kk_err *err)
 	r = kk_json_read_lax(obj, fields, ARRAY_SIZE(fields), &f, err);
 	if (r == 0)
 		r = read_who(&f.who, &self.id, self.name, err);
+	if (r == 0)
+		r = read_pool6(f.pool6, &self.pool6, err);
+	if (r == 0 && f.flow_key && kk_unhex(f.flow_key, self.flow_key, KK_FLOW_KEY_LEN) < 0)
+		r = kk_err_set(err, EINVAL, "flow_key", "flow_key: is not %d bytes in hex",
+			       KK_FLOW_KEY_LEN);
 	if (r < 0)
 		return r;
 	if (!f.subnet == !f.pool)
@@ -106,7 +160,7 @@ int kk_object_self(const json_t *obj, struct kk_self *ret, struct kk_err *err)
 		self.wg_port = (uint16_t)f.wg_port;
 		r = read_index(f.index, &self.index, err);
 		if (r == 0)
-			r = kk_parse_ip4("address", f.address, &self.address, err);
+			r = read_addresses(f.addresses, f.address, &self, err);
 		if (r == 0)
 			r = kk_parse_prefix4("pool", f.pool, &self.pool, err);
 	}
@@ -116,21 +170,19 @@ int kk_object_self(const json_t *obj, struct kk_self *ret, struct kk_err *err)
 	return 0;
 }
 
-static int read_endpoint(const char *text, struct sockaddr_in *ret, struct kk_err *err)
+static int read_endpoint(const char *text, union kk_sockaddr *ret, struct kk_err *err)
 {
-	struct sockaddr_in endpoint = {.sin_family = AF_INET};
-	char host[INET_ADDRSTRLEN];
+	struct kk_address address;
+	char host[KK_ADDRESS_TEXT];
 	uint16_t port;
 	int r;
 
 	r = kk_parse_hostport("endpoint", text, false, host, sizeof(host), &port, err);
 	if (r == 0)
-		r = kk_parse_ip4("endpoint", host, &endpoint.sin_addr, err);
-	if (r < 0)
-		return r;
-	endpoint.sin_port = htons(port);
-	*ret = endpoint;
-	return 0;
+		r = kk_parse_address("endpoint", host, &address, err);
+	if (r == 0)
+		*ret = kk_sockaddr_make(&address, port);
+	return r;
 }
 
 static int read_gateway(const json_t *obj, void *ret, struct kk_err *err)
@@ -201,48 +253,179 @@ static int read_protocol(const char *text, uint8_t *ret, struct kk_err *err)
 	return 0;
 }
 
+/* One Agent as "agent", or several as "agents". */
+static int read_agents(const json_t *list, int64_t only, struct kk_service *service,
+		       struct kk_err *err)
+{
+	json_t *item;
+	size_t i;
+
+	service->agents[0] = only;
+	service->n_agents = only != 0;
+	if (!list)
+		return 0;
+	if (!json_array_size(list) || json_array_size(list) > KK_MEMBERS_MAX)
+		return kk_err_set(err, EINVAL, "agents", "agents: a list of 1 to %d ids is wanted",
+				  KK_MEMBERS_MAX);
+	json_array_foreach((json_t *)list, i, item) {
+		service->agents[i] = json_integer_value(item);
+		if (service->agents[i] < 1 || (i && service->agents[i] <= service->agents[i - 1]))
+			return kk_err_set(err, EINVAL, "agents",
+					  "agents: are not ids in ascending order");
+	}
+	service->n_agents = json_array_size(list);
+	return 0;
+}
+
+struct service_fields {
+	struct id_name who;
+	const char *protocol, *target, *address;
+	int64_t port, last_port, agent_port, agent, limit_packets, limit_connections;
+	bool proxy_protocol, draining;
+	json_t *agents;
+};
+
+/* As many ports on the Agent as there are, and as many at the target, or one. */
+static int check_ports(const struct service_fields *f, struct kk_err *err)
+{
+	char host[KK_TARGET_MAX];
+	uint16_t first, last;
+	int r;
+
+	if (f->last_port < f->port)
+		return kk_err_set(err, EINVAL, "last_port", "last_port: %lld is below port %lld",
+				  (long long)f->last_port, (long long)f->port);
+	if (f->agent_port + f->last_port - f->port > UINT16_MAX)
+		return kk_err_set(err, EINVAL, "agent_port",
+				  "agent_port: the range that begins at %lld ends above 65535",
+				  (long long)f->agent_port);
+	if (!f->target)
+		return 0;
+	r = kk_parse_hostports("target", f->target, false, host, sizeof(host), &first, &last, err);
+	if (r == 0 && first != last && last - first != f->last_port - f->port)
+		return kk_err_set(err, EINVAL, "target",
+				  "target: \"%.200s\" has not as many ports as the service",
+				  f->target);
+	return r;
+}
+
 static int read_service(const json_t *obj, void *ret, struct kk_err *err)
 {
-	struct fields {
-		struct id_name who;
-		const char *protocol, *target;
-		int64_t port, agent_port, agent;
-		bool proxy_protocol;
-	} f = {0};
+	struct service_fields f = {0};
+#define FIELD(name, type, flags, ...)                                                              \
+	KK_JSON_FIELD(#name, type, flags, struct service_fields, name, ##__VA_ARGS__)
+#define PORT(name, flags) FIELD(name, KK_JSON_INT, flags, .min = 1, .max = 65535)
 	static const struct kk_json_field fields[] = {
-		ID_NAME_FIELDS,
-		KK_JSON_FIELD("protocol", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields,
-			      protocol),
-		KK_JSON_FIELD("port", KK_JSON_INT, KK_JSON_REQUIRED, struct fields, port, .min = 1,
-			      .max = 65535),
-		KK_JSON_FIELD("agent_port", KK_JSON_INT, KK_JSON_REQUIRED, struct fields,
-			      agent_port, .min = 1, .max = 65535),
-		KK_JSON_FIELD("agent", KK_JSON_INT, 0, struct fields, agent, .min = 1,
-			      .max = INT64_MAX),
-		KK_JSON_FIELD("target", KK_JSON_STRING, 0, struct fields, target,
-			      .max = KK_TARGET_MAX - 1),
-		KK_JSON_FIELD("proxy_protocol", KK_JSON_BOOL, 0, struct fields, proxy_protocol),
+		KK_JSON_FIELD("id", KK_JSON_INT, KK_JSON_REQUIRED, struct service_fields, who.id,
+			      .min = 1, .max = INT64_MAX),
+		KK_JSON_FIELD("name", KK_JSON_STRING, KK_JSON_REQUIRED, struct service_fields,
+			      who.name, .max = KK_NAME_MAX),
+		FIELD(protocol, KK_JSON_STRING, KK_JSON_REQUIRED),
+		PORT(port, KK_JSON_REQUIRED),
+		PORT(last_port, 0),
+		PORT(agent_port, KK_JSON_REQUIRED),
+		FIELD(agent, KK_JSON_INT, 0, .min = 1, .max = INT64_MAX),
+		FIELD(agents, KK_JSON_ANY, 0),
+		FIELD(target, KK_JSON_STRING, 0, .max = KK_TARGET_MAX - 1),
+		FIELD(proxy_protocol, KK_JSON_BOOL, 0),
+		FIELD(address, KK_JSON_STRING, 0),
+		FIELD(limit_packets, KK_JSON_INT, 0, .min = 0, .max = UINT32_MAX),
+		FIELD(limit_connections, KK_JSON_INT, 0, .min = 0, .max = UINT32_MAX),
+		FIELD(draining, KK_JSON_BOOL, 0),
 	};
+#undef PORT
+#undef FIELD
 	struct kk_service *service = ret;
-	char host[KK_TARGET_MAX];
-	uint16_t port;
 	int r;
 
 	r = kk_json_read_lax(obj, fields, ARRAY_SIZE(fields), &f, err);
+	if (!f.last_port)
+		f.last_port = f.port;
 	if (r == 0)
 		r = read_who(&f.who, &service->id, service->name, err);
 	if (r == 0)
 		r = read_protocol(f.protocol, &service->protocol, err);
-	if (r == 0 && f.target)
-		r = kk_parse_hostport("target", f.target, false, host, sizeof(host), &port, err);
+	if (r == 0)
+		r = check_ports(&f, err);
+	if (r == 0)
+		r = read_agents(f.agents, f.agent, service, err);
+	if (r == 0 && f.address)
+		r = kk_parse_address("address", f.address, &service->address, err);
 	if (r < 0)
 		return r;
 	service->port = (uint16_t)f.port;
+	service->last_port = (uint16_t)f.last_port;
 	service->agent_port = (uint16_t)f.agent_port;
-	service->agent = f.agent;
+	service->limit_packets = (uint32_t)f.limit_packets;
+	service->limit_connections = (uint32_t)f.limit_connections;
 	service->proxy_protocol = f.proxy_protocol;
+	service->draining = f.draining;
 	strcpy(service->target, f.target ? f.target : "");
 	return 0;
+}
+
+static int read_rule(const json_t *obj, void *ret, struct kk_err *err)
+{
+	struct fields {
+		int64_t id, service;
+		const char *prefix;
+		bool allow;
+	} f = {0};
+	static const struct kk_json_field fields[] = {
+		KK_JSON_FIELD("id", KK_JSON_INT, KK_JSON_REQUIRED, struct fields, id, .min = 1,
+			      .max = INT64_MAX),
+		KK_JSON_FIELD("service", KK_JSON_INT, 0, struct fields, service, .min = 1,
+			      .max = INT64_MAX),
+		KK_JSON_FIELD("prefix", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, prefix),
+		KK_JSON_FIELD("allow", KK_JSON_BOOL, 0, struct fields, allow),
+	};
+	struct kk_filter *rule = ret;
+	int r = kk_json_read_lax(obj, fields, ARRAY_SIZE(fields), &f, err);
+
+	if (r == 0 && f.allow && !f.service)
+		r = kk_err_set(err, EINVAL, "allow",
+			       "allow: only a service can be told what it lets in");
+	if (r == 0)
+		r = kk_parse_prefix("prefix", f.prefix, &rule->prefix, err);
+	rule->id = f.id;
+	rule->service = f.service;
+	rule->allow = f.allow;
+	return r;
+}
+
+/* Clocks differ: a ban's time is told in seconds from now, and counted on the clock that the data plane has. */
+static int64_t until(int64_t seconds)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return ((int64_t)now.tv_sec + seconds) * 1000000000 + now.tv_nsec;
+}
+
+static int read_ban(const json_t *obj, void *ret, struct kk_err *err)
+{
+	struct fields {
+		int64_t id, service, seconds;
+		const char *address;
+	} f = {.seconds = -1};
+	static const struct kk_json_field fields[] = {
+		KK_JSON_FIELD("id", KK_JSON_INT, KK_JSON_REQUIRED, struct fields, id, .min = 1,
+			      .max = INT64_MAX),
+		KK_JSON_FIELD("service", KK_JSON_INT, 0, struct fields, service, .min = 1,
+			      .max = INT64_MAX),
+		KK_JSON_FIELD("seconds", KK_JSON_INT, 0, struct fields, seconds, .min = 0,
+			      .max = BAN_SECONDS_MAX),
+		KK_JSON_FIELD("address", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, address),
+	};
+	struct kk_banned *ban = ret;
+	int r = kk_json_read_lax(obj, fields, ARRAY_SIZE(fields), &f, err);
+
+	if (r == 0)
+		r = kk_parse_address("address", f.address, &ban->address, err);
+	ban->id = f.id;
+	ban->service = f.service;
+	ban->until = f.seconds < 0 ? INT64_MAX : until(f.seconds);
+	return r;
 }
 
 #define KIND(name_, struct_, max_, read_)                                                          \
@@ -253,6 +436,8 @@ static int read_service(const json_t *obj, void *ret, struct kk_err *err)
 KIND(gateways, struct kk_gateway, KK_GATEWAYS_MAX, read_gateway);
 KIND(agents, struct kk_agent, KK_AGENTS_MAX, read_agent);
 KIND(services, struct kk_service, KK_SERVICES_MAX, read_service);
+KIND(rules, struct kk_filter, KK_RULES_MAX, read_rule);
+KIND(bans, struct kk_banned, KK_BANS_READ_MAX, read_ban);
 
 /* The array of @kind in @lists: *@ret NULL where there is none. */
 static int find_array(const json_t *lists, const struct kk_object_kind *kind, const json_t **ret,

@@ -24,8 +24,8 @@ struct kk_prefix {
 	uint8_t len;		/* bits, 0 to 32 or 128 */
 };
 
-#define KK_ADDRESS_TEXT 46			/* bytes, with the final NUL */
-#define KK_PREFIX_TEXT	(KK_ADDRESS_TEXT + 4)	/* "/128" */
+#define KK_ADDRESS_TEXT	 46			/* bytes, with the final NUL */
+#define KK_PREFIX_TEXT	 (KK_ADDRESS_TEXT + 4)	/* "/128" */
 #define KK_ENDPOINT_TEXT (KK_ADDRESS_TEXT + 10) /* "[ADDRESS]:PORT" */
 
 /* All return 0 or a negative errno with @err filled in; results are untouched on failure. */

@@ -23,6 +23,16 @@ static const struct kk_option *find_letter(const struct kk_option *options, size
 	return NULL;
 }
 
+static int append(const struct kk_option *o, const char *value, struct kk_option_list *list,
+		  struct kk_err *err)
+{
+	if (list->n == KK_OPTION_LIST_MAX)
+		return kk_err_set(err, EINVAL, o->name, "--%s can be given %d times at most",
+				  o->name, KK_OPTION_LIST_MAX);
+	list->items[list->n++] = value;
+	return 0;
+}
+
 static int store(const struct kk_option *o, const char *value, void *out, struct kk_err *err)
 {
 	void *slot = (char *)out + o->offset;
@@ -36,13 +46,26 @@ static int store(const struct kk_option *o, const char *value, void *out, struct
 		return 0;
 	case KK_OPTION_INT:
 		return kk_parse_int(o->name, value, o->min, o->max, slot, err);
+	case KK_OPTION_LIST:
+		return append(o, value, slot, err);
 	}
 	return -EINVAL;
 }
 
+#define OPTIONS_MAX 64
+
+/* Of two values the last would be taken in silence, and the first may have been meant. */
+static int refuse_again(const struct kk_option *o, bool *seen, struct kk_err *err)
+{
+	if (*seen && o->once && (o->type == KK_OPTION_STRING || o->type == KK_OPTION_INT))
+		return kk_err_set(err, EINVAL, o->name, "--%s is given twice", o->name);
+	*seen = true;
+	return 0;
+}
+
 /* One option that begins at argv[*i]; moves *i past its value. */
 static int take(int argc, char **argv, int *i, const struct kk_option *options, size_t n_options,
-		void *out, struct kk_err *err)
+		bool seen[OPTIONS_MAX], void *out, struct kk_err *err)
 {
 	const char *arg = argv[*i], *value = NULL;
 	const struct kk_option *o;
@@ -68,14 +91,21 @@ static int take(int argc, char **argv, int *i, const struct kk_option *options, 
 					  o->value);
 		value = argv[++*i];
 	}
+	if (refuse_again(o, &seen[o - options], err) < 0)
+		return -EINVAL;
 	return store(o, value, out, err);
 }
 
 int kk_options_parse(int argc, char **argv, const struct kk_option *options, size_t n_options,
 		     void *out, struct kk_err *err)
 {
+	bool seen[OPTIONS_MAX] = {false};
 	int left = 0;
 	bool ended = false;
+
+	if (n_options > OPTIONS_MAX)
+		return kk_err_set(err, EINVAL, NULL, "%zu options are more than can be told apart",
+				  n_options);
 
 	for (int i = 1; i < argc; i++) {
 		int r;
@@ -88,7 +118,7 @@ int kk_options_parse(int argc, char **argv, const struct kk_option *options, siz
 			argv[1 + left++] = argv[i];
 			continue;
 		}
-		r = take(argc, argv, &i, options, n_options, out, err);
+		r = take(argc, argv, &i, options, n_options, seen, out, err);
 		if (r < 0)
 			return r;
 	}

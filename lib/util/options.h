@@ -14,6 +14,14 @@ enum kk_option_type {
 	KK_OPTION_FLAG,	  /* bool, takes no value */
 	KK_OPTION_STRING, /* const char *, points into argv */
 	KK_OPTION_INT,	  /* int64_t, @min to @max */
+	KK_OPTION_LIST, /* struct kk_option_list: the only kind that may be given more than once */
+};
+
+#define KK_OPTION_LIST_MAX 64
+
+struct kk_option_list {
+	const char *items[KK_OPTION_LIST_MAX]; /* point into argv */
+	size_t n;
 };
 
 struct kk_option {
@@ -23,6 +31,7 @@ struct kk_option {
 	enum kk_option_type type;
 	size_t offset; /* into the struct that is filled */
 	int64_t min, max;
+	bool once; /* a second time is refused, else the last counts */
 	const char *help;
 };
 

@@ -83,12 +83,38 @@ int kk_parse_prefix4(const char *field, const char *text, struct kk_prefix4 *ret
 	return 0;
 }
 
-int kk_parse_hostport(const char *field, const char *text, bool bare_port, char *host,
-		      size_t host_len, uint16_t *port, struct kk_err *err)
+int kk_parse_ports(const char *field, const char *text, uint16_t *ret_first, uint16_t *ret_last,
+		   struct kk_err *err)
+{
+	const char *dash = strchr(text, '-');
+	int64_t first, last;
+	char head[8];
+	int r;
+
+	if (dash && (dash == text || (size_t)(dash - text) >= sizeof(head)))
+		return kk_err_set(err, EINVAL, field, "%s: \"%.64s\" is not PORT or FIRST-LAST",
+				  field, text);
+	snprintf(head, sizeof(head), "%.*s", dash ? (int)(dash - text) : 7, text);
+	r = kk_parse_int(field, dash ? head : text, 1, 65535, &first, err);
+	last = first;
+	if (r == 0 && dash)
+		r = kk_parse_int(field, dash + 1, 1, 65535, &last, err);
+	if (r < 0)
+		return r;
+	if (last < first)
+		return kk_err_set(err, EINVAL, field, "%s: \"%s\" ends before it begins", field,
+				  text);
+	*ret_first = (uint16_t)first;
+	*ret_last = (uint16_t)last;
+	return 0;
+}
+
+int kk_parse_hostports(const char *field, const char *text, bool bare_port, char *host,
+		       size_t host_len, uint16_t *ret_first, uint16_t *ret_last, struct kk_err *err)
 {
 	const char *colon = strrchr(text, ':'), *start = text, *end = colon;
+	uint16_t first, last;
 	size_t len;
-	int64_t number;
 	int r;
 
 	if (!colon && bare_port && isdigit((unsigned char)text[0])) {
@@ -107,14 +133,30 @@ int kk_parse_hostport(const char *field, const char *text, bool bare_port, char 
 	len = (size_t)(end - start);
 	if (!len || len >= host_len || memchr(start, ' ', len))
 		goto bad;
-	r = kk_parse_int(field, colon ? colon + 1 : text, 1, 65535, &number, err);
+	r = kk_parse_ports(field, colon ? colon + 1 : text, &first, &last, err);
 	if (r < 0)
 		return r;
 	memcpy(host, start, len);
 	host[len] = '\0';
-	*port = (uint16_t)number;
+	*ret_first = first;
+	*ret_last = last;
 	return 0;
 bad:
 	return kk_err_set(err, EINVAL, field, "%s: \"%.64s\" is not HOST:PORT%s", field, text,
 			  bare_port ? " or PORT" : "");
+}
+
+int kk_parse_hostport(const char *field, const char *text, bool bare_port, char *host,
+		      size_t host_len, uint16_t *port, struct kk_err *err)
+{
+	uint16_t first, last;
+	int r = kk_parse_hostports(field, text, bare_port, host, host_len, &first, &last, err);
+
+	if (r < 0)
+		return r;
+	if (first != last)
+		return kk_err_set(err, EINVAL, field, "%s: \"%.64s\" names more than one port",
+				  field, text);
+	*port = first;
+	return 0;
 }

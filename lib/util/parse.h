@@ -36,5 +36,12 @@ int kk_parse_prefix4(const char *field, const char *text, struct kk_prefix4 *ret
  */
 int kk_parse_hostport(const char *field, const char *text, bool bare_port, char *host,
 		      size_t host_len, uint16_t *port, struct kk_err *err);
+/* PORT or FIRST-LAST, 1 to 65535, in host byte order. */
+int kk_parse_ports(const char *field, const char *text, uint16_t *ret_first, uint16_t *ret_last,
+		   struct kk_err *err);
+/* As kk_parse_hostport() with PORT or FIRST-LAST as the port. */
+int kk_parse_hostports(const char *field, const char *text, bool bare_port, char *host,
+		       size_t host_len, uint16_t *ret_first, uint16_t *ret_last,
+		       struct kk_err *err);
 
 #endif

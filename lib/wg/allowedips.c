@@ -79,10 +79,27 @@ static struct wg_allowed_node **slot_of(struct wg_allowedips *t, struct wg_allow
 	return &n->parent->child[n->parent->child[1] == n];
 }
 
-static struct wg_allowed_node *node_alloc(struct bits prefix, uint8_t len, uint8_t addr_len)
+static struct wg_allowed *entry_alloc(struct wg_allowedips *t)
 {
-	struct wg_allowed_node *n = calloc(1, sizeof(*n));
+	struct wg_allowed *a = t->spare_entries;
 
+	if (!a)
+		return malloc(sizeof(*a));
+	t->spare_entries = a->next_of_node;
+	return a;
+}
+
+static struct wg_allowed_node *node_alloc(struct wg_allowedips *t, struct bits prefix, uint8_t len,
+					  uint8_t addr_len)
+{
+	struct wg_allowed_node *n = t->spare_nodes;
+
+	if (n) {
+		t->spare_nodes = n->parent;
+		n->parent = NULL;
+	} else {
+		n = calloc(1, sizeof(*n));
+	}
 	if (n) {
 		n->prefix = mask(prefix, len);
 		n->len = len;
@@ -104,7 +121,7 @@ static struct wg_allowed_node *node_get(struct wg_allowedips *t, struct bits pre
 		parent = n;
 		slot = &n->child[bit_at(prefix, n->len)];
 	}
-	fresh = node_alloc(prefix, len, addr_len);
+	fresh = node_alloc(t, prefix, len, addr_len);
 	if (!fresh)
 		return NULL;
 	fresh->parent = parent;
@@ -119,7 +136,7 @@ static struct wg_allowed_node *node_get(struct wg_allowedips *t, struct bits pre
 		*slot = fresh;
 		return fresh;
 	}
-	fork = node_alloc(prefix, same, addr_len);
+	fork = node_alloc(t, prefix, same, addr_len);
 	if (!fork) {
 		free(fresh);
 		return NULL;
@@ -189,10 +206,57 @@ bool wg_allowed_is_newest(const struct wg_allowed *a)
 	return a->node->entries == a;
 }
 
+void wg_allowedips_release(struct wg_allowedips *t)
+{
+	while (t->spare_entries) {
+		struct wg_allowed *next = t->spare_entries->next_of_node;
+
+		free(t->spare_entries);
+		t->spare_entries = next;
+	}
+	while (t->spare_nodes) {
+		struct wg_allowed_node *next = t->spare_nodes->parent;
+
+		free(t->spare_nodes);
+		t->spare_nodes = next;
+	}
+}
+
+/* The most that one prefix takes: its entry, its node, and a node where the trie forks. */
+static int reserve_one(struct wg_allowedips *t)
+{
+	struct wg_allowed *a = malloc(sizeof(*a));
+
+	if (!a)
+		return -ENOMEM;
+	a->next_of_node = t->spare_entries;
+	t->spare_entries = a;
+	for (int i = 0; i < 2; i++) {
+		struct wg_allowed_node *n = calloc(1, sizeof(*n));
+
+		if (!n)
+			return -ENOMEM;
+		n->parent = t->spare_nodes;
+		t->spare_nodes = n;
+	}
+	return 0;
+}
+
+int wg_allowedips_reserve(struct wg_allowedips *t, size_t n)
+{
+	int r = 0;
+
+	while (r == 0 && n--)
+		r = reserve_one(t);
+	if (r < 0)
+		wg_allowedips_release(t);
+	return r;
+}
+
 int wg_allowedips_add(struct wg_allowedips *t, const uint8_t *addr, uint8_t addr_len, uint8_t bits,
 		      struct wg_peer *peer)
 {
-	struct wg_allowed *a = malloc(sizeof(*a)), **end;
+	struct wg_allowed *a = entry_alloc(t), **end;
 	struct wg_allowed_node *n;
 
 	if (!a)

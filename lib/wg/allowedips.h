@@ -8,6 +8,7 @@
 #define WG_ALLOWEDIPS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct wg_peer;
@@ -28,6 +29,9 @@ struct wg_allowedips {
 	void (*changed)(void *ctx, const uint8_t *addr, uint8_t addr_len, uint8_t bits,
 			const struct wg_allowed *entries);
 	void *ctx;
+	/* Set aside by wg_allowedips_reserve(). */
+	struct wg_allowed *spare_entries;    /* by next_of_node */
+	struct wg_allowed_node *spare_nodes; /* by parent */
 };
 
 /* The prefix of an entry: @ret_addr gets 4 or 16 bytes. Returns the length of the address. */
@@ -42,6 +46,12 @@ bool wg_allowed_is_newest(const struct wg_allowed *a);
  */
 int wg_allowedips_add(struct wg_allowedips *t, const uint8_t *addr, uint8_t addr_len, uint8_t bits,
 		      struct wg_peer *peer);
+/*
+ * Sets memory aside, so that none of the next @n calls of wg_allowedips_add() fails. Returns 0, or -ENOMEM with
+ * nothing set aside. wg_allowedips_release() frees what is left of it.
+ */
+int wg_allowedips_reserve(struct wg_allowedips *t, size_t n);
+void wg_allowedips_release(struct wg_allowedips *t);
 /* Takes one prefix from @peer. Returns 0 or -ENOENT. */
 int wg_allowedips_del(struct wg_allowedips *t, const uint8_t *addr, uint8_t addr_len, uint8_t bits,
 		      struct wg_peer *peer);

@@ -95,17 +95,21 @@ void wg_device_down(struct wg_device *d)
 int wg_device_set_secret(struct wg_device *d, const uint8_t secret[WG_KEY_LEN])
 {
 	struct wg_identity id;
-	struct wg_peer *self;
 	int r = wg_identity_set(&id, secret);
 
-	if (r < 0)
-		return r;
-	if (id.set == d->identity.set && wg_equal(id.secret, d->identity.secret, WG_KEY_LEN)) {
-		wg_zero(&id, sizeof(id));
-		return 0;
-	}
-	d->identity = id;
+	if (r == 0)
+		wg_device_set_identity(d, &id);
 	wg_zero(&id, sizeof(id));
+	return r;
+}
+
+void wg_device_set_identity(struct wg_device *d, const struct wg_identity *id)
+{
+	struct wg_peer *self;
+
+	if (id->set == d->identity.set && wg_equal(id->secret, d->identity.secret, WG_KEY_LEN))
+		return;
+	d->identity = *id;
 	wg_cookie_checker_init(&d->checker, d->identity.public);
 	self = d->identity.set ? wg_device_find_peer(d, d->identity.public) : NULL;
 	if (self)
@@ -114,7 +118,6 @@ int wg_device_set_secret(struct wg_device *d, const uint8_t secret[WG_KEY_LEN])
 		wg_peer_clear_keys(p);
 		wg_handshake_identity(&p->handshake, &d->identity);
 	}
-	return 0;
 }
 
 /* Of the peers of a prefix the one added last keeps it. */
@@ -176,13 +179,15 @@ struct wg_peer *wg_device_find_peer(const struct wg_device *d, const uint8_t pub
 	return p;
 }
 
-/* Makes room for one more peer in the tables of its device. */
-static int reserve(struct wg_device *d)
+/* Makes room for @n more peers in the tables of their device. */
+static int reserve_tables(struct wg_device *d, uint32_t n)
 {
-	uint32_t capacity = d->capacity ? 2 * d->capacity : FIRST_CAPACITY;
+	uint32_t capacity = d->capacity ? d->capacity : FIRST_CAPACITY;
 	struct wg_peer **buckets, **heap;
 
-	if (d->n_peers < d->capacity)
+	while (capacity < d->n_peers + n)
+		capacity *= 2;
+	if (capacity == d->capacity)
 		return 0;
 	buckets = calloc(capacity, sizeof(struct wg_peer *));
 	heap = calloc(capacity, sizeof(struct wg_peer *));
@@ -207,24 +212,74 @@ static int reserve(struct wg_device *d)
 	return 0;
 }
 
-/* The smallest id that is free among all shards, less 1. Returns 0 or -ENOMEM. */
-static int free_id(struct wg_device *d, uint32_t *ret)
+/* Makes room for @n more ids, which are one set for all shards. */
+static int reserve_ids(struct wg_device *d, uint32_t n)
 {
-	uint32_t id = 0, n = d->n_ids ? 2 * d->n_ids : FIRST_CAPACITY;
+	uint32_t have = 0, size = d->n_ids ? d->n_ids : FIRST_CAPACITY;
 	struct wg_peer **ids;
 
-	while (id < d->n_ids && d->ids[id])
-		id++;
-	if (id == d->n_ids) {
-		ids = realloc(d->ids, n * sizeof(struct wg_peer *));
-		if (!ids)
-			return -ENOMEM;
-		memset(ids + d->n_ids, 0, (n - d->n_ids) * sizeof(struct wg_peer *));
-		d->ids = ids;
-		d->n_ids = n;
-	}
-	*ret = id;
+	for (uint32_t i = 0; i < d->n_ids && have < n; i++)
+		have += !d->ids[i];
+	if (have == n)
+		return 0;
+	while (size < d->n_ids + n - have)
+		size *= 2;
+	ids = realloc(d->ids, size * sizeof(struct wg_peer *));
+	if (!ids)
+		return -ENOMEM;
+	memset(ids + d->n_ids, 0, (size - d->n_ids) * sizeof(struct wg_peer *));
+	d->ids = ids;
+	d->n_ids = size;
 	return 0;
+}
+
+static uint32_t free_id(const struct wg_device *d)
+{
+	uint32_t id = 0;
+
+	while (d->ids[id])
+		id++;
+	return id;
+}
+
+int wg_device_reserve(struct wg_device *d, uint32_t n)
+{
+	struct wg_device *first = d->first;
+
+	if (!n)
+		return 0;
+	if (reserve_tables(d, n) < 0 || reserve_ids(first, n) < 0)
+		return -ENOMEM;
+	while (first->n_spare < n) {
+		struct wg_peer *p = calloc(1, sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		p->next = first->spare;
+		first->spare = p;
+		first->n_spare++;
+	}
+	return 0;
+}
+
+static struct wg_peer *take_spare(struct wg_device *first)
+{
+	struct wg_peer *p = first->spare;
+
+	if (p) {
+		first->spare = p->next;
+		first->n_spare--;
+		p->next = NULL;
+	}
+	return p;
+}
+
+void wg_device_release(struct wg_device *d)
+{
+	struct wg_peer *p;
+
+	while ((p = take_spare(d->first)))
+		free(p);
 }
 
 int wg_device_add_peer(struct wg_device *d, const uint8_t public[WG_KEY_LEN], struct wg_peer **ret)
@@ -234,11 +289,15 @@ int wg_device_add_peer(struct wg_device *d, const uint8_t public[WG_KEY_LEN], st
 
 	if (wg_device_find_peer(d, public))
 		return -EEXIST;
-	if (reserve(d) < 0 || free_id(d->first, &id) < 0)
+	if (reserve_tables(d, 1) < 0 || reserve_ids(d->first, 1) < 0)
 		return -ENOMEM;
-	p = wg_peer_alloc(d, public);
+	p = take_spare(d->first);
+	if (!p)
+		p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
+	wg_peer_init(p, d, public);
+	id = free_id(d->first);
 	b = bucket_of(d, public);
 	p->hash_next = *b;
 	*b = p;

@@ -93,6 +93,8 @@ struct wg_device {
 	uint32_t n_peers, capacity; /* capacity: of the two tables above, a power of two */
 	struct wg_peer **ids;	    /* by id - 1; NULL: free */
 	uint32_t n_ids;		    /* size of @ids */
+	struct wg_peer *spare; /* set aside by wg_device_reserve(), by next; of the first shard */
+	uint32_t n_spare;
 	uint32_t index_mask,
 		index_bits; /* what a shard writes into its receiver indices, and where */
 	struct wg_siphash_key hash_key;
@@ -129,12 +131,22 @@ void wg_device_down(struct wg_device *d);
 
 /* An all-zero @secret takes the identity away. Ends every session; drops the peer that is ourselves. */
 int wg_device_set_secret(struct wg_device *d, const uint8_t secret[WG_KEY_LEN]);
+/* The same with the identity made already; cannot fail. */
+void wg_device_set_identity(struct wg_device *d, const struct wg_identity *id);
 /*
  * Turns reply to ingress on or off. On: a prefix may belong to several peers, and a packet leaves by
  * the peer its flow last came from. Off: of the peers of a prefix the last added keeps it. 0 or -ENOMEM.
  * Said to any shard, it goes for all.
  */
 int wg_device_set_reply_to_ingress(struct wg_device *d, bool on);
+
+/*
+ * Sets memory aside, so that wg_device_add_peer() does not run out of it until @n peers were added to this shard. What
+ * is set aside for peers themselves is for all shards together: after a call for each of them there is memory for @n.
+ * Returns 0 or -ENOMEM. wg_device_release(), said to any shard, frees what is left of it.
+ */
+int wg_device_reserve(struct wg_device *d, uint32_t n);
+void wg_device_release(struct wg_device *d);
 
 struct wg_peer *wg_device_find_peer(const struct wg_device *d, const uint8_t public[WG_KEY_LEN]);
 /* Returns 0, -ENOMEM, or -EEXIST; @ret may be NULL. */

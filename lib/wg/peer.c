@@ -8,17 +8,12 @@
 #include "wg/device.h"
 #include "wg/timers.h"
 
-struct wg_peer *wg_peer_alloc(struct wg_device *dev, const uint8_t public[WG_KEY_LEN])
+void wg_peer_init(struct wg_peer *p, struct wg_device *dev, const uint8_t public[WG_KEY_LEN])
 {
-	struct wg_peer *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return NULL;
 	p->dev = dev;
 	p->wake = UINT64_MAX;
 	wg_handshake_init(&p->handshake, &dev->identity, public);
 	wg_cookie_maker_init(&p->cookie, public);
-	return p;
 }
 
 void wg_peer_free(struct wg_peer *p)

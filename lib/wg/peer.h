@@ -63,8 +63,8 @@ struct wg_peer {
 	bool sent_last_minute;	       /* a new handshake was begun because the session ends soon */
 };
 
-/* Used by the device only. NULL when out of memory. */
-struct wg_peer *wg_peer_alloc(struct wg_device *dev, const uint8_t public[WG_KEY_LEN]);
+/* Used by the device only; @p is zeroed memory of calloc(). */
+void wg_peer_init(struct wg_peer *p, struct wg_device *dev, const uint8_t public[WG_KEY_LEN]);
 /* Zeroes and frees; the device has unlinked it. */
 void wg_peer_free(struct wg_peer *p);
 

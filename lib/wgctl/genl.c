@@ -23,24 +23,33 @@ struct nl_msg *wg_genl_request(int family, uint8_t cmd, int flags, const char *i
 	return KK_STEAL(msg);
 }
 
+static int put_prefix(struct nl_msg *msg, uint16_t family, const void *addr, int addr_len,
+		      uint8_t len)
+{
+	struct nlattr *one = nla_nest_start(msg, NLA_F_NESTED);
+
+	if (!one || nla_put_u16(msg, WGALLOWEDIP_A_FAMILY, family) < 0 ||
+	    nla_put(msg, WGALLOWEDIP_A_IPADDR, addr_len, addr) < 0 ||
+	    nla_put_u8(msg, WGALLOWEDIP_A_CIDR_MASK, len) < 0)
+		return -EMSGSIZE;
+	nla_nest_end(msg, one);
+	return 0;
+}
+
 static int put_allowed(struct nl_msg *msg, const struct wgctl_peer *peer)
 {
 	struct nlattr *list = nla_nest_start(msg, WGPEER_A_ALLOWEDIPS | NLA_F_NESTED);
+	int r = list ? 0 : -EMSGSIZE;
 
-	if (!list)
-		return -EMSGSIZE;
-	for (size_t i = 0; i < peer->n_allowed; i++) {
-		struct nlattr *one = nla_nest_start(msg, NLA_F_NESTED);
-
-		if (!one || nla_put_u16(msg, WGALLOWEDIP_A_FAMILY, AF_INET) < 0 ||
-		    nla_put(msg, WGALLOWEDIP_A_IPADDR, sizeof(struct in_addr),
-			    &peer->allowed[i].addr) < 0 ||
-		    nla_put_u8(msg, WGALLOWEDIP_A_CIDR_MASK, peer->allowed[i].len) < 0)
-			return -EMSGSIZE;
-		nla_nest_end(msg, one);
-	}
-	nla_nest_end(msg, list);
-	return 0;
+	for (size_t i = 0; i < peer->n_allowed && r == 0; i++)
+		r = put_prefix(msg, AF_INET, &peer->allowed[i].addr, sizeof(struct in_addr),
+			       peer->allowed[i].len);
+	for (size_t i = 0; i < peer->n_allowed6 && r == 0; i++)
+		r = put_prefix(msg, AF_INET6, &peer->allowed6[i].addr.v6, sizeof(struct in6_addr),
+			       peer->allowed6[i].len);
+	if (r == 0)
+		nla_nest_end(msg, list);
+	return r;
 }
 
 int wg_genl_put_peer(struct nl_msg *msg, const struct wgctl_peer *peer, uint32_t flags)
@@ -51,13 +60,14 @@ int wg_genl_put_peer(struct nl_msg *msg, const struct wgctl_peer *peer, uint32_t
 	    nla_put_u32(msg, WGPEER_A_FLAGS, flags) < 0)
 		return -EMSGSIZE;
 	if (!(flags & WGPEER_F_REMOVE_ME)) {
-		if (peer->endpoint.sin_family == AF_INET &&
-		    nla_put(msg, WGPEER_A_ENDPOINT, sizeof(peer->endpoint), &peer->endpoint) < 0)
+		if (peer->endpoint.any.sa_family &&
+		    nla_put(msg, WGPEER_A_ENDPOINT, (int)kk_sockaddr_len(&peer->endpoint),
+			    &peer->endpoint) < 0)
 			return -EMSGSIZE;
 		if (nla_put_u16(msg, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, peer->keepalive) < 0)
 			return -EMSGSIZE;
 		/* libnl drops an empty nest; then the flag alone empties the peer's list. */
-		if (peer->n_allowed && put_allowed(msg, peer) < 0)
+		if (peer->n_allowed + peer->n_allowed6 && put_allowed(msg, peer) < 0)
 			return -EMSGSIZE;
 	}
 	nla_nest_end(msg, nest);
@@ -76,20 +86,19 @@ static int parse_allowed(struct nlattr *list, struct wgctl_peer *peer)
 
 	nla_for_each_nested(one, list, left)
 	{
-		struct kk_prefix4 prefix = {0};
+		struct kk_prefix prefix = {0};
+		size_t len;
 
 		if (nla_parse_nested(attrs, WGALLOWEDIP_A_MAX, one, policy) < 0 ||
 		    !attrs[WGALLOWEDIP_A_FAMILY] || !attrs[WGALLOWEDIP_A_IPADDR] ||
 		    !attrs[WGALLOWEDIP_A_CIDR_MASK])
 			return -EBADMSG;
-		if (nla_get_u16(attrs[WGALLOWEDIP_A_FAMILY]) != AF_INET) {
-			peer->allowed_other = true;
-			continue;
-		}
+		prefix.addr.family = nla_get_u16(attrs[WGALLOWEDIP_A_FAMILY]);
 		prefix.len = nla_get_u8(attrs[WGALLOWEDIP_A_CIDR_MASK]);
-		memcpy(&prefix.addr, nla_data(attrs[WGALLOWEDIP_A_IPADDR]), sizeof(prefix.addr));
-		if (prefix.len > 32)
+		len = prefix.addr.family == AF_INET6 ? 16 : 4;
+		if ((size_t)nla_len(attrs[WGALLOWEDIP_A_IPADDR]) < len || prefix.len > 8 * len)
 			return -EBADMSG;
+		memcpy(prefix.addr.bytes, nla_data(attrs[WGALLOWEDIP_A_IPADDR]), len);
 		wgctl_peer_allow(peer, &prefix);
 	}
 	return 0;
@@ -100,9 +109,8 @@ static void read_peer(struct nlattr *const *attrs, struct wgctl_peer *peer)
 	const struct nlattr *endpoint = attrs[WGPEER_A_ENDPOINT];
 
 	memcpy(peer->public_key, nla_data(attrs[WGPEER_A_PUBLIC_KEY]), KK_KEY_LEN);
-	if (endpoint && nla_len(endpoint) == sizeof(struct sockaddr_in) &&
-	    ((struct sockaddr *)nla_data(endpoint))->sa_family == AF_INET)
-		memcpy(&peer->endpoint, nla_data(endpoint), sizeof(peer->endpoint));
+	if (endpoint && nla_len(endpoint) <= (int)sizeof(peer->endpoint))
+		memcpy(&peer->endpoint, nla_data(endpoint), (size_t)nla_len(endpoint));
 	if (attrs[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL])
 		peer->keepalive = nla_get_u16(attrs[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL]);
 	if (attrs[WGPEER_A_LAST_HANDSHAKE_TIME]) {

@@ -35,6 +35,6 @@ extern const struct wgctl_ops wgctl_kernel_ops, wgctl_uapi_ops;
 /* Appends a zeroed peer, or NULL when memory is short. @device->peers is kept at a power of two. */
 struct wgctl_peer *wgctl_device_grow(struct wgctl_device *device);
 /* Takes one allowed IP of a peer that was read; what does not fit is marked. */
-void wgctl_peer_allow(struct wgctl_peer *peer, const struct kk_prefix4 *prefix);
+void wgctl_peer_allow(struct wgctl_peer *peer, const struct kk_prefix *prefix);
 
 #endif

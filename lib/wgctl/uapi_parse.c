@@ -44,12 +44,12 @@ static int number(const char *text, uint64_t max, uint64_t *ret)
 	return 0;
 }
 
-/* ADDRESS:PORT. IPv6 endpoints are taken and left out: nothing of ours uses them yet. */
-static int endpoint(const char *text, struct sockaddr_in *ret)
+/* ADDRESS:PORT or [IPv6]:PORT; the zone of a link-local address is of no use to others. */
+static int endpoint(const char *text, union kk_sockaddr *ret)
 {
-	char host[INET6_ADDRSTRLEN];
-	struct in6_addr six;
+	char host[KK_ADDRESS_TEXT];
 	const char *colon = strrchr(text, ':');
+	struct kk_address address;
 	uint64_t port;
 	size_t len;
 
@@ -59,41 +59,31 @@ static int endpoint(const char *text, struct sockaddr_in *ret)
 	if (text[0] == '[' && len >= 2 && text[len - 1] == ']') {
 		len -= 2;
 		text++;
-		if (len >= sizeof(host))
-			return -EBADMSG;
-		memcpy(host, text, len);
-		host[len] = '\0';
-		host[strcspn(host, "%")] = '\0';
-		return inet_pton(AF_INET6, host, &six) == 1 ? 0 : -EBADMSG;
 	}
 	if (len >= sizeof(host))
 		return -EBADMSG;
 	memcpy(host, text, len);
 	host[len] = '\0';
-	if (inet_pton(AF_INET, host, &ret->sin_addr) != 1)
+	host[strcspn(host, "%")] = '\0';
+	if (kk_parse_address("endpoint", host, &address, NULL) < 0)
 		return -EBADMSG;
-	ret->sin_family = AF_INET;
-	ret->sin_port = htons((uint16_t)port);
+	*ret = kk_sockaddr_make(&address, (uint16_t)port);
 	return 0;
 }
 
 static int allowed_ip(const char *text, struct wgctl_peer *peer)
 {
-	char host[INET6_ADDRSTRLEN];
+	char host[KK_ADDRESS_TEXT];
 	const char *slash = strchr(text, '/');
-	struct kk_prefix4 prefix = {0};
-	struct in6_addr six;
+	struct kk_prefix prefix = {0};
 	uint64_t len;
 
 	if (!slash || (size_t)(slash - text) >= sizeof(host))
 		return -EBADMSG;
 	memcpy(host, text, (size_t)(slash - text));
 	host[slash - text] = '\0';
-	if (inet_pton(AF_INET6, host, &six) == 1) {
-		peer->allowed_other = true;
-		return number(slash + 1, 128, &len);
-	}
-	if (inet_pton(AF_INET, host, &prefix.addr) != 1 || number(slash + 1, 32, &len) < 0)
+	if (kk_parse_address("allowed_ip", host, &prefix.addr, NULL) < 0 ||
+	    number(slash + 1, prefix.addr.family == AF_INET6 ? 128 : 32, &len) < 0)
 		return -EBADMSG;
 	prefix.len = (uint8_t)len;
 	wgctl_peer_allow(peer, &prefix);
@@ -232,17 +222,17 @@ int uapi_parse_set(const char *answer)
 
 void uapi_write_peer(FILE *f, const struct wgctl_peer *peer)
 {
-	char key[2 * KK_KEY_LEN + 1], address[INET_ADDRSTRLEN];
+	char key[2 * KK_KEY_LEN + 1], address[INET_ADDRSTRLEN], text[KK_ENDPOINT_TEXT];
 
 	kk_hex(peer->public_key, KK_KEY_LEN, key);
 	fprintf(f, "public_key=%s\n", key);
-	if (peer->endpoint.sin_family == AF_INET) {
-		inet_ntop(AF_INET, &peer->endpoint.sin_addr, address, sizeof(address));
-		fprintf(f, "endpoint=%s:%u\n", address, ntohs(peer->endpoint.sin_port));
-	}
+	if (peer->endpoint.any.sa_family)
+		fprintf(f, "endpoint=%s\n", kk_sockaddr_text(&peer->endpoint, text));
 	fprintf(f, "persistent_keepalive_interval=%u\nreplace_allowed_ips=true\n", peer->keepalive);
 	for (size_t i = 0; i < peer->n_allowed; i++) {
 		inet_ntop(AF_INET, &peer->allowed[i].addr, address, sizeof(address));
 		fprintf(f, "allowed_ip=%s/%u\n", address, peer->allowed[i].len);
 	}
+	for (size_t i = 0; i < peer->n_allowed6; i++)
+		fprintf(f, "allowed_ip=%s\n", kk_prefix_text(&peer->allowed6[i], text));
 }

@@ -186,7 +186,8 @@ int wgctl_set_device(struct wgctl *wg, const uint8_t private_key[KK_KEY_LEN], ui
 int wgctl_set_peers(struct wgctl *wg, const struct wgctl_peer *peers, size_t n, struct kk_err *err)
 {
 	for (size_t i = 0; i < n; i++)
-		if (peers[i].n_allowed > WGCTL_ALLOWED_MAX)
+		if (peers[i].n_allowed > WGCTL_ALLOWED_MAX ||
+		    peers[i].n_allowed6 > WGCTL_ALLOWED6_MAX)
 			return kk_err_set(err, E2BIG, "allowed",
 					  "a peer with %zu allowed prefixes, %d at most",
 					  peers[i].n_allowed, WGCTL_ALLOWED_MAX);
@@ -265,10 +266,15 @@ struct wgctl_peer *wgctl_device_grow(struct wgctl_device *device)
 	return &device->peers[device->n_peers++];
 }
 
-void wgctl_peer_allow(struct wgctl_peer *peer, const struct kk_prefix4 *prefix)
+void wgctl_peer_allow(struct wgctl_peer *peer, const struct kk_prefix *prefix)
 {
-	if (peer->n_allowed == WGCTL_ALLOWED_MAX)
-		peer->allowed_other = true;
+	const bool six = prefix->addr.family == AF_INET6;
+
+	if (six && peer->n_allowed6 < WGCTL_ALLOWED6_MAX)
+		peer->allowed6[peer->n_allowed6++] = *prefix;
+	else if (!six && peer->n_allowed < WGCTL_ALLOWED_MAX)
+		peer->allowed[peer->n_allowed++] =
+			(struct kk_prefix4){prefix->addr.v4, prefix->len};
 	else
-		peer->allowed[peer->n_allowed++] = *prefix;
+		peer->allowed_other = true;
 }

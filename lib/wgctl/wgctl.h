@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <netinet/in.h>
 
+#include "util/address.h"
 #include "util/encode.h"
 #include "util/err.h"
 #include "util/parse.h"
@@ -24,16 +25,19 @@ enum wgctl_kind {
 
 struct wgctl; /* opaque, one interface */
 
-#define WGCTL_ALLOWED_MAX 8
+#define WGCTL_ALLOWED_MAX  8
+#define WGCTL_ALLOWED6_MAX 2
 
 struct wgctl_peer {
 	uint8_t public_key[KK_KEY_LEN];
-	struct sockaddr_in endpoint;		      /* sin_family 0: none or leave as it is */
+	union kk_sockaddr endpoint;		      /* family 0: none or leave as it is */
 	uint16_t keepalive;			      /* seconds, 0: off */
 	struct kk_prefix4 allowed[WGCTL_ALLOWED_MAX]; /* replaces what the peer had */
 	size_t n_allowed;
+	struct kk_prefix allowed6[WGCTL_ALLOWED6_MAX]; /* of IPv6; replaces what it had, too */
+	size_t n_allowed6;
 	/* filled by wgctl_get only */
-	bool allowed_other; /* it has allowed IPs that do not fit above: IPv6, or more of them */
+	bool allowed_other;	/* it has more allowed IPs than fit above */
 	int64_t last_handshake; /* Unix seconds, 0: never */
 	uint64_t rx_bytes, tx_bytes;
 };

@@ -434,8 +434,9 @@ void kk_ws_free(struct kk_ws *ws)
 		destroy(ws);
 		return;
 	}
-	/* wslay is on the stack below us: stop it, and go when it has returned. */
+	/* wslay is on the stack below us: stop it, and go when it has returned. The descriptor may go before. */
 	ws->freed = true;
+	watch(ws, 0);
 	wslay_event_shutdown_read(ws->wslay);
 }
 

@@ -159,6 +159,7 @@ int main(void)
 							 .pool = htonl(ADDRESS & 0xff000000),
 							 .pool_mask = htonl(0xff000000),
 							 .mtu = 1420};
+	skel->data->kk_edge_here = 0; /* XDP does that part */
 	if (kk_tc__load(skel) < 0)
 		die("loading the programs", errno);
 	if (kk_tables_init(&tables, skel->obj, &err) < 0)

@@ -390,7 +390,8 @@ static void report(void)
 
 	if (!text)
 		die("memory");
-	len = (size_t)sprintf(text, "{\"type\":\"report\",\"dataplane\":{\"kind\":\"tc\"},\"peers\":[");
+	len = (size_t)sprintf(text,
+			      "{\"type\":\"report\",\"dataplane\":{\"kind\":\"tc\"},\"peers\":[");
 	for (size_t i = n_gateways; i < n_nodes; i++)
 		len += (size_t)sprintf(text + len,
 				       "%s{\"agent\":%zu,\"last_handshake\":1700000000,"
@@ -414,11 +415,11 @@ static void read_nodes(const char *path)
 	if (!f)
 		die(path);
 	while (fscanf(f, "%15s %63s", role, key) == 2) {
-		struct node *n;
+		struct node *n = realloc(nodes, (n_nodes + 1) * sizeof(*nodes));
 
-		nodes = realloc(nodes, (n_nodes + 1) * sizeof(*nodes));
-		if (!nodes || getrandom(public_key, sizeof(public_key), 0) != sizeof(public_key))
+		if (!n || getrandom(public_key, sizeof(public_key), 0) != sizeof(public_key))
 			die("memory");
+		nodes = n;
 		n = &nodes[n_nodes++];
 		*n = (struct node){.fd = -1, .gateway = strcmp(role, "gateway") == 0};
 		strcpy(n->key, key);

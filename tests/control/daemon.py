@@ -83,6 +83,9 @@ class Control:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return context.wrap_socket(plain)
 
+    def wrap(self, plain):
+        return ssl._create_unverified_context().wrap_socket(plain)
+
     def pin(self):
         """The pin of the key that the server has, by the openssl program."""
         pem = ssl.DER_cert_to_PEM_cert(self.connect().getpeercert(binary_form=True))

@@ -26,24 +26,56 @@ static const uint8_t pool6[16] = {0xfd, 0x4b, 0x6b, 0x6b, 0, 1, 0, 2, 0, 3, 0, 4
 
 static struct kk_user *user;
 
+/* Answers of both Agents that are in the group count as its own. */
+static void publish(const struct kk_user_listener *l)
+{
+	kk_user_publish(user, l);
+	if ((l->flags & (KK_LISTENER_GROUP | KK_LISTENER_SNAT)) != KK_LISTENER_GROUP)
+		return;
+	kk_user_origin(user, l, htonl(0x0a010064));
+	kk_user_origin(user, l, htonl(0x0a020064));
+}
+
 static void set_up(void)
 {
 	static const struct {
 		uint32_t slot; /* two addresses of each family */
 		uint8_t protocol;
 		uint16_t port;
-		uint32_t agent;
+		uint32_t agent; /* of a group its place */
 		uint16_t agent_port;
+		__u64 flags;
 	} listeners[] = {
-		{0, KK_TCP, 2222, 0x0a010064, 2222},   {0, KK_TCP, 8080, 0x0a020064, 80},
-		{0, KK_TCP, 80, 0x0a010064, 80},       {0, KK_TCP, 65535, 0x0a020064, 1},
-		{0, KK_UDP, 27015, 0x0a010064, 27015}, {0, KK_UDP, 2222, 0x0a020064, 53},
-		{0, KK_UDP, 1, 0x0a020064, 65535},     {0, KK_TCP, 3000, 0x0a020064, 2222},
-		{2, KK_TCP, 2222, 0x0a020064, 22},     {2, KK_UDP, 28000, 0x0a020064, 28000},
-		{1, KK_TCP, 2222, 0x0a010064, 2222},   {1, KK_TCP, 8080, 0x0a020064, 80},
-		{1, KK_TCP, 443, 0x0a010064, 443},     {1, KK_UDP, 27015, 0x0a010064, 27015},
-		{1, KK_UDP, 2222, 0x0a020064, 53},     {3, KK_TCP, 2222, 0x0a020064, 22},
+		{0, KK_TCP, 2222, 0x0a010064, 2222},
+		{0, KK_TCP, 8080, 0x0a020064, 80},
+		{0, KK_TCP, 80, 0x0a010064, 80},
+		{0, KK_TCP, 65535, 0x0a020064, 1},
+		{0, KK_UDP, 27015, 0x0a010064, 27015},
+		{0, KK_UDP, 2222, 0x0a020064, 53},
+		{0, KK_UDP, 1, 0x0a020064, 65535},
+		{0, KK_TCP, 3000, 0x0a020064, 2222},
+		{2, KK_TCP, 2222, 0x0a020064, 22},
+		{2, KK_UDP, 28000, 0x0a020064, 28000},
+		{1, KK_TCP, 2222, 0x0a010064, 2222},
+		{1, KK_TCP, 8080, 0x0a020064, 80},
+		{1, KK_TCP, 444, 0x0a010064, 444},
+		{1, KK_UDP, 27015, 0x0a010064, 27015},
+		{1, KK_UDP, 2222, 0x0a020064, 53},
+		{3, KK_TCP, 2222, 0x0a020064, 22},
 		{3, KK_UDP, 28000, 0x0a020064, 28000},
+		/* As tests/packets/shared.py has them. */
+		{0, KK_TCP, 443, 0, 8443, KK_LISTENER_GROUP},
+		{0, KK_UDP, 53, 0, 53, KK_LISTENER_GROUP},
+		{1, KK_TCP, 443, 0, 8443, KK_LISTENER_GROUP},
+		{1, KK_UDP, 53, 0, 53, KK_LISTENER_GROUP},
+		{0, KK_TCP, 2022, 0x0a010064, 22, KK_LISTENER_SNAT},
+		{0, KK_UDP, 2053, 0x0a010064, 5353, KK_LISTENER_SNAT},
+		{0, KK_UDP, 6000, 0x0a010064, 6000, KK_LISTENER_SNAT},
+		{1, KK_TCP, 2022, 0x0a010064, 22, KK_LISTENER_SNAT},
+		{1, KK_UDP, 2053, 0x0a010064, 5353, KK_LISTENER_SNAT},
+		{0, KK_TCP, 9443, 0, 9443, KK_LISTENER_GROUP | KK_LISTENER_SNAT},
+		{0, KK_TCP, 81, 0x0a020064, 81, KK_LISTENER_DRAINING},
+		{0, KK_UDP, 81, 0x0a010064, 81, KK_LISTENER_DRAINING | KK_LISTENER_SNAT},
 	};
 
 	user = kk_user_new();
@@ -57,13 +89,18 @@ static void set_up(void)
 	memcpy(&user->settings.address6[1], second6, sizeof(second6));
 	memcpy(&user->settings.pool6, pool6, sizeof(pool6));
 	for (uint16_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++)
-		kk_user_publish(user,
-				&(struct kk_user_listener){.slot = listeners[i].slot,
-							   .protocol = listeners[i].protocol,
-							   .port = listeners[i].port,
-							   .agent = htonl(listeners[i].agent),
-							   .agent_port = listeners[i].agent_port,
-							   .service = i + 1u});
+		publish(&(struct kk_user_listener){
+			.slot = listeners[i].slot,
+			.protocol = listeners[i].protocol,
+			.port = listeners[i].port,
+			.agent = listeners[i].flags & KK_LISTENER_GROUP ? listeners[i].agent
+									: htonl(listeners[i].agent),
+			.agent_port = listeners[i].agent_port,
+			.service = i + 1u,
+			.flags = listeners[i].flags,
+		});
+	for (size_t i = 0; i < KK_MAGLEV_SIZE; i++)
+		user->groups[i] = i % 2 ? 0x010064 : 0x020064;
 }
 
 static uint32_t sum(const uint8_t *data, uint32_t len)
@@ -127,8 +164,15 @@ static void check_forwarded(const struct kk_user_packet *before, const struct kk
 	if (inbound)
 		assert(address_at(out, 16) >> 24 == POOL >> 24);
 	else
-		assert((address_at(out, 12) == PUBLIC || address_at(out, 12) == PUBLIC2) &&
-		       address_at(out, 16) == address_at(in, 16));
+		assert(address_at(out, 12) == PUBLIC || address_at(out, 12) == PUBLIC2);
+	/* The other end stays, but for the gateway, which stands for a client of a service with snat. */
+	if (inbound)
+		assert(address_at(out, 12) == address_at(in, 12) ||
+		       (address_at(out, 12) >> 24 == POOL >> 24 && out[15] == 1) ||
+		       address_at(in, 12) >> 24 == POOL >> 24); /* a router's, not shown */
+	else
+		assert(address_at(out, 16) == address_at(in, 16) ||
+		       (address_at(in, 16) >> 24 == POOL >> 24 && in[19] == 1));
 	assert(out[8] == in[8] - 1);
 	if (before->gso_size || (in[6] & 0x3f) || in[7])
 		return;
@@ -183,10 +227,12 @@ static void check_forwarded6(const struct kk_user_packet *before,
 	assert(memcmp(in, out, 7) == 0 && out[7] == in[7] - 1);
 	if (kk_verdict(reason) == KK_TO_TUNNEL) {
 		assert(memcmp(out + 24, pool6, 12) == 0 && out[36] == POOL >> 24);
-		assert(memcmp(out + 8, in + 8, 16) == 0);
+		assert(memcmp(out + 8, in + 8, 16) == 0 ||
+		       (memcmp(out + 8, pool6, 12) == 0 && out[23] == 1));
 	} else {
 		assert(memcmp(out + 8, public6, 16) == 0 || memcmp(out + 8, second6, 16) == 0);
-		assert(memcmp(out + 24, in + 24, 16) == 0);
+		assert(memcmp(out + 24, in + 24, 16) == 0 ||
+		       (memcmp(in + 24, pool6, 12) == 0 && in[39] == 1));
 	}
 	/* What a device summed up is right still, fragments or not. */
 	if (after->len == before->len)

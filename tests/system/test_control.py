@@ -2,6 +2,7 @@
 """Control alone, as doc/protocol.md has it: kkcontrold on loopback, nodes played by the test."""
 
 import json
+import re
 import pathlib
 import socket
 import sqlite3
@@ -227,7 +228,40 @@ BAD = [
     ("PATCH", "services/ssh", {"port": 0}, 400, "invalid", "port"),
     ("PATCH", "services/ssh", {"target": "x"}, 400, "invalid", "target"),
     ("PATCH", "services/ssh", {"name": "other"}, 400, "invalid", "name"),
-    ("PATCH", "services/ssh", {"agent": "home"}, 400, "invalid", "agent"),
+    ("PATCH", "services/ssh", {"agent": "nobody"}, 400, "invalid", "agent"),
+    ("PATCH", "services/ssh", {"agents": []}, 400, "invalid", "agents"),
+    ("PATCH", "services/ssh", {"agents": "home"}, 400, "invalid", "agents"),
+    ("PATCH", "services/ssh", {"agents": ["home", "home"]}, 400, "invalid", "agent"),
+    ("PATCH", "services/ssh", {"agent": "home", "agents": ["home"]}, 400, "invalid", "agents"),
+    ("PATCH", "services/ssh", {"agents": [f"a{n}" for n in range(17)]}, 400, "invalid", "agents"),
+    ("PATCH", "services/ssh", {"last_port": 2221}, 400, "invalid", "last_port"),
+    ("PATCH", "services/ssh", {"last_port": 8080}, 400, "invalid", "last_port"),
+    ("PATCH", "services/ssh", {"last_port": 2230, "target": "127.0.0.1:1-3"}, 400, "invalid", "target"),
+    ("PATCH", "services/ssh", {"target": "127.0.0.1:3-1"}, 400, "invalid", "target"),
+    ("PATCH", "services/ssh", {"address": "192.0.2.77"}, 400, "invalid", "address"),
+    ("PATCH", "services/ssh", {"address": "x"}, 400, "invalid", "address"),
+    ("PATCH", "services/ssh", {"allow": "10.0.0.0/8"}, 400, "invalid", "allow"),
+    ("PATCH", "services/ssh", {"allow": ["10.0.0.1/8"]}, 400, "invalid", "allow"),
+    ("PATCH", "services/ssh", {"deny": ["10.0.0.0/33"]}, 400, "invalid", "deny"),
+    ("PATCH", "services/ssh", {"deny": ["10.0.0.0/8", "10.0.0.0/8"]}, 400, "invalid", "deny"),
+    ("PATCH", "services/ssh", {"deny": [f"10.0.{n}.0/24" for n in range(65)]}, 400, "invalid", "deny"),
+    ("PATCH", "services/ssh", {"limit_packets": -1}, 400, "invalid", "limit_packets"),
+    ("PATCH", "services/ssh", {"limit_connections": "5/s"}, 400, "invalid", "limit_connections"),
+    ("DELETE", "services/ssh?drain=x", None, 400, "invalid", "drain"),
+    ("DELETE", "services/ssh?drain=86401", None, 400, "invalid", "drain"),
+    ("PATCH", "gateways/gw1", {}, 400, "invalid", "addresses"),
+    ("PATCH", "gateways/gw1", {"addresses": []}, 400, "invalid", "addresses"),
+    ("PATCH", "gateways/gw1", {"addresses": ["198.51.100.1", "198.51.100.1"]}, 400, "invalid", "address"),
+    ("PATCH", "gateways/gw1", {"addresses": [f"198.51.100.{n}" for n in range(1, 10)]}, 400, "invalid", "address"),
+    ("PATCH", "gateways/gw1", {"addresses": ["fe80::1"]}, 400, "invalid", "address"),
+    ("POST", "denials", {"prefix": "x"}, 400, "invalid", "prefix"),
+    ("POST", "denials", {"prefix": "2001:db8::1/32"}, 400, "invalid", "prefix"),
+    ("DELETE", "denials/7", None, 404, "not_found", None),
+    ("DELETE", "denials/x", None, 404, "not_found", None),
+    ("POST", "bans", {"address": "192.0.2.0/24"}, 400, "invalid", "address"),
+    ("POST", "bans", {"address": "192.0.2.1", "seconds": 0}, 400, "invalid", "seconds"),
+    ("POST", "bans", {"address": "192.0.2.1", "service": "nobody"}, 400, "invalid", "service"),
+    ("DELETE", "bans/7", None, 404, "not_found", None),
     ("PATCH", "services/ssh", {"port": 4444, "target": "x"}, 400, "invalid", "target"),
     ("PATCH", "services/ssh", {}, 400, "invalid", None),
     ("PATCH", "services/nobody", {"port": 1}, 404, "not_found", None),
@@ -242,7 +276,8 @@ BAD = [
     ("POST", "gateways", {"address": "198.51.100.9"}, 400, "invalid", "name"),
     ("POST", "gateways", {**GATEWAY, "address": "198.51.100"}, 400, "invalid", "address"),
     ("POST", "gateways", {**GATEWAY, "address": "gw.example"}, 400, "invalid", "address"),
-    ("POST", "gateways", {**GATEWAY, "address": "2001:db8::1"}, 400, "invalid", "address"),
+    ("POST", "gateways", {**GATEWAY, "address": "2001:db8::g"}, 400, "invalid", "address"),
+    ("POST", "gateways", {**GATEWAY, "address": "ff02::1"}, 400, "invalid", "address"),
     ("POST", "gateways", {**GATEWAY, "address": "0.0.0.0"}, 400, "invalid", "address"),
     ("POST", "gateways", {**GATEWAY, "address": "255.255.255.255"}, 400, "invalid", "address"),
     ("POST", "gateways", {**GATEWAY, "address": "224.0.0.1"}, 400, "invalid", "address"),
@@ -295,7 +330,7 @@ BAD = [
     ("GET", "%ff", None, 404, "not_found", None),
     ("PUT", "services", SERVICE, 405, "method_not_allowed", None),
     ("DELETE", "services", None, 405, "method_not_allowed", None),
-    ("PATCH", "gateways/gw1", {"wg_port": 1}, 405, "method_not_allowed", None),
+    ("PATCH", "agents/home", {"name": "x"}, 405, "method_not_allowed", None),
     ("GET", "join", None, 405, "method_not_allowed", None),
     ("POST", "status", {}, 405, "method_not_allowed", None),
     ("PROPFIND", "services", None, 405, "method_not_allowed", None),
@@ -424,6 +459,9 @@ def test_snapshot_by_role(control):
         node.epoch, node.generation = None, 0
     told = gateway.join_in()
     assert told["type"] == "snapshot" and "gateways" not in told
+    assert told["self"].pop("addresses") == ["198.51.100.1"]
+    assert re.fullmatch("[0-9a-f]{32}", told["self"].pop("flow_key"))
+    assert re.fullmatch("fd[0-9a-f:]*::/96", pool6 := told["self"].pop("pool6"))
     assert told["self"] == {"id": gateway.id, "name": "gw1", "index": 1, "address": "198.51.100.1", "wg_port": 51820,
                             "pool": "10.0.0.0/8"}
     assert told["agents"] == [
@@ -433,7 +471,8 @@ def test_snapshot_by_role(control):
         ("ssh", "tcp", 2222, agent.id, 2222), ("game", "udp", 27015, other.id, 27015)]
     assert all("target" not in service for service in told["services"])
     told = agent.join_in()
-    assert "agents" not in told and told["self"] == {"id": agent.id, "name": "agent1", "subnet": "10.1.0.0/24"}
+    assert "agents" not in told and told["self"] == {"id": agent.id, "name": "agent1", "subnet": "10.1.0.0/24",
+                                                         "pool6": pool6}
     assert told["gateways"] == [{"id": gateway.id, "name": "gw1", "index": 1, "endpoint": "198.51.100.1:51820",
                                  "public_key": gateway.public_key}]
     assert [(s["name"], s["target"], s["proxy_protocol"]) for s in told["services"]] == [
@@ -523,46 +562,83 @@ def test_nothing_new_is_not_repeated(control):
 # ---- waiting for the gateways ----
 
 def test_wait_for_acknowledgement(control):
-    first, second, _ = world(control, gateways=2)
+    first, second, agent = world(control, gateways=2)
     call = Call(control, "POST", f"{API}/services?wait=20", {**SERVICE, "name": "ssh", "agent": "agent1"})
     first.receive()
     assert call.answer is None
     second.receive(ack=False)
+    agent.receive(ack=False)
     time.sleep(0.3)
     assert call.answer is None
     second.line.send({"type": "ack", "generation": first.generation})
+    time.sleep(0.3)
+    assert call.answer is None
+    agent.line.send({"type": "ack", "generation": first.generation})
     status, answer = call.result()
     assert status == 201
-    assert answer["applied"] == {"gateways": 2, "acknowledged": 2, "waiting": [], "disconnected": []}
+    assert answer["applied"] == {"gateways": 2, "acknowledged": 2, "agents": 1, "agents_acknowledged": 1,
+                                 "waiting": [], "disconnected": []}
+
+
+def test_agent_that_refuses_is_named_and_not_waited_for(control):
+    gateway, agent = world(control)
+    call = Call(control, "POST", f"{API}/services?wait=20", {**SERVICE, "name": "ssh", "agent": "agent1"})
+    agent.nack(agent.receive(ack=False))
+    gateway.receive()
+    status, answer = call.result()
+    assert status == 201
+    assert answer["applied"]["refused"] == ["agent1"]
+    assert answer["applied"]["agents_acknowledged"] == 0
+
+
+def test_old_nodes_are_kept_from_what_they_do_not_know(control):
+    """Our nodes here say nothing of a model, so they are of the first."""
+    gateway, agent = world(control)
+    call = Call(control, "POST", f"{API}/services?wait=20",
+                {**SERVICE, "name": "game", "agent": "agent1", "last_port": 7800})
+    answer = call.result()[1]
+    assert sorted(answer["applied"]["too_old"]) == ["agent1", "gw1"]
+    assert gateway.quiet() is None and agent.quiet() is None
+    control.do("PATCH", "services/game?wait=0", {"port": 7777})
+    assert gateway.receive()["put"]["services"][0]["name"] == "game"
+    assert agent.receive()["put"]["services"][0]["name"] == "game"
+    control.do("PATCH", "services/game?wait=0", {"deny": ["192.0.2.0/24"]})
+    assert gateway.receive()["remove"]["services"]
 
 
 def test_wait_ends_in_time(control):
-    first, second, _ = world(control, gateways=2)
+    first, second, agent = world(control, gateways=2)
     start = time.monotonic()
     call = Call(control, "POST", f"{API}/services?wait=1", {**SERVICE, "name": "ssh", "agent": "agent1"})
     first.receive()
+    agent.receive()
     second.receive(ack=False)
     status, answer = call.result()
     assert status == 201 and 0.9 < time.monotonic() - start < 9
-    assert answer["applied"] == {"gateways": 2, "acknowledged": 1, "waiting": ["gw2"], "disconnected": []}
+    assert answer["applied"] == {"gateways": 2, "acknowledged": 1, "agents": 1, "agents_acknowledged": 1,
+                                 "waiting": ["gw2"], "disconnected": []}
     answer = control.add_service("other", "agent1", 4000)
-    assert answer["applied"]["waiting"] == ["gw1", "gw2"]
+    assert answer["applied"]["waiting"] == ["gw1", "gw2", "agent1"]
 
 
 def test_disconnected_gateways_are_named_and_not_waited_for(control):
-    first, second, _ = world(control, gateways=2)
+    first, second, agent = world(control, gateways=2)
     control.add_gateway("never-joined", "198.51.100.3")
+    agent.quiet()
     second.disconnect()
     while control.do("GET", "gateways/gw2")["connected"]:
         time.sleep(0.05)
     call = Call(control, "POST", f"{API}/services?wait=20", {**SERVICE, "name": "ssh", "agent": "agent1"})
     first.receive()
-    assert call.result()[1]["applied"] == {"gateways": 2, "acknowledged": 1, "waiting": [], "disconnected": ["gw2"]}
+    agent.receive()
+    assert call.result()[1]["applied"] == {"gateways": 2, "acknowledged": 1, "agents": 1, "agents_acknowledged": 1,
+                                           "waiting": [], "disconnected": ["gw2"]}
 
 
 def test_gateway_that_goes_while_waited_for(control):
-    gateway, _ = world(control)
+    gateway, agent = world(control)
     call = Call(control, "POST", f"{API}/services?wait=30", {**SERVICE, "name": "ssh", "agent": "agent1"})
+    agent.receive()
     gateway.receive(ack=False)
     gateway.disconnect()
     assert call.result()[1]["applied"]["disconnected"] == ["gw1"]
@@ -609,6 +685,7 @@ def test_rejected_addition_is_undone(control):
     assert control.do("GET", "status")["generation"] > told["generation"]
     call = Call(control, "POST", f"{API}/services?wait=20", {**SERVICE, "name": "ssh", "agent": "agent1"})
     gateway.receive()
+    agent.receive()
     assert call.result()[1]["applied"]["acknowledged"] == 1
 
 
@@ -807,9 +884,12 @@ def test_large_snapshot(control):
     gateway.disconnect()
     control.stop()
     database = sqlite3.connect(control.state / "control.db")
-    database.executemany("INSERT INTO services (org, name, agent, protocol, port, agent_port, target, "
-                         "proxy_protocol, generation) VALUES (1, ?, ?, 6, ?, ?, '127.0.0.1:1', 0, 1)",
-                         [(f"s{port}", agent.id, port, port) for port in range(1, 30001)])
+    ports = range(1, 30001)
+    database.executemany("INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, target, "
+                         "proxy_protocol, limit_packets, limit_connections, drain_until, generation) "
+                         "VALUES (?1, 1, 's' || ?1, 6, '', ?1, ?1, ?1, '127.0.0.1:1', 0, 0, 0, 0, 1)",
+                         [(port,) for port in ports])
+    database.executemany("INSERT INTO members VALUES (?1, ?2, 1, 6, ?1, ?1)", [(port, agent.id) for port in ports])
     database.commit()
     database.close()
     control.start()

@@ -92,6 +92,19 @@ def test_every_operation(control):
     call("setService", {"target": "nas.lan:22"}, name="ssh", query="?wait=0", headers={"If-Match": etag})
     node.quiet()
     call("setService", {"target": "nas.lan:23"}, name="ssh", headers={"If-Match": etag}, expect=412)
+    call("setService", {"last_port": 2230, "deny": ["192.0.2.0/24"], "limit_packets": 100}, name="ssh",
+         query="?wait=0")
+    call("setGateway", {"addresses": ["198.51.100.1", "2001:db8::1"]}, name="gw1", query="?wait=0")
+    denial = call("addDenial", {"prefix": "203.0.113.0/24"}, query="?wait=0")
+    call("listDenials", query="?prefix=203.0.113.0/24")
+    call("removeDenial", name=denial["id"], query="?wait=0")
+    ban = call("addBan", {"address": "2001:db8::7", "service": "ssh", "seconds": 60}, query="?wait=0")
+    call("listBans", query="?address=2001:db8::7&service=ssh")
+    call("removeBan", name=ban["id"], query="?wait=0")
+    call("addService", {"name": "gone", "agents": ["home"], "protocol": "udp", "port": 9, "target": "a:9"},
+         query="?wait=0")
+    assert call("removeService", name="gone", query="?wait=0&drain=60")["draining_until"]
+    node.quiet()
     call("getStatus")
     token = call("addJoinToken", {"role": "agent", "prefix": "edge", "uses": 5, "expires_in": 600})
     call("addJoinToken", {"role": "agent", "node": "home"})
@@ -258,7 +271,9 @@ def test_other_organisations_objects_are_not_there(matrix, operation_id):
     if number:
         name = str(max(item["id"] for item in control.request(
             "GET", operation["path"].replace("/{name}", ""), key=keys["other", "owner"])[1]["items"] or [{"id": 9999}]))
-    body = {"port": 9} if operation_id == "setService" else {"role": "viewer"} if operation_id == "setUser" else None
+    body = {"port": 9} if operation_id == "setService" else \
+        {"addresses": ["198.51.100.9"]} if operation_id == "setGateway" else \
+        {"role": "viewer"} if operation_id == "setUser" else None
     answers = []
     for which in (name, "7777777" if number else "nobody"):
         status, answer = control.call(operation["method"], operation["path"].replace("{name}", which), body,

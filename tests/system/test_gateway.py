@@ -531,6 +531,25 @@ def test_address_changes(joined):
         assert wait_until("the service", lambda: answers(joined, 2222, "198.51.100.12")) == USER
 
 
+def test_tunnel_mtu_changes(joined):
+    agent = Agent(joined)
+    hello = joined.start()
+    accepted(joined, snapshot(1, [agent_entry(agent.public)], [service_entry(2222)]))
+    agent.connect(hello["public_key"])
+    def segment():
+        try:
+            with open_service(joined, 2222, 1, GATEWAY) as client:
+                return client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        except OSError:
+            return None
+
+    with agent.serve(2222):
+        wait_until("the service", lambda: (segment() or 0) > 1240)
+        netns.sh("ip", "-n", joined.gw, "link", "set", joined.tunnel, "mtu", "1280")
+        # What the Agent's own tunnel takes has not changed: it is the gateway that says less.
+        wait_until("smaller segments", lambda: 0 < (segment() or 0) <= 1240)
+
+
 def test_control_gone_and_back(joined):
     joined.start()
     accepted(joined, snapshot(3, [agent_entry(key_pair()[1])], [service_entry(2222)]))

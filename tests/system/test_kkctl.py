@@ -131,7 +131,7 @@ def test_gateway(control):
     added = control.json("gateway", "add", "gw2", "--address", "198.51.100.2", "--wg-port", "4000")
     assert (added["name"], added["wg_port"], added["index"]) == ("gw2", 4000, 2)
     assert columns(control.human("gateway", "list")) == [
-        ["NAME", "ADDRESS", "WG PORT", "INDEX", "CONNECTED", "GENERATION", "PUBLIC KEY"],
+        ["NAME", "ADDRESSES", "WG PORT", "INDEX", "CONNECTED", "GENERATION", "PUBLIC KEY"],
         ["gw1", "198.51.100.1", "51820", "1", "not joined", "-", "-"],
         ["gw2", "198.51.100.2", "4000", "2", "not joined", "-", "-"],
     ]
@@ -180,9 +180,9 @@ def test_service(control, nodes):
                          "--proxy-protocol", "on") == \
         "ssh: 198.51.100.1:2200, 198.51.100.2:2200 -> home nas.lan:22 (PROXY protocol), applied on 2/2 gateways\n"
     rows = columns(control.human("service", "list"))
-    assert rows[0] == ["NAME", "PORT", "AGENT", "TARGET", "PROXY PROTOCOL", "GENERATION"]
-    assert [row[:5] for row in rows[1:]] == [["ssh", "2200/tcp", "home", "nas.lan:22", "yes"],
-                                             ["game", "27015/udp", "home", "127.0.0.1:27015", "no"]]
+    assert rows[0] == ["NAME", "PORT", "AGENT", "TARGET", "POLICY", "GENERATION"]
+    assert [row[:5] for row in rows[1:]] == [["ssh", "2200/tcp", "home", "nas.lan:22", "PROXY protocol"],
+                                             ["game", "27015/udp", "home", "127.0.0.1:27015", "-"]]
     assert ["PORT", "2200/tcp"] in columns(control.human("service", "show", "ssh"))
     changed = control.json("service", "set", "ssh", "--proxy-protocol", "off")
     assert changed["proxy_protocol"] is False and changed["port"] == 2200
@@ -255,8 +255,8 @@ def test_token(control):
     assert [(token["role"], token["node"]) for token in listed] == [("agent", "home"), ("gateway", "gw1")]
     assert "kkj1" not in json.dumps(listed) and "secret" not in json.dumps(listed)
     rows = columns(control.human("token", "list"))
-    assert rows[0] == ["ID", "ROLE", "NODE", "EXPIRES"]
-    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d", rows[1][3])
+    assert rows[0][:2] == ["ID", "ROLE"] and rows[0][-1] == "EXPIRES"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d", rows[1][-1])
     number = str(listed[0]["id"])
     assert control.human("token", "rm", number) == f"join token {number} is removed\n"
     assert len(control.json("token", "list")["items"]) == 1
@@ -271,7 +271,7 @@ def test_key(control, tmp_path):
     other.write_text(json.dumps({**json.loads(control.admin.read_text()), "key": key}))
     assert control.run("status", config=other).returncode == 0
     rows = columns(control.human("key", "list"))
-    assert rows[0] == ["NAME", "CREATED"] and "laptop" in [row[0] for row in rows[1:]]
+    assert rows[0][0] == "NAME" and "CREATED" in rows[0] and "laptop" in [row[0] for row in rows[1:]]
     assert key not in json.dumps(control.json("key", "list"))
     assert control.human("key", "rm", "laptop") == "API key laptop is removed\n"
     done = control.run("status", config=other)

@@ -14,6 +14,7 @@ import time
 import pytest
 
 import test_kkwg_control
+import test_kkwg_flood
 import test_kkwg_ingress
 from test_kkwg_control import end  # noqa: F401
 from kkwg_world import BUILD, KKWG, WIREGUARD_GO, End, World, run, wait_for
@@ -376,6 +377,28 @@ def test_ends_cleanly():
 def test_reply_to_ingress(test):
     """A flow comes through peers of several workers, and its answers are read by any of them."""
     test()
+
+
+def test_flood():
+    """What counts load and hands out cookies is one for all workers: the limits are those of the interface."""
+    test_kkwg_flood.test_cost("handshakes")
+    test_kkwg_flood.test_new_session_during_a_flood()
+
+
+def test_existing_interface_with_many_queues(monkeypatch):
+    """Made by somebody else for more queues than a single worker has."""
+    monkeypatch.setenv("KKWG_WORKERS", "1")
+    with World() as w:
+        a, b = End(w, "a", KKWG), End(w, "b", KKWG)
+        w.link(a, b)
+        a.ip("tuntap", "add", a.iface, "mode", "tun", "multi_queue")
+        for end, other in ((a, b), (b, a)):
+            end.start()
+            end.configure([(other, f"{other.outer4}:51820", "")])
+            end.up()
+        assert threads(a) == 1
+        a.ping(b.inner4, count=3)
+        b.ping(a.inner4, count=3)
 
 
 def test_existing_interface_with_one_queue():

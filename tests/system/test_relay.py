@@ -690,6 +690,8 @@ def test_unlisten(relay):
     with udp_client(address) as client:
         client.send(b"x")
         wait_for(lambda: [s for s in relay.sessions() if s["protocol"] == "udp"])
+    # The relay may still have the ends of the two clients before it to look at.
+    wait_for(lambda: relay.ask(op="sessions")["open"] == 1)
     assert relay.ask(op="unlisten", service=udp)["ok"]
     assert relay.ask(op="sessions")["open"] == 0
 

@@ -53,7 +53,8 @@ def test_service_of_its_life(world, product, echo, other, gateway):
     """Added: it answers at once. Changed: so does the change. Removed: nothing answers."""
     assert refused(world, gateway, 7200)
     added = product.publish("guest", "--tcp", "7200", "--target", "127.0.0.1:7001")
-    assert added["applied"] == {"gateways": 2, "acknowledged": 2, "waiting": [], "disconnected": []}
+    assert added["applied"] == {"gateways": 2, "acknowledged": 2, "agents": 1, "agents_acknowledged": 1,
+                                "waiting": [], "disconnected": []}
     assert greeting(world, gateway, 7200) == "other"
     product.kkctl("service", "set", "guest", "--target", "127.0.0.1:7000")
     wait_until("the target is changed", lambda: greeting(world, gateway, 7200) == "agent")

@@ -549,6 +549,30 @@ static void test_tables_of_another_version(void **state)
 	kk_datapath_close(dp);
 }
 
+/* A tunnel that takes less from now on: the programs say so when they are loaded anew. */
+static void test_mtu_changes(void **state)
+{
+	struct kk_datapath *dp = open_datapath();
+	KK_CLEANUP_CLOSE int fd = open_pin("kk_gateway");
+	struct kk_settings settings;
+	struct kk_err err = {0};
+	__u32 zero = 0;
+
+	(void)state;
+	assert_true(kk_datapath_fits(dp));
+	assert_ok(kk_net_link_set(WORLD_TUNNEL, true, 1300, &err), &err);
+	assert_false(kk_datapath_fits(dp));
+	kk_datapath_close(dp);
+	dp = open_datapath();
+	assert_true(kk_datapath_fits(dp));
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, &settings), 0);
+	assert_int_equal(settings.mtu, 1300);
+	/* What goes into the public interface is its own affair. */
+	assert_ok(kk_net_link_set(WORLD_PUBLIC, true, 1400, &err), &err);
+	assert_true(kk_datapath_fits(dp));
+	kk_datapath_close(dp);
+}
+
 static int load_foreign(void)
 {
 	const struct bpf_insn insns[] = {
@@ -737,6 +761,7 @@ int main(void)
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_counters_of_a_slot_used_again),
 		cmocka_unit_test(test_tables_of_another_version),
+		cmocka_unit_test(test_mtu_changes),
 		cmocka_unit_test(test_place_taken),
 		cmocka_unit_test(test_failure_keeps_what_is_there),
 		cmocka_unit_test(test_remove),

@@ -3,8 +3,8 @@
  * A published port in the real network stack, with ip_forward off. Needs root.
  *
  *   client 198.51.100.7 --veth-- 198.51.100.1 gateway 10.1.0.1 --TUN==pump==TUN-- 10.1.0.100 Agent
- *     |
- *   far 192.0.2.9, to which the client routes
+ *     |    2001:db8:51::7         2001:db8:51::1     fd00:6b6b::10.1.0.1      fd00:6b6b::10.1.0.100
+ *   far 192.0.2.9, 2001:db8:9::9, to which the client routes
  *
  * Both TUN devices have vnet headers, so GSO packets and unfinished checksums go through the tunnel
  * whole. Each machine is a network namespace without a name, which ends with the process.
@@ -44,11 +44,33 @@ static struct {
 	int tun[2]; /* the gateway's end, the Agent's */
 	int stop[2];
 	pthread_t pump[2];
-	struct kk_address address;
+	struct kk_address addresses[2]; /* public, of IPv4 and IPv6 */
 	struct kk_datapath_config config;
+	enum kk_xdp_mode xdp;
 	char pin_dir[64];
 	struct kk_datapath *dp;
 } lab;
+
+/* Tests run once with each. */
+static const struct family {
+	sa_family_t af;
+	const char *public, *client, *far, *gateway, *agent;
+	int headers;			 /* bytes of an IP and a UDP header */
+	int level, mtu, discover, probe; /* socket options */
+} family4 = {AF_INET, "198.51.100.1", "198.51.100.7", "192.0.2.9",     "10.1.0.1",    "10.1.0.100",
+	     28,      IPPROTO_IP,     IP_MTU,	      IP_MTU_DISCOVER, IP_PMTUDISC_DO},
+  family6 = {AF_INET6,
+	     "2001:db8:51::1",
+	     "2001:db8:51::7",
+	     "2001:db8:9::9",
+	     "fd00:6b6b::10.1.0.1",
+	     "fd00:6b6b::10.1.0.100",
+	     48,
+	     IPPROTO_IPV6,
+	     IPV6_MTU,
+	     IPV6_MTU_DISCOVER,
+	     IPV6_PMTUDISC_DO};
+static const struct family *family = &family4;
 
 static void enter(int machine)
 {
@@ -122,6 +144,15 @@ static void run(const char *command)
 		fail_msg("%s", command);
 }
 
+/* Used at once: nobody else has it. */
+static void set_up6(const char *ifname, const char *prefix)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "ip -6 addr add %s dev %s nodad", prefix, ifname);
+	run(command);
+}
+
 /* The client's machine routes to the far one over a link that takes 1280 bytes, unknown to either. */
 static void far_network(void)
 {
@@ -132,11 +163,16 @@ static void far_network(void)
 	set_up("far0", "192.0.2.1", 24);
 	assert_ok(kk_net_link_set("far0", true, 1280, &err), &err);
 	run("echo 1 >/proc/sys/net/ipv4/ip_forward");
+	run("echo 1 >/proc/sys/net/ipv6/conf/all/forwarding");
+	set_up6("far0", "2001:db8:9::1/64");
 	enter(FAR);
 	set_up("veth1", "192.0.2.9", 24);
+	set_up6("veth1", "2001:db8:9::9/64");
 	run("ip route add default via 192.0.2.1");
+	run("ip -6 route add default via 2001:db8:9::1");
 	enter(GATEWAY);
 	run("ip route add 192.0.2.0/24 via 198.51.100.7");
+	run("ip -6 route add 2001:db8:9::/64 via 2001:db8:51::7");
 }
 
 static int setup(void **state)
@@ -154,6 +190,8 @@ static int setup(void **state)
 	lab.tun[1] = open_tun("kka");
 	set_up("kka", "10.1.0.100", 24);
 	default_route("kka");
+	set_up6("kka", "fd00:6b6b::10.1.0.100/120");
+	run("ip -6 route add default dev kka");
 	lab.netns[GATEWAY] = new_netns();
 	lab.tun[0] = open_tun(WORLD_TUNNEL);
 	assert_ok(kk_net_link_add(WORLD_PUBLIC, "veth", &err), &err);
@@ -161,21 +199,27 @@ static int setup(void **state)
 	set_up(WORLD_PUBLIC, "198.51.100.1", 24);
 	set_up(WORLD_TUNNEL, "10.1.0.1", 24);
 	assert_ok(kk_net_link_set(WORLD_TUNNEL, true, TUNNEL_MTU, &err), &err);
+	set_up6(WORLD_PUBLIC, "2001:db8:51::1/64");
+	set_up6(WORLD_TUNNEL, "fd00:6b6b::10.1.0.1/120");
 	enter(CLIENT);
 	set_up("veth0", "198.51.100.7", 24);
+	set_up6("veth0", "2001:db8:51::7/64");
 	far_network();
 	enter(GATEWAY);
 	snprintf(lab.pin_dir, sizeof(lab.pin_dir), "/sys/fs/bpf/kk-live-%d", (int)getpid());
-	lab.address = public_address("198.51.100.1");
+	lab.addresses[0] = public_address(family4.public);
+	lab.addresses[1] = public_address(family6.public);
 	lab.config = (struct kk_datapath_config){
 		.pin_dir = lab.pin_dir,
 		.public_ifname = WORLD_PUBLIC,
 		.tunnel_ifname = WORLD_TUNNEL,
-		.addresses = &lab.address,
-		.n_addresses = 1,
+		.addresses = lab.addresses,
+		.n_addresses = 2,
 		.pool = {.addr = ip4("10.0.0.0"), .len = 8},
 		.host = 1,
+		.edge = {.xdp = lab.xdp, .closed_ports = true, .syn_rate = 10000},
 	};
+	assert_int_equal(inet_pton(AF_INET6, "fd00:6b6b::", &lab.config.pool6), 1);
 	assert_ok(kk_datapath_open(&lab.config, &lab.dp, &err), &err);
 	assert_int_equal(pipe(lab.stop), 0);
 	for (int i = 0; i < 2; i++)
@@ -202,19 +246,26 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void publish(uint8_t protocol, uint16_t port, uint16_t agent_port)
+static struct kk_listener listener(int which, uint8_t protocol, uint16_t port, uint16_t agent_port)
 {
-	struct kk_listener l = {
+	return (struct kk_listener){
 		.protocol = protocol,
-		.address = lab.address,
+		.address = lab.addresses[which],
 		.port = port,
 		.agent_address = ip4("10.1.0.100"),
 		.agent_port = agent_port,
 		.service = 1,
 	};
+}
+
+/* Of both families, so that what is left of the other one's last test does not go astray. */
+static void publish(uint8_t protocol, uint16_t port, uint16_t agent_port)
+{
+	const struct kk_listener both[] = {listener(0, protocol, port, agent_port),
+					   listener(1, protocol, port, agent_port)};
 	struct kk_err err = {0};
 
-	assert_ok(kk_datapath_sync(lab.dp, &l, 1, &err), &err);
+	assert_ok(kk_datapath_sync(lab.dp, both, 2, &err), &err);
 }
 
 static struct kk_datapath_counter counter(const char *name)
@@ -230,13 +281,11 @@ static struct kk_datapath_counter counter(const char *name)
 	return (struct kk_datapath_counter){0};
 }
 
-static struct sockaddr_in at(const char *address, uint16_t port)
+static union kk_sockaddr at(const char *text, uint16_t port)
 {
-	return (struct sockaddr_in){
-		.sin_family = AF_INET,
-		.sin_addr = ip4(address),
-		.sin_port = htons(port),
-	};
+	struct kk_address address = public_address(text);
+
+	return kk_sockaddr_make(&address, port);
 }
 
 /*
@@ -245,33 +294,39 @@ static struct sockaddr_in at(const char *address, uint16_t port)
  */
 static int open_socket(int machine, int type, uint16_t port)
 {
-	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
+	const struct kk_address any = {.family = family->af};
+	const union kk_sockaddr name = kk_sockaddr_make(&any, port);
 	struct timeval patience = {.tv_sec = 30}; /* programs are loaded meanwhile */
 	int fd, on = 1;
 
 	enter(machine);
-	fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+	fd = socket(family->af, type | SOCK_CLOEXEC, 0);
 	enter(GATEWAY);
 	assert_true(fd >= 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)), 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
+	assert_int_equal(bind(fd, &name.any, kk_sockaddr_len(&name)), 0);
 	if (type == SOCK_STREAM && port)
 		assert_int_equal(listen(fd, 8), 0);
 	return fd;
 }
 
+/* Gives up after @seconds without an answer. */
 static int try_connect(int machine, const char *address, uint16_t port, int seconds)
 {
-	struct sockaddr_in to = at(address, port);
-	struct timeval patience = {.tv_sec = seconds};
-	int fd = open_socket(machine, SOCK_STREAM, 0);
+	const union kk_sockaddr to = at(address, port);
+	struct timeval patience;
+	socklen_t len = sizeof(patience);
+	int fd = open_socket(machine, SOCK_STREAM, 0), r;
 
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, &len), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO,
+				    &(struct timeval){.tv_sec = seconds}, sizeof(patience)),
+			 0);
+	r = connect(fd, &to.any, kk_sockaddr_len(&to));
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)), 0);
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
-		return kk_close(fd);
-	return fd;
+	return r < 0 ? kk_close(fd) : fd;
 }
 
 static uint32_t pattern(uint32_t i)
@@ -311,7 +366,7 @@ static void receive_stream(int fd, uint32_t bytes, void (*meanwhile)(void))
 		for (size_t j = 0; j < ARRAY_SIZE(block); j++)
 			if (block[j] != pattern(i++))
 				fail_msg("byte %u of the stream is wrong", (i - 1) * 4);
-		if (meanwhile && i % (1 << 18) == 0)
+		if (meanwhile && i % (1 << 20) == 0)
 			meanwhile();
 	}
 }
@@ -344,16 +399,16 @@ static void stream(const char *what, int from, int to, uint32_t bytes, void (*me
 static void connect_pair(int machine, const char *address, int *ret_client, int *ret_agent)
 {
 	KK_CLEANUP_CLOSE int listener = open_socket(AGENT, SOCK_STREAM, 22);
-	struct sockaddr_in peer, name;
+	union kk_sockaddr peer, name, wanted;
 	socklen_t len = sizeof(peer);
 
-	*ret_client = try_connect(machine, "198.51.100.1", 2222, 5);
+	*ret_client = try_connect(machine, family->public, 2222, 5);
 	assert_true(*ret_client >= 0);
-	*ret_agent = accept(listener, (struct sockaddr *)&peer, &len);
+	*ret_agent = accept(listener, &peer.any, &len);
 	assert_true(*ret_agent >= 0);
-	assert_int_equal(getsockname(*ret_client, (struct sockaddr *)&name, &len), 0);
-	assert_int_equal(peer.sin_addr.s_addr, ip4(address).s_addr);
-	assert_int_equal(peer.sin_port, name.sin_port);
+	assert_int_equal(getsockname(*ret_client, &name.any, &len), 0);
+	wanted = at(address, kk_sockaddr_port(&name));
+	assert_true(kk_sockaddr_equal(&peer, &wanted));
 }
 
 /* Packets longer than the link's MTU went through the programs whole. */
@@ -374,7 +429,7 @@ static void test_tcp_both_ways(void **state)
 
 	(void)state;
 	publish(IPPROTO_TCP, 2222, 22);
-	connect_pair(CLIENT, "198.51.100.7", &client, &agent);
+	connect_pair(CLIENT, family->client, &client, &agent);
 	stream("TCP to the Agent", client, agent, STREAM_BYTES, NULL);
 	assert_gso("inbound", in, STREAM_BYTES);
 	out = counter("outbound");
@@ -388,15 +443,11 @@ static void test_tcp_both_ways(void **state)
 static void restart_and_change(void)
 {
 	static uint32_t turn;
-	struct kk_listener l[2] = {
+	const struct kk_listener l[] = {
+		listener(0, IPPROTO_TCP, 2222, 22),
+		listener(1, IPPROTO_TCP, 2222, 22),
 		{.protocol = IPPROTO_TCP,
-		 .address = lab.address,
-		 .port = 2222,
-		 .agent_address = ip4("10.1.0.100"),
-		 .agent_port = 22,
-		 .service = 1},
-		{.protocol = IPPROTO_TCP,
-		 .address = lab.address,
+		 .address = lab.addresses[turn % 2],
 		 .port = (uint16_t)(3000 + turn),
 		 .agent_address = ip4("10.2.0.100"),
 		 .agent_port = 80,
@@ -408,54 +459,74 @@ static void restart_and_change(void)
 		kk_datapath_close(lab.dp);
 		assert_ok(kk_datapath_open(&lab.config, &lab.dp, &err), &err);
 	}
-	assert_ok(kk_datapath_sync(lab.dp, l, 2, &err), &err);
+	assert_ok(kk_datapath_sync(lab.dp, l, 3, &err), &err);
 }
 
 static void test_stream_survives_changes(void **state)
 {
+	struct kk_datapath_counter before;
 	int client, agent;
 
 	(void)state;
 	publish(IPPROTO_TCP, 2222, 22);
-	connect_pair(CLIENT, "198.51.100.7", &client, &agent);
+	before = counter("not_published");
+	connect_pair(CLIENT, family->client, &client, &agent);
 	stream("TCP under changes", client, agent, STREAM_BYTES, restart_and_change);
-	assert_int_equal(counter("not_published").packets, 0);
+	assert_int_equal(counter("not_published").packets, before.packets);
 	close(client);
 	close(agent);
 }
 
-/* Beyond the links' MTU in fragments, which are larger than the tunnel's. */
+/* A packet that the tunnel does not take, and the error about it: now the client knows. */
+static void learn_mtu(int fd, const union kk_sockaddr *to)
+{
+	static char datagram[1500];
+	const int whole = 1500 - family->headers;
+	int mode = family->probe, mtu = 0;
+	socklen_t len = sizeof(mtu);
+
+	assert_int_equal(setsockopt(fd, family->level, family->discover, &mode, sizeof(mode)), 0);
+	assert_int_equal(connect(fd, &to->any, kk_sockaddr_len(to)), 0);
+	assert_int_equal(send(fd, datagram, (size_t)whole, 0), whole);
+	assert_int_equal(recv(fd, datagram, 1, 0), -1);
+	assert_int_equal(errno, EMSGSIZE);
+	assert_int_equal(getsockopt(fd, family->level, family->mtu, &mtu, &len), 0);
+	assert_int_equal(mtu, TUNNEL_MTU);
+}
+
+/*
+ * Beyond the links' MTU in fragments. Those of IPv4 may be larger than the tunnel takes; for IPv6 the client
+ * has to know.
+ */
 static void test_udp(void **state)
 {
-	static const size_t sizes[] = {0, 1, 1000, 1392, 60000, DATAGRAM_MAX};
+	static const size_t sizes[] = {0, 1, 1000, 1372, 60000, DATAGRAM_MAX};
 	KK_CLEANUP_CLOSE int client = open_socket(CLIENT, SOCK_DGRAM, 5000);
 	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
-	struct sockaddr_in to = at("198.51.100.1", 27000);
+	KK_CLEANUP_CLOSE int other = open_socket(CLIENT, SOCK_DGRAM, 0);
+	const union kk_sockaddr to = at(family->public, 27000);
 
 	(void)state;
 	publish(IPPROTO_UDP, 27000, 27015);
+	if (family == &family6)
+		learn_mtu(other, &to);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		static char sent[DATAGRAM_MAX], got[DATAGRAM_MAX];
-		struct sockaddr_in peer;
+		const union kk_sockaddr wanted = at(family->client, 5000);
+		union kk_sockaddr peer;
 		socklen_t len = sizeof(peer);
 		ssize_t size = (ssize_t)sizes[i];
 
 		memset(sent, (int)i + 'a', sizeof(sent));
-		assert_int_equal(
-			sendto(client, sent, sizes[i], 0, (struct sockaddr *)&to, sizeof(to)),
-			size);
-		assert_int_equal(
-			recvfrom(agent, got, sizeof(got), 0, (struct sockaddr *)&peer, &len), size);
-		assert_memory_equal(sent, got, sizes[i]);
-		assert_int_equal(peer.sin_addr.s_addr, ip4("198.51.100.7").s_addr);
-		assert_int_equal(peer.sin_port, htons(5000));
-		assert_int_equal(sendto(agent, got, sizes[i], 0, (struct sockaddr *)&peer, len),
+		assert_int_equal(sendto(client, sent, sizes[i], 0, &to.any, kk_sockaddr_len(&to)),
 				 size);
-		assert_int_equal(
-			recvfrom(client, got, sizeof(got), 0, (struct sockaddr *)&peer, &len),
-			size);
+		assert_int_equal(recvfrom(agent, got, sizeof(got), 0, &peer.any, &len), size);
 		assert_memory_equal(sent, got, sizes[i]);
-		assert_memory_equal(&peer, &to, sizeof(to));
+		assert_true(kk_sockaddr_equal(&peer, &wanted));
+		assert_int_equal(sendto(agent, got, sizes[i], 0, &peer.any, len), size);
+		assert_int_equal(recvfrom(client, got, sizeof(got), 0, &peer.any, &len), size);
+		assert_memory_equal(sent, got, sizes[i]);
+		assert_true(kk_sockaddr_equal(&peer, &to));
 	}
 }
 
@@ -464,7 +535,8 @@ static void test_udp_gso(void **state)
 {
 	KK_CLEANUP_CLOSE int client = open_socket(CLIENT, SOCK_DGRAM, 5001);
 	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
-	struct sockaddr_in to = at("198.51.100.1", 27000), peer;
+	const union kk_sockaddr to = at(family->public, 27000);
+	union kk_sockaddr peer;
 	int ends[2] = {client, agent}, segment = 1000;
 	char sent[10][1000], got[1500];
 
@@ -476,14 +548,13 @@ static void test_udp_gso(void **state)
 		assert_int_equal(
 			setsockopt(ends[way], IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)),
 			0);
-		assert_int_equal(sendto(ends[way], sent, sizeof(sent), 0,
-					(struct sockaddr *)(way ? &peer : &to), sizeof(to)),
+		assert_int_equal(sendto(ends[way], sent, sizeof(sent), 0, way ? &peer.any : &to.any,
+					kk_sockaddr_len(&to)),
 				 sizeof(sent));
 		for (size_t i = 0; i < ARRAY_SIZE(sent); i++) {
 			socklen_t len = sizeof(peer);
 
-			assert_int_equal(recvfrom(ends[!way], got, sizeof(got), 0,
-						  (struct sockaddr *)&peer, &len),
+			assert_int_equal(recvfrom(ends[!way], got, sizeof(got), 0, &peer.any, &len),
 					 segment);
 			assert_memory_equal(got, sent[i], sizeof(sent[i]));
 		}
@@ -499,10 +570,10 @@ static void test_path_mtu(void **state)
 
 	(void)state;
 	publish(IPPROTO_TCP, 2222, 22);
-	connect_pair(FAR, "192.0.2.9", &far, &agent);
+	connect_pair(FAR, family->far, &far, &agent);
 	stream("TCP from the Agent over a path of 1280", agent, far, 8u << 20, NULL);
 	assert_true(counter("inbound_error").packets > before.packets);
-	assert_int_equal(getsockopt(agent, IPPROTO_IP, IP_MTU, &mtu, &len), 0);
+	assert_int_equal(getsockopt(agent, family->level, family->mtu, &mtu, &len), 0);
 	assert_int_equal(mtu, 1280);
 	close(far);
 	close(agent);
@@ -513,12 +584,12 @@ static void test_refused_datagram(void **state)
 {
 	struct kk_datapath_counter before = counter("outbound_error");
 	KK_CLEANUP_CLOSE int client = open_socket(CLIENT, SOCK_DGRAM, 0);
-	struct sockaddr_in to = at("198.51.100.1", 27000);
+	const union kk_sockaddr to = at(family->public, 27000);
 	char byte;
 
 	(void)state;
 	publish(IPPROTO_UDP, 27000, 27015);
-	assert_int_equal(connect(client, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(connect(client, &to.any, kk_sockaddr_len(&to)), 0);
 	assert_int_equal(send(client, "x", 1, 0), 1);
 	assert_int_equal(recv(client, &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNREFUSED);
@@ -606,6 +677,7 @@ static void client_flush_routes(void)
 {
 	enter(CLIENT);
 	run("ip route flush cache");
+	run("ip -6 route flush cache");
 	enter(GATEWAY);
 }
 
@@ -617,29 +689,21 @@ static void client_flush_routes(void)
 static void test_too_big(void **state)
 {
 	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
-	struct sockaddr_in to = at("198.51.100.1", 27000);
+	const union kk_sockaddr to = at(family->public, 27000);
 
 	(void)state;
 	publish(IPPROTO_UDP, 27000, 27015);
 	set_offload(GATEWAY, WORLD_PUBLIC, false);
 	for (int on = 0; on < 2; on++) {
 		KK_CLEANUP_CLOSE int client = open_socket(CLIENT, SOCK_DGRAM, 0);
-		int mode = IP_PMTUDISC_DO, mtu = 0;
-		socklen_t len = sizeof(mtu);
-		static char datagram[1472];
+		const int fits = TUNNEL_MTU - family->headers;
+		static char datagram[1500];
 
 		set_offload(CLIENT, "veth0", on);
 		client_flush_routes();
-		assert_int_equal(
-			setsockopt(client, IPPROTO_IP, IP_MTU_DISCOVER, &mode, sizeof(mode)), 0);
-		assert_int_equal(connect(client, (struct sockaddr *)&to, sizeof(to)), 0);
-		assert_int_equal(send(client, datagram, sizeof(datagram), 0), sizeof(datagram));
-		assert_int_equal(recv(client, datagram, 1, 0), -1);
-		assert_int_equal(errno, EMSGSIZE);
-		assert_int_equal(getsockopt(client, IPPROTO_IP, IP_MTU, &mtu, &len), 0);
-		assert_int_equal(mtu, TUNNEL_MTU);
-		assert_int_equal(send(client, datagram, TUNNEL_MTU - 28, 0), TUNNEL_MTU - 28);
-		assert_int_equal(recv(agent, datagram, sizeof(datagram), 0), TUNNEL_MTU - 28);
+		learn_mtu(client, &to);
+		assert_int_equal(send(client, datagram, (size_t)fits, 0), fits);
+		assert_int_equal(recv(agent, datagram, sizeof(datagram), 0), fits);
 	}
 	set_offload(GATEWAY, WORLD_PUBLIC, true);
 	client_flush_routes();
@@ -655,11 +719,11 @@ static void test_announced_size(void **state)
 
 	(void)state;
 	publish(IPPROTO_TCP, 2222, 22);
-	connect_pair(CLIENT, "198.51.100.7", &client, &agent);
+	connect_pair(CLIENT, family->client, &client, &agent);
 	assert_int_equal(getsockopt(client, IPPROTO_TCP, TCP_MAXSEG, &mss, &len), 0);
-	assert_true(mss <= TUNNEL_MTU - 40);
+	assert_true(mss <= TUNNEL_MTU - family->headers - 12);
 	assert_int_equal(getsockopt(agent, IPPROTO_TCP, TCP_MAXSEG, &mss, &len), 0);
-	assert_true(mss <= TUNNEL_MTU - 40);
+	assert_true(mss <= TUNNEL_MTU - family->headers - 12);
 	assert_int_equal(counter("too_big").packets, before.packets);
 	close(client);
 	close(agent);
@@ -668,7 +732,7 @@ static void test_announced_size(void **state)
 static void test_gateway_asks_agent(void **state)
 {
 	KK_CLEANUP_CLOSE int listener = open_socket(AGENT, SOCK_STREAM, 80);
-	KK_CLEANUP_CLOSE int near = try_connect(GATEWAY, "10.1.0.100", 80, 5);
+	KK_CLEANUP_CLOSE int near = try_connect(GATEWAY, family->agent, 80, 5);
 	KK_CLEANUP_CLOSE int far = -1;
 
 	(void)state;
@@ -683,13 +747,14 @@ static void test_nothing_else_passes(void **state)
 	KK_CLEANUP_CLOSE int host = open_socket(GATEWAY, SOCK_STREAM, 22);
 	KK_CLEANUP_CLOSE int datagrams = open_socket(GATEWAY, SOCK_DGRAM, 53);
 	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 0);
-	static const struct {
+	const struct {
 		const char *address, *reason;
 	} ways[] = {
-		{"10.1.0.1", "unsolicited"},	   /* the gateway */
-		{"198.51.100.1", "isolated"},	   /* its public address */
-		{"10.2.0.100", "isolated"},	   /* another Agent */
-		{"198.51.100.7", "not_published"}, /* the internet */
+		{family->gateway, "unsolicited"},
+		{family->public, "isolated"},
+		{family == &family6 ? "fd00:6b6b::10.2.0.100" : "10.2.0.100",
+		 "isolated"},			   /* another Agent */
+		{family->client, "not_published"}, /* the internet */
 	};
 	struct timeval no_patience = {.tv_usec = 100000};
 	char byte;
@@ -697,11 +762,11 @@ static void test_nothing_else_passes(void **state)
 	(void)state;
 	publish(IPPROTO_TCP, 2222, 22);
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-		struct sockaddr_in to = at(ways[i].address, 53);
+		const union kk_sockaddr to = at(ways[i].address, 53);
 		uint64_t before = counter(ways[i].reason).packets;
 
 		assert_int_equal(try_connect(AGENT, ways[i].address, 22, 1), -1);
-		assert_int_equal(sendto(agent, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+		assert_int_equal(sendto(agent, "x", 1, 0, &to.any, kk_sockaddr_len(&to)), 1);
 		assert_true(counter(ways[i].reason).packets > before);
 	}
 	assert_int_equal(
@@ -720,9 +785,10 @@ static void test_agents_are_hidden(void **state)
 
 	(void)state;
 	enter(CLIENT);
-	assert_int_equal(system("ip route add 10.0.0.0/8 via 198.51.100.1"), 0);
+	run(family == &family6 ? "ip -6 route add fd00:6b6b::/64 via 2001:db8:51::1"
+			       : "ip route add 10.0.0.0/8 via 198.51.100.1");
 	enter(GATEWAY);
-	assert_int_equal(try_connect(CLIENT, "10.1.0.100", 22, 1), -1);
+	assert_int_equal(try_connect(CLIENT, family->agent, 22, 1), -1);
 	assert_true(counter("pool_destination").packets > before);
 }
 
@@ -730,7 +796,7 @@ static void test_agents_are_hidden(void **state)
 static void test_the_hosts_own_ports(void **state)
 {
 	KK_CLEANUP_CLOSE int listener = open_socket(GATEWAY, SOCK_STREAM, 443);
-	KK_CLEANUP_CLOSE int client = try_connect(CLIENT, "198.51.100.1", 443, 5);
+	KK_CLEANUP_CLOSE int client = try_connect(CLIENT, family->public, 443, 5);
 
 	(void)state;
 	assert_true(client >= 0);
@@ -745,25 +811,89 @@ static void test_forwarding_is_off(void **state)
 	assert_string_equal(text, "0\n");
 }
 
+/* A flooded service: who connects proves that he is there, and hardly notices. */
+static void test_flooded_service(void **state)
+{
+	const struct kk_listener both[] = {listener(0, IPPROTO_TCP, 2222, 22),
+					   listener(1, IPPROTO_TCP, 2222, 22)};
+	const struct kk_guard guard = {.service = both[0].service, .syn_rate = 1};
+	const struct kk_guard guard6 = {.service = both[1].service, .syn_rate = 1};
+	const struct kk_guard guards[] = {guard, guard6};
+	const struct kk_datapath_tables wanted = {.listeners = both,
+						  .n_listeners = 2,
+						  .guards = guards,
+						  .n_guards =
+							  guard.service == guard6.service ? 1 : 2};
+	uint64_t challenges = counter("syn_challenge").packets;
+	uint64_t proofs = counter("syn_proof").packets;
+	struct kk_err err = {0};
+
+	(void)state;
+	assert_ok(kk_datapath_set(lab.dp, &wanted, &err), &err);
+	for (int i = 0; i < 5; i++) {
+		int client, agent;
+
+		connect_pair(CLIENT, family->client, &client, &agent);
+		close(client);
+		close(agent);
+	}
+	assert_true(counter("syn_challenge").packets > challenges);
+	assert_true(counter("syn_proof").packets > proofs);
+}
+
+/* What nobody serves dies at the edge; nobody is told. */
+static void test_closed_port(void **state)
+{
+	uint64_t before = counter("closed_port").packets;
+
+	(void)state;
+	assert_true(try_connect(CLIENT, family->public, 4, 1) < 0);
+	assert_true(counter("closed_port").packets > before);
+}
+
+/* Before each test: the family that it is about. */
+static int with4(void **state)
+{
+	(void)state;
+	family = &family4;
+	return 0;
+}
+
+static int with6(void **state)
+{
+	(void)state;
+	family = &family6;
+	return 0;
+}
+
+#define OF_BOTH(test) cmocka_unit_test_setup(test, with4), cmocka_unit_test_setup(test, with6)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tcp_both_ways),
-		cmocka_unit_test(test_stream_survives_changes),
-		cmocka_unit_test(test_udp),
-		cmocka_unit_test(test_udp_gso),
-		cmocka_unit_test(test_path_mtu),
-		cmocka_unit_test(test_refused_datagram),
-		cmocka_unit_test(test_vlan_tags),
-		cmocka_unit_test(test_too_big),
-		cmocka_unit_test(test_announced_size),
-		cmocka_unit_test(test_gateway_asks_agent),
-		cmocka_unit_test(test_nothing_else_passes),
-		cmocka_unit_test(test_agents_are_hidden),
-		cmocka_unit_test(test_the_hosts_own_ports),
+		OF_BOTH(test_tcp_both_ways),
+		OF_BOTH(test_stream_survives_changes),
+		OF_BOTH(test_udp),
+		OF_BOTH(test_udp_gso),
+		OF_BOTH(test_path_mtu),
+		OF_BOTH(test_refused_datagram),
+		cmocka_unit_test_setup(test_vlan_tags, with4),
+		OF_BOTH(test_too_big),
+		OF_BOTH(test_announced_size),
+		OF_BOTH(test_gateway_asks_agent),
+		OF_BOTH(test_nothing_else_passes),
+		OF_BOTH(test_agents_are_hidden),
+		OF_BOTH(test_the_hosts_own_ports),
+		OF_BOTH(test_flooded_service),
+		OF_BOTH(test_closed_port),
 		cmocka_unit_test(test_forwarding_is_off),
 	};
 
-	return kk_run_group_as_root("loads BPF programs and makes network namespaces", tests, setup,
-				    teardown);
+	int r = 0;
+
+	/* With the edge at tc, and at XDP in front of it. */
+	for (lab.xdp = KK_XDP_OFF; lab.xdp <= KK_XDP_GENERIC; lab.xdp += KK_XDP_GENERIC)
+		r += kk_run_group_as_root("loads BPF programs and makes network namespaces", tests,
+					  setup, teardown);
+	return r;
 }

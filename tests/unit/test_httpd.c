@@ -43,7 +43,6 @@ struct peer {
 	struct world *world;
 	struct kk_httpd_upgrade *upgrade;
 	struct kk_ws *ws;
-	int fd;
 };
 
 static char *cert_pem, *key_pem;
@@ -97,16 +96,12 @@ static void free_peer(struct peer *peer)
 
 static ssize_t peer_recv(void *buf, size_t len, void *userdata)
 {
-	ssize_t n = recv(((struct peer *)userdata)->fd, buf, len, 0);
-
-	return n < 0 ? -errno : n;
+	return kk_httpd_upgrade_recv(((struct peer *)userdata)->upgrade, buf, len);
 }
 
 static ssize_t peer_send(const void *buf, size_t len, void *userdata)
 {
-	ssize_t n = send(((struct peer *)userdata)->fd, buf, len, MSG_NOSIGNAL);
-
-	return n < 0 ? -errno : n;
+	return kk_httpd_upgrade_send(((struct peer *)userdata)->upgrade, buf, len);
 }
 
 static void peer_message(struct kk_ws *ws, const char *text, size_t len, void *userdata)
@@ -153,7 +148,6 @@ static void on_opened(struct kk_httpd_upgrade *upgrade, int fd, void *userdata)
 	assert_non_null(peer);
 	peer->world = w;
 	peer->upgrade = upgrade;
-	peer->fd = fd;
 	config.userdata = peer;
 	assert_int_equal(kk_ws_new(w->event, &config, &peer->ws), 0);
 	if (w->greeting) {

@@ -134,7 +134,7 @@ static void want(struct server *s, const char *text)
 }
 
 #define HELLO(epoch, generation)                                                                   \
-	"{\"type\":\"hello\",\"protocol\":1,\"version\":\"" KK_VERSION "\",\"epoch\":" epoch       \
+	"{\"type\":\"hello\",\"protocol\":1,\"model\":2,\"version\":\"" KK_VERSION "\",\"epoch\":" epoch       \
 	",\"generation\":" generation                                                              \
 	",\"public_key\":\"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}"
 

@@ -79,7 +79,7 @@ static void test_gateway_snapshot(void **state)
 	assert_int_equal(config.self.id, 7);
 	assert_string_equal(config.self.name, "gw1");
 	assert_int_equal(config.self.index, 1);
-	assert_int_equal(config.self.address.s_addr, inet_addr("198.51.100.1"));
+	assert_int_equal(config.self.addresses[0].v4.s_addr, inet_addr("198.51.100.1"));
 	assert_int_equal(config.self.wg_port, 51820);
 	assert_int_equal(config.self.pool.len, 8);
 	assert_int_equal(config.n_gateways, 0);
@@ -93,7 +93,7 @@ static void test_gateway_snapshot(void **state)
 	assert_int_equal(config.n_services, 2);
 	assert_string_equal(config.services[0].name, "game");
 	assert_int_equal(config.services[0].protocol, IPPROTO_UDP);
-	assert_int_equal(config.services[1].agent, 3);
+	assert_int_equal(config.services[1].agents[0], 3);
 	assert_int_equal(config.services[1].port, 2222);
 	assert_ptr_equal(kk_config_service(&config, 10), &config.services[1]);
 	assert_ptr_equal(kk_config_agent(&config, 2), &config.agents[0]);
@@ -126,9 +126,9 @@ static void test_agent_snapshot(void **state)
 	assert_int_equal(config.self.subnet.addr.s_addr, inet_addr("10.1.0.0"));
 	gateway = kk_config_gateway(&config, 7);
 	assert_non_null(gateway);
-	assert_int_equal(gateway->endpoint.sin_family, AF_INET);
-	assert_int_equal(gateway->endpoint.sin_addr.s_addr, inet_addr("198.51.100.1"));
-	assert_int_equal(gateway->endpoint.sin_port, htons(51820));
+	assert_int_equal(gateway->endpoint.v4.sin_family, AF_INET);
+	assert_int_equal(gateway->endpoint.v4.sin_addr.s_addr, inet_addr("198.51.100.1"));
+	assert_int_equal(gateway->endpoint.v4.sin_port, htons(51820));
 	assert_true(gateway->has_key);
 	assert_string_equal(config.services[0].target, "nas.lan:80");
 	assert_true(config.services[0].proxy_protocol);
@@ -273,7 +273,8 @@ static void test_bad_self(void **state)
 	REFUSE_SELF("{\"id\":1,\"name\":\"a/b\",\"subnet\":\"10.1.0.0/24\"}", "name", "not a name");
 	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"subnet\":\"10.1.0.0/16\"}", "subnet", "not a /24");
 	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"subnet\":\"10.1.0.1/24\"}", "subnet", "host bits");
-	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"subnet\":\"10.1.0/24\"}", "subnet", "IPv4");
+	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"subnet\":\"10.1.0/24\"}", "subnet",
+		    "not an IPv4 address");
 	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"pool\":\"10.0.0.0/8\"}", "self", "needs index");
 	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"pool\":\"10.0.0.0/8\",\"index\":100,"
 		    "\"address\":\"192.0.2.1\",\"wg_port\":1}",
@@ -283,7 +284,7 @@ static void test_bad_self(void **state)
 		    "index", "out of range");
 	REFUSE_SELF("{\"id\":1,\"name\":\"a\",\"pool\":\"10.0.0.0/8\",\"index\":1,"
 		    "\"address\":\"192.0.2.300\",\"wg_port\":1}",
-		    "address", "IPv4");
+		    "address", "not an IP address");
 }
 
 static void test_bad_objects(void **state)
@@ -320,7 +321,7 @@ static void test_bad_objects(void **state)
 static void test_bad_agent_objects(void **state)
 {
 	(void)state;
-	refuse(AGENT_SNAPSHOT("gw.example:51820", "h:80"), "endpoint", "not an IPv4 address");
+	refuse(AGENT_SNAPSHOT("gw.example:51820", "h:80"), "endpoint", "not an IP address");
 	refuse(AGENT_SNAPSHOT("198.51.100.1", "h:80"), "endpoint", "HOST:PORT");
 	refuse(AGENT_SNAPSHOT("198.51.100.1:0", "h:80"), "endpoint", "out of range");
 	refuse(AGENT_SNAPSHOT("198.51.100.1:1", "h"), "target", "HOST:PORT");
@@ -389,7 +390,7 @@ static void check_config(const struct kk_config *config)
 		if (config->self.subnet.len)
 			assert_true(s->target[0]);
 		else
-			assert_non_null(kk_config_agent(config, s->agent));
+			assert_non_null(kk_config_agent(config, s->agents[0]));
 	}
 }
 

@@ -108,6 +108,32 @@ static void test_bad(void **state)
 	refuse("-p70000", ERANGE, "port", "70000 is out of range");
 }
 
+static void test_more_than_once(void **state)
+{
+	struct {
+		const char *once;
+		struct kk_option_list list;
+	} out = {0};
+	static const struct kk_option table[] = {
+		{.name = "once", .value = "A", .type = KK_OPTION_STRING, .once = true},
+		{.name = "list",
+		 .value = "A",
+		 .type = KK_OPTION_LIST,
+		 .offset = sizeof(const char *),
+		 .once = true},
+	};
+	char *good[] = {"prog", "--list", "1", "--once=a", "--list=2"};
+	char *bad[] = {"prog", "--once=a", "--once", "b"};
+	struct kk_err err = {0};
+
+	(void)state;
+	assert_int_equal(kk_options_parse(5, good, table, 2, &out, &err), 0);
+	assert_int_equal(out.list.n, 2);
+	assert_string_equal(out.list.items[1], "2");
+	assert_int_equal(kk_options_parse(4, bad, table, 2, &out, &err), -EINVAL);
+	assert_err(&err, "once", "--once is given twice");
+}
+
 static void test_help(void **state)
 {
 	char *text = NULL;
@@ -129,6 +155,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_more_than_once),
 		cmocka_unit_test(test_help),
 	};
 

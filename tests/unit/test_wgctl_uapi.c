@@ -57,8 +57,8 @@ static void test_whole_answer(void **state)
 	assert_int_equal(d.n_peers, 2);
 	kk_unhex(PEER_A, key, KK_KEY_LEN);
 	assert_memory_equal(d.peers[0].public_key, key, KK_KEY_LEN);
-	assert_int_equal(ntohs(d.peers[0].endpoint.sin_port), 51820);
-	assert_int_equal(d.peers[0].endpoint.sin_addr.s_addr, inet_addr("198.51.100.7"));
+	assert_int_equal(ntohs(d.peers[0].endpoint.v4.sin_port), 51820);
+	assert_int_equal(d.peers[0].endpoint.v4.sin_addr.s_addr, inet_addr("198.51.100.7"));
 	assert_int_equal(d.peers[0].last_handshake, 1700000000);
 	assert_true(d.peers[0].tx_bytes == 38333 && d.peers[0].rx_bytes == UINT64_MAX);
 	assert_int_equal(d.peers[0].keepalive, 25);
@@ -66,9 +66,13 @@ static void test_whole_answer(void **state)
 	assert_int_equal(d.peers[0].allowed[1].addr.s_addr, inet_addr("10.2.0.0"));
 	assert_int_equal(d.peers[0].allowed[1].len, 24);
 	assert_false(d.peers[0].allowed_other);
-	assert_int_equal(d.peers[1].endpoint.sin_family, 0);
+	assert_int_equal(d.peers[1].endpoint.any.sa_family, AF_INET6);
+	assert_int_equal(kk_sockaddr_port(&d.peers[1].endpoint), 123);
 	assert_int_equal(d.peers[1].n_allowed, 1);
-	assert_true(d.peers[1].allowed_other);
+	assert_int_equal(d.peers[1].n_allowed6, 1);
+	assert_int_equal(d.peers[1].allowed6[0].addr.bytes[0], 0xfd);
+	assert_int_equal(d.peers[1].allowed6[0].len, 8);
+	assert_false(d.peers[1].allowed_other);
 	wgctl_device_free(&d);
 }
 
@@ -235,9 +239,9 @@ static void test_write_peer(void **state)
 
 	(void)state;
 	kk_unhex(PEER_A, peer.public_key, KK_KEY_LEN);
-	peer.endpoint.sin_family = AF_INET;
-	peer.endpoint.sin_port = htons(51820);
-	peer.endpoint.sin_addr.s_addr = inet_addr("198.51.100.7");
+	peer.endpoint.v4.sin_family = AF_INET;
+	peer.endpoint.v4.sin_port = htons(51820);
+	peer.endpoint.v4.sin_addr.s_addr = inet_addr("198.51.100.7");
 	peer.allowed[0].addr.s_addr = inet_addr("10.1.0.0");
 	peer.allowed[0].len = 24;
 	uapi_write_peer(f, &peer);

@@ -94,14 +94,14 @@ static void end(struct wgctl *wg)
 static struct wgctl_peer peer_number(unsigned int i)
 {
 	struct wgctl_peer peer = {
-		.endpoint = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(1024 + i))},
+		.endpoint.v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(1024 + i))},
 		.keepalive = (uint16_t)(i % 60),
 		.n_allowed = 1 + i % WGCTL_ALLOWED_MAX,
 	};
 
 	memcpy(peer.public_key, &i, sizeof(i));
 	peer.public_key[KK_KEY_LEN - 1] = 1;
-	peer.endpoint.sin_addr.s_addr = htonl(0xc6336400 + i % 250);
+	peer.endpoint.v4.sin_addr.s_addr = htonl(0xc6336400 + i % 250);
 	for (size_t a = 0; a < peer.n_allowed; a++) {
 		peer.allowed[a].addr.s_addr = htonl(0x0a000000 | i << 8 | (uint32_t)a << 4);
 		peer.allowed[a].len = (uint8_t)(a ? 28 + a % 5 : 32);
@@ -127,9 +127,9 @@ static void expected_line(const struct wgctl_peer *peer, char *out, size_t len)
 	size_t at;
 
 	kk_key_format(peer->public_key, key);
-	inet_ntop(AF_INET, &peer->endpoint.sin_addr, address, sizeof(address));
+	inet_ntop(AF_INET, &peer->endpoint.v4.sin_addr, address, sizeof(address));
 	at = (size_t)snprintf(out, len, "%s\t(none)\t%s:%u\t", key, address,
-			      ntohs(peer->endpoint.sin_port));
+			      ntohs(peer->endpoint.v4.sin_port));
 	memcpy(allowed, peer->allowed, sizeof(allowed));
 	qsort(allowed, peer->n_allowed, sizeof(*allowed), compare_prefixes);
 	for (size_t i = 0; i < peer->n_allowed; i++) {
@@ -260,13 +260,13 @@ static void test_peers(void **state)
 	peers[1].n_allowed = 1;
 	peers[1].allowed[0] = peers[0].allowed[2];
 	change = peers[1];
-	change.endpoint.sin_family = 0;
+	change.endpoint.v4.sin_family = 0;
 	assert_ok(wgctl_set_peers(wg, &change, 1, &err), &err);
 	peers[0].allowed[2] = peers[0].allowed[--peers[0].n_allowed];
 	assert_peers(wg, peers, 3);
 
 	peers[2].n_allowed = 0;
-	peers[2].endpoint.sin_port = htons(9);
+	peers[2].endpoint.v4.sin_port = htons(9);
 	assert_ok(wgctl_set_peers(wg, &peers[2], 1, &err), &err);
 	assert_peers(wg, peers, 3);
 
@@ -327,15 +327,18 @@ static void test_adopt(void **state)
 		if (key_text[0] == 'x') {
 			met |= 1;
 			assert_int_equal(peer->keepalive, 7);
-			assert_int_equal(peer->endpoint.sin_family, 0);
-			assert_true(peer->allowed_other);
+			assert_int_equal(peer->endpoint.any.sa_family, AF_INET6);
+			assert_int_equal(kk_sockaddr_port(&peer->endpoint), 99);
+			assert_false(peer->allowed_other);
+			assert_int_equal(peer->n_allowed6, 1);
+			assert_int_equal(peer->allowed6[0].len, 64);
 			assert_int_equal(peer->n_allowed, 1);
 			assert_int_equal(peer->allowed[0].addr.s_addr, inet_addr("192.0.2.9"));
 		} else if (key_text[0] == 'T') {
 			met |= 2;
 			assert_true(peer->allowed_other);
 			assert_int_equal(peer->n_allowed, WGCTL_ALLOWED_MAX);
-			assert_int_equal(peer->endpoint.sin_family, 0);
+			assert_int_equal(peer->endpoint.v4.sin_family, 0);
 		} else {
 			met |= 4;
 			assert_false(peer->allowed_other);
@@ -382,7 +385,7 @@ static void test_session(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		assert_int_equal(wgctl_genkey(keys[i]), 0);
 		assert_int_equal(wgctl_pubkey(keys[i], peers[!i].public_key), 0);
-		peers[!i].endpoint = (struct sockaddr_in){
+		peers[!i].endpoint.v4 = (struct sockaddr_in){
 			.sin_family = AF_INET,
 			.sin_port = htons((uint16_t)(51820 + i)),
 			.sin_addr.s_addr = htonl(INADDR_LOOPBACK),

@@ -59,12 +59,18 @@ def add_cable(namespace, interface, peer_namespace, peer_interface, bridge=None,
     sh("ip", "-n", peer_namespace, "link", "set", peer_interface, "up")
 
 
+def add_address6(namespace, interface, address):
+    """Without waiting for duplicates to be found: there are none."""
+    sh("ip", "-n", namespace, "addr", "add", address, "dev", interface, "nodad")
+
+
 def add_default_route(namespace, via):
     sh("ip", "-n", namespace, "route", "add", "default", "via", via)
 
 
 def set_forwarding(namespace, on=True):
-    sh(*within(namespace, "sh", "-c", f"echo {int(on)} >/proc/sys/net/ipv4/ip_forward"))
+    sh(*within(namespace, "sh", "-c", f"echo {int(on)} >/proc/sys/net/ipv4/ip_forward; "
+               f"echo {int(on)} >/proc/sys/net/ipv6/conf/all/forwarding"))
 
 
 @contextlib.contextmanager

@@ -83,14 +83,9 @@ class Product:
         return answer["items"] if isinstance(answer, dict) else answer
 
     def publish(self, name, *argv, agent="agent"):
-        """`kkctl service add`, and until the Agent serves it too: the answer waits for the gateways only."""
-        added = self.kkctl("service", "add", name, "--agent", agent, *argv)
-
-        def served():
-            acked = self.kkctl("agent", "show", agent)["acked_generation"]
-            return acked is not None and acked >= added["generation"]
-        wait_until(f"{agent} serves {name}", served)
-        return added
+        """`kkctl service add`, which answers when gateways and Agent serve it."""
+        agents = [agent] if isinstance(agent, str) else agent
+        return self.kkctl("service", "add", name, *(word for one in agents for word in ("--agent", one)), *argv)
 
     def sessions(self, agent="agent"):
         """Who is or was connected, as the Agent's relay knows it, newest first."""
@@ -100,7 +95,8 @@ class Product:
     # Nodes
 
     def join_gateway(self, name):
-        token = self.kkctl("gateway", "add", name, "--address", topology.GATEWAYS[name])["join_token"]
+        token = self.kkctl("gateway", "add", name, "--address", topology.GATEWAYS[name],
+                           "--address", topology.GATEWAYS6[name])["join_token"]
         self.tunnels[name] = self.record.interface(name)
         self._join(name, "kkgatewayd", token)
 

@@ -19,14 +19,19 @@
                :
              agent-tun: the Agent's end of the tunnel, made by kkagentd
 
+The public networks speak IPv6 too: 2001:db8:203::/64 is the user's, 2001:db8:198::/64 the switch's, with the last
+numbers of their IPv4 addresses. Behind the NAT there is IPv4 alone.
+
 Every box is a network namespace kk-ID-NAME, so that runs beside each other do not meet.
 """
 
 from . import netns
 
 USER = "203.0.113.9"
+USER6 = "2001:db8:203::9"
 CONTROL = "198.51.100.5"
 GATEWAYS = {"gw1": "198.51.100.11", "gw2": "198.51.100.12"}
+GATEWAYS6 = {"gw1": "2001:db8:198::11", "gw2": "2001:db8:198::12"}
 AGENTS = {"agent": "192.168.77.10", "agent2": "192.168.77.11"}
 LAN = "192.168.77.20"
 
@@ -73,10 +78,17 @@ class Network:
         netns.add_cable(inet, "user", self["user"], "eth0", peer_address=f"{USER}/24")
         netns.sh("ip", "-n", inet, "addr", "add", "203.0.113.1/24", "dev", "user")
         netns.add_default_route(self["user"], "203.0.113.1")
+        netns.add_address6(inet, "user", "2001:db8:203::1/64")
+        netns.add_address6(self["user"], "eth0", f"{USER6}/64")
+        netns.add_default_route(self["user"], "2001:db8:203::1")
         netns.add_bridge(inet, "switch", "198.51.100.254/24")
         for name, address in {"control": CONTROL, **GATEWAYS, "nat": "198.51.100.30"}.items():
             netns.add_cable(inet, name, self[name], "eth0", bridge="switch", peer_address=f"{address}/24")
             netns.add_default_route(self[name], "198.51.100.254")
+        netns.add_address6(inet, "switch", "2001:db8:198::254/64")
+        for name, address in GATEWAYS6.items():
+            netns.add_address6(self[name], "eth0", f"{address}/64")
+            netns.add_default_route(self[name], "2001:db8:198::254")
 
     def _connect_lan(self, agents):
         nat = self["nat"]

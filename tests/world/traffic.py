@@ -19,10 +19,14 @@ from .services import listening
 QUIET_S = 4
 
 
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def connect(namespace, address, port, timeout_s=15, source_port=0):
     """A TCP connection from the namespace."""
     with netns.entered(namespace):
-        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        client = socket.socket(family_of(address), socket.SOCK_STREAM)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     client.settimeout(timeout_s)
     try:
@@ -35,9 +39,9 @@ def connect(namespace, address, port, timeout_s=15, source_port=0):
     return client
 
 
-def udp_socket(namespace, timeout_s=1):
+def udp_socket(namespace, timeout_s=1, family=socket.AF_INET):
     with netns.entered(namespace):
-        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client = socket.socket(family, socket.SOCK_DGRAM)
     client.settimeout(timeout_s)
     return client
 

@@ -2,8 +2,9 @@
 /*
  * The forwarding core: parse, match, decide, rewrite; the same in every host. Stateless: what
  * happens to a packet depends on it, the settings and the tables alone, but for later fragments,
- * which go where their first one went, and for flows of listeners with KK_LISTENER_SNAT. IPv4 and IPv6 with TCP, UDP and the ICMP errors about them. A
- * checksum that was wrong stays wrong: whoever receives the packet notices.
+ * which go where their first one went, and for flows of listeners with KK_LISTENER_SNAT. IPv4 and IPv6
+ * with TCP, UDP and the ICMP errors about them. A checksum that was wrong stays wrong: whoever receives
+ * the packet notices.
  *
  * The family is a constant wherever kk_forward() is used: what follows is compiled for each.
  */
@@ -81,12 +82,16 @@ KK_INLINE enum kk_reason kk_check_client(const volatile struct kk_settings *set,
  */
 KK_INLINE enum kk_reason kk_decide_inbound_error(const struct kk_packet *pkt, __u8 family,
 						 const volatile struct kk_settings *set, __u32 slot,
-						 struct kk_flow *flow, struct kk_quote *quote,
-						 struct kk_next *next)
+						 struct kk_flow *flow, struct kk_next *next)
 {
 	const struct kk_in6 *router = kk_source(family, flow);
+	struct kk_scratch *s = kk_env_scratch(pkt);
+	struct kk_quote *quote;
 	__u64 to;
 
+	if (!s)
+		return KK_REASON_HOST;
+	quote = &s->quote;
 	if (kk_is_fragment(flow))
 		return KK_REASON_FRAGMENT;
 	if (kk_parse_quote(pkt, family, flow, quote))
@@ -148,8 +153,7 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 
 /* From the public interface. What is not for a published port is the stack's, broken or not. */
 KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 family,
-					   struct kk_flow *flow, struct kk_quote *quote,
-					   struct kk_next *next)
+					   struct kk_flow *flow, struct kk_next *next)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	enum kk_parsed parsed = kk_parse_ip(pkt, family, flow);
@@ -170,7 +174,7 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 fam
 	if (kk_is_later_fragment(flow))
 		return kk_decide_inbound_fragment(pkt, family, set, flow, next);
 	if (!kk_has_ports(flow->protocol))
-		return kk_decide_inbound_error(pkt, family, set, (__u32)slot, flow, quote, next);
+		return kk_decide_inbound_error(pkt, family, set, (__u32)slot, flow, next);
 	if (kk_parse_ports(pkt, flow))
 		return KK_REASON_NOT_OURS;
 	to = kk_match_listener(pkt, (__u32)slot, flow->protocol, flow->port.dest);
@@ -223,13 +227,17 @@ KK_INLINE enum kk_reason kk_decide_answer(const struct kk_packet *pkt, __u8 fami
  */
 KK_INLINE enum kk_reason kk_decide_outbound_error(const struct kk_packet *pkt, __u8 family,
 						  const volatile struct kk_settings *set,
-						  struct kk_flow *flow, struct kk_quote *quote,
-						  struct kk_next *next)
+						  struct kk_flow *flow, struct kk_next *next)
 {
 	const struct kk_in6 *agent = kk_source(family, flow), *client = kk_dest(family, flow);
 	const struct kk_in6 *receiver;
+	struct kk_scratch *s = kk_env_scratch(pkt);
+	struct kk_quote *quote;
 	struct kk_origin from;
 
+	if (!s)
+		return KK_REASON_HOST;
+	quote = &s->quote;
 	if (kk_is_fragment(flow))
 		return KK_REASON_AGENT_FRAGMENT;
 	if (kk_parse_quote(pkt, family, flow, quote))
@@ -339,9 +347,9 @@ KK_INLINE enum kk_reason kk_decide_translated_fragment(const struct kk_packet *p
 /* An error from an Agent to the gateway; KK_REASON_ANSWER: about none of the translated flows. */
 KK_INLINE enum kk_reason kk_decide_translated_error(const struct kk_packet *pkt, __u8 family,
 						    const struct kk_flow *flow,
-						    struct kk_quote *quote, struct kk_scratch *s,
-						    struct kk_next *next)
+						    struct kk_scratch *s, struct kk_next *next)
 {
+	struct kk_quote *quote = &s->quote;
 	const struct kk_in6 *receiver;
 
 	if (kk_is_fragment(flow) || kk_parse_quote(pkt, family, flow, quote))
@@ -365,8 +373,7 @@ KK_INLINE enum kk_reason kk_decide_translated_error(const struct kk_packet *pkt,
  */
 KK_INLINE enum kk_reason kk_decide_translated(const struct kk_packet *pkt, __u8 family,
 					      const volatile struct kk_settings *set,
-					      struct kk_flow *flow, struct kk_quote *quote,
-					      struct kk_next *next)
+					      struct kk_flow *flow, struct kk_next *next)
 {
 	struct kk_scratch *s = kk_env_scratch(pkt);
 	enum kk_reason reason;
@@ -376,7 +383,7 @@ KK_INLINE enum kk_reason kk_decide_translated(const struct kk_packet *pkt, __u8 
 	if (kk_is_later_fragment(flow))
 		return kk_decide_translated_fragment(pkt, family, set, flow, s, next);
 	if (!kk_has_ports(flow->protocol))
-		return kk_decide_translated_error(pkt, family, flow, quote, s, next);
+		return kk_decide_translated_error(pkt, family, flow, s, next);
 	if (kk_parse_ports(pkt, flow) || !kk_is_snat_port(flow->port.dest))
 		return KK_REASON_ANSWER;
 	if (kk_parse_l4(pkt, family, flow))
@@ -398,8 +405,7 @@ KK_INLINE enum kk_reason kk_decide_translated(const struct kk_packet *pkt, __u8 
  * From the tunnel. Nothing goes on but the answers of published ports and answers to this gateway.
  */
 KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 family,
-					    struct kk_flow *flow, struct kk_quote *quote,
-					    struct kk_next *next)
+					    struct kk_flow *flow, struct kk_next *next)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	enum kk_parsed parsed = kk_parse_ip(pkt, family, flow);
@@ -416,7 +422,7 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 	if (!kk_is_agent(set, family, source))
 		return KK_REASON_SPOOFED;
 	if (kk_is_gateway(set, family, source->word[3], dest) && source->word[3] != dest->word[3]) {
-		reason = kk_decide_translated(pkt, family, set, flow, quote, next);
+		reason = kk_decide_translated(pkt, family, set, flow, next);
 		return reason == KK_REASON_ANSWER ? kk_decide_answer(pkt, family, flow) : reason;
 	}
 	if (kk_in_pool(set, family, dest) || kk_find_address(set, family, dest) >= 0)
@@ -424,7 +430,7 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 	if (kk_is_later_fragment(flow))
 		return kk_decide_outbound_fragment(pkt, family, set, flow, next);
 	if (!kk_has_ports(flow->protocol))
-		return kk_decide_outbound_error(pkt, family, set, flow, quote, next);
+		return kk_decide_outbound_error(pkt, family, set, flow, next);
 	if (kk_parse_ports(pkt, flow))
 		return KK_REASON_MALFORMED;
 	from = kk_match_origin(pkt, family, flow->protocol, source->word[3], flow->port.source);
@@ -443,14 +449,14 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 
 /* The other end, before the one that is always replaced. */
 KK_INLINE int kk_rewrite_both(struct kk_packet *pkt, __u8 family, enum kk_direction direction,
-			      enum kk_reason reason, struct kk_flow *flow, struct kk_quote *quote)
+			      enum kk_reason reason, struct kk_flow *flow)
 {
-	const struct kk_scratch *s = kk_env_scratch(pkt);
+	struct kk_scratch *s = kk_env_scratch(pkt);
 
 	if (!s)
 		return -1;
 	if (reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR)
-		return kk_rewrite_other_error(pkt, family, flow, quote, direction, &s->other);
+		return kk_rewrite_other_error(pkt, family, flow, &s->quote, direction, &s->other);
 	if (!s->other.port)
 		return kk_rewrite_other_fragment(pkt, family, flow, direction, &s->other);
 	return kk_rewrite_other(pkt, family, flow, direction, &s->other);
@@ -458,24 +464,48 @@ KK_INLINE int kk_rewrite_both(struct kk_packet *pkt, __u8 family, enum kk_direct
 
 /* Makes of @pkt what goes on to @next; @reason is why. */
 KK_INLINE int kk_send_on(struct kk_packet *pkt, __u8 family, enum kk_direction direction,
-			 enum kk_reason reason, struct kk_flow *flow, struct kk_quote *quote,
-			 const struct kk_next *next)
+			 enum kk_reason reason, struct kk_flow *flow, const struct kk_next *next)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
+	struct kk_scratch *s;
 	int r;
 
 	if (flow->len != kk_env_len(pkt) && kk_env_trim(pkt, flow->len))
 		return -1;
-	if (KK_RARELY(next->both) && kk_rewrite_both(pkt, family, direction, reason, flow, quote))
+	if (KK_RARELY(next->both) && kk_rewrite_both(pkt, family, direction, reason, flow))
 		return -1;
-	if (KK_RARELY(reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR))
-		r = kk_rewrite_error(pkt, family, flow, quote, direction, &next->address,
-				     next->port);
-	else if (KK_RARELY(!next->port))
+	if (KK_RARELY(reason == KK_REASON_INBOUND_ERROR || reason == KK_REASON_OUTBOUND_ERROR)) {
+		s = kk_env_scratch(pkt);
+		r = s ? kk_rewrite_error(pkt, family, flow, &s->quote, direction, &next->address,
+					 next->port)
+		      : -1;
+	} else if (KK_RARELY(!next->port)) {
 		r = kk_rewrite_fragment(pkt, family, flow, direction, &next->address);
-	else
+	} else {
 		r = kk_rewrite(pkt, family, flow, direction, &next->address, next->port, set->mtu);
+	}
 	return r ? r : kk_env_link(pkt, family, direction);
+}
+
+KK_INLINE enum kk_reason kk_forward_in(struct kk_packet *pkt, __u8 family,
+				       enum kk_direction direction, struct kk_flow *flow)
+{
+	struct kk_next next = {.service = 0};
+	enum kk_reason reason = direction == KK_INBOUND
+					? kk_decide_inbound(pkt, family, flow, &next)
+					: kk_decide_outbound(pkt, family, flow, &next);
+
+	if (next.service) {
+		if (kk_send_on(pkt, family, direction, reason, flow, &next))
+			reason = KK_REASON_HOST;
+		else
+			kk_env_count_service(pkt, next.service, direction, flow->len);
+	} else if (reason == KK_REASON_TOO_BIG) {
+		if (kk_answer_too_big(pkt, family, flow) || kk_env_link(pkt, family, direction))
+			reason = KK_REASON_HOST;
+	}
+	kk_env_count(pkt, reason, kk_env_len(pkt));
+	return reason;
 }
 
 /*
@@ -485,24 +515,16 @@ KK_INLINE int kk_send_on(struct kk_packet *pkt, __u8 family, enum kk_direction d
  */
 KK_INLINE enum kk_reason kk_forward(struct kk_packet *pkt, __u8 family, enum kk_direction direction)
 {
+	struct kk_scratch *s;
 	struct kk_flow flow;
-	struct kk_quote quote;
-	struct kk_next next = {.service = 0};
-	enum kk_reason reason = direction == KK_INBOUND
-					? kk_decide_inbound(pkt, family, &flow, &quote, &next)
-					: kk_decide_outbound(pkt, family, &flow, &quote, &next);
 
-	if (next.service) {
-		if (kk_send_on(pkt, family, direction, reason, &flow, &quote, &next))
-			reason = KK_REASON_HOST;
-		else
-			kk_env_count_service(pkt, next.service, direction, flow.len);
-	} else if (reason == KK_REASON_TOO_BIG) {
-		if (kk_answer_too_big(pkt, family, &flow) || kk_env_link(pkt, family, direction))
-			reason = KK_REASON_HOST;
-	}
-	kk_env_count(pkt, reason, kk_env_len(pkt));
-	return reason;
+	if (family == KK_IP4)
+		return kk_forward_in(pkt, family, direction, &flow);
+	s = kk_env_scratch(pkt);
+	if (s)
+		return kk_forward_in(pkt, family, direction, &s->of);
+	kk_env_count(pkt, KK_REASON_HOST, kk_env_len(pkt));
+	return KK_REASON_HOST;
 }
 
 #endif

@@ -33,20 +33,6 @@ KK_INLINE int kk_is_error(__u8 family, __u8 type)
 	return type == 3 || type == 11 || type == 12;
 }
 
-/* A packet quoted; kk_source() and kk_dest() know it too. */
-struct kk_quote {
-	union {
-		struct kk_ip4 ip4;
-		struct kk_ip6 ip6;
-	};
-	__u32 at; /* offset of the quoted IP header */
-	__u32 l4; /* offset of the quoted transport header */
-	__u8 protocol;
-	struct {
-		__be16 source, dest;
-	} port;
-};
-
 KK_INLINE int kk_parse_quoted4(const struct kk_packet *pkt, const struct kk_flow *flow,
 			       struct kk_quote *quote)
 {

@@ -8,23 +8,6 @@
 
 #include <kk/core/env.h>
 
-struct kk_flow {
-	union {
-		struct kk_ip4 ip4;
-		struct kk_ip6 ip6;
-	};
-	__u32 len;	 /* of the IP packet, without link padding */
-	__u32 l4;	 /* offset of the transport header */
-	__be32 id;	 /* of a fragmented packet, as in struct kk_fragment_key */
-	__be16 fragment; /* KK_IP4_MORE and KK_IP4_OFFSET, in both families; 0: it is whole */
-	__u8 protocol;	 /* of the transport header */
-	__u8 tcp_header; /* bytes, options included */
-	__u8 tcp_flags;
-	struct {
-		__be16 source, dest;
-	} port;
-};
-
 #define KK_TCP_FIN 0x01
 #define KK_TCP_SYN 0x02
 #define KK_TCP_RST 0x04

@@ -360,6 +360,38 @@ _Static_assert(sizeof(struct kk_snat_flow) == 32, "layout of a translated flow")
 
 #define KK_SNAT_FLOWS_MAX (1 << 16)
 
+/* What is known of a packet. */
+struct kk_flow {
+	union {
+		struct kk_ip4 ip4;
+		struct kk_ip6 ip6;
+	};
+	__u32 len;	 /* of the IP packet, without link padding */
+	__u32 l4;	 /* offset of the transport header */
+	__be32 id;	 /* of a fragmented packet, as in struct kk_fragment_key */
+	__be16 fragment; /* KK_IP4_MORE and KK_IP4_OFFSET, in both families; 0: it is whole */
+	__u8 protocol;	 /* of the transport header */
+	__u8 tcp_header; /* bytes, options included */
+	__u8 tcp_flags;
+	struct {
+		__be16 source, dest;
+	} port;
+};
+
+/* What is known of a packet that an error quotes; kk_source() and kk_dest() take it too. */
+struct kk_quote {
+	union {
+		struct kk_ip4 ip4;
+		struct kk_ip6 ip6;
+	};
+	__u32 at; /* offset of the quoted IP header */
+	__u32 l4; /* offset of the quoted transport header */
+	__u8 protocol;
+	struct {
+		__be16 source, dest;
+	} port;
+};
+
 /* One end of a packet. */
 struct kk_end {
 	struct kk_in6 address;
@@ -367,10 +399,12 @@ struct kk_end {
 };
 
 /*
- * Where fragments and packets of translated flows are worked out: a program's stack is short, and other packets
- * shall not pay for it.
+ * Where errors, fragments, packets of translated flows and those of IPv6 are worked out: a program's stack is short, and
+ * IPv4 shall not pay for them.
  */
 struct kk_scratch {
+	struct kk_flow of;
+	struct kk_quote quote;
 	struct kk_fragment_key fragment_key;
 	struct kk_fragment fragment; /* what is remembered of a packet */
 	struct kk_snat_key key;	     /* of the flow, once its port is known */

@@ -67,8 +67,8 @@ static struct origin make(unsigned int i)
 {
 	return (struct origin){
 		.protocol = i % 2 ? IPPROTO_UDP : IPPROTO_TCP,
-		.client = {.sin_addr.s_addr = htonl(0xcb007109), .sin_port = htons((uint16_t)i)},
-		.local = {.sin_addr.s_addr = htonl(0x0a010064), .sin_port = htons(22)},
+		.client = {.v4 = {AF_INET, htons((uint16_t)i), {htonl(0xcb007109)}, {0}}},
+		.local = {.v4 = {AF_INET, htons(22), {htonl(0x0a010064)}, {0}}},
 		.told = on_told};
 }
 

@@ -6,12 +6,12 @@
 
 #include "tests/unit/kk_test.h"
 
-static struct sockaddr_in address(const char *text, uint16_t port)
+static union kk_sockaddr address(const char *text, uint16_t port)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct kk_address a;
 
-	assert_int_equal(inet_pton(AF_INET, text, &a.sin_addr), 1);
-	return a;
+	assert_int_equal(kk_parse_address("address", text, &a, NULL), 0);
+	return kk_sockaddr_make(&a, port);
 }
 
 static void test_tcp(void **state)
@@ -27,8 +27,8 @@ static void test_tcp(void **state)
 		0x9c, 0x40,			    /* source port 40000 */
 		0x08, 0xae,			    /* destination port 2222 */
 	};
-	const struct sockaddr_in client = address("203.0.113.9", 40000);
-	const struct sockaddr_in local = address("10.1.0.100", 2222);
+	const union kk_sockaddr client = address("203.0.113.9", 40000);
+	const union kk_sockaddr local = address("10.1.0.100", 2222);
 	uint8_t out[PROXY2_MAX];
 
 	(void)state;
@@ -36,19 +36,39 @@ static void test_tcp(void **state)
 	assert_memory_equal(out, wanted, sizeof(wanted));
 }
 
+static void test_ipv6(void **state)
+{
+	static const uint8_t wanted[] = {
+		0x21,							     /* version 2, PROXY */
+		0x22,							     /* AF_INET6, DGRAM */
+		0x00, 0x24,						     /* 36 bytes follow */
+		0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0, 0, 9, /* source address */
+		0xfd, 0x12, 0,	  0,	0, 0, 0, 0, 0, 0, 0, 0, 10, 1, 0, 100, /* destination */
+		0x9c, 0x40, /* source port 40000 */
+		0x08, 0xae, /* destination port 2222 */
+	};
+	const union kk_sockaddr client = address("2001:db8::9", 40000);
+	const union kk_sockaddr local = address("fd12::10.1.0.100", 2222);
+	uint8_t out[PROXY2_MAX];
+
+	(void)state;
+	assert_int_equal(proxy2_header(IPPROTO_UDP, &client, &local, out), PROXY2_MAX);
+	assert_memory_equal(out + 12, wanted, sizeof(wanted));
+}
+
 static void test_udp_differs_in_the_transport_only(void **state)
 {
-	const struct sockaddr_in client = address("198.51.100.255", 65535);
-	const struct sockaddr_in local = address("10.254.255.100", 1);
+	const union kk_sockaddr client = address("198.51.100.255", 65535);
+	const union kk_sockaddr local = address("10.254.255.100", 1);
 	uint8_t tcp[PROXY2_MAX], udp[PROXY2_MAX];
 
 	(void)state;
-	assert_int_equal(proxy2_header(IPPROTO_TCP, &client, &local, tcp), PROXY2_MAX);
-	assert_int_equal(proxy2_header(IPPROTO_UDP, &client, &local, udp), PROXY2_MAX);
+	assert_int_equal(proxy2_header(IPPROTO_TCP, &client, &local, tcp), 28);
+	assert_int_equal(proxy2_header(IPPROTO_UDP, &client, &local, udp), 28);
 	assert_int_equal(tcp[13], 0x11);
 	assert_int_equal(udp[13], 0x12); /* AF_INET, DGRAM */
 	tcp[13] = udp[13];
-	assert_memory_equal(tcp, udp, PROXY2_MAX);
+	assert_memory_equal(tcp, udp, 28);
 	assert_memory_equal(udp + 24, "\xff\xff\x00\x01", 4);
 }
 
@@ -56,6 +76,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tcp),
+		cmocka_unit_test(test_ipv6),
 		cmocka_unit_test(test_udp_differs_in_the_transport_only),
 	};
 

@@ -52,11 +52,13 @@ static int count_files(void)
 /* Runs @text with socket @fd, which it closes where the relay did not take it. */
 static bool run(struct relay *relay, const char *text, int fd, bool trusted, const char *wanted)
 {
-	KK_CLEANUP_JSON json_t *answer = request_run(relay, text, strlen(text), &fd, trusted);
+	struct request_fds fds = {.fd = {fd}, .n = fd >= 0};
+	KK_CLEANUP_JSON json_t *answer = request_run(relay, text, strlen(text), &fds, trusted);
 	const char *error = json_string_value(json_object_get(answer, "error"));
 	bool ok = json_is_true(json_object_get(answer, "ok"));
 
-	kk_close(fd);
+	if (fds.n)
+		kk_close(fd);
 	assert_true(ok == !error);
 	if (wanted && (!error || !strstr(error, wanted)))
 		fail_msg("%s: \"%s\" lacks \"%s\"", text, error ? error : "ok", wanted);
@@ -71,7 +73,7 @@ static void test_listen_list_set_unlisten(void **state)
 {
 	KK_CLEANUP_JSON json_t *answer = NULL;
 	struct relay *relay = *state;
-	int none = -1;
+	struct request_fds none = {.n = 0};
 	json_t *row;
 
 	assert_true(run(relay, LISTEN(",\"proxy_protocol\":true"), bound(SOCK_STREAM), true, NULL));
@@ -186,13 +188,13 @@ static void test_mutations(void **state)
 
 	srand(1);
 	for (int round = 0; round < 20000; round++) {
-		int fd = -1;
+		struct request_fds fds = {.n = 0};
 		KK_CLEANUP_JSON json_t *answer = NULL;
 
 		snprintf(text, sizeof(text), "%s", good);
 		for (int i = rand() % 4; i >= 0; i--)
 			text[(size_t)rand() % strlen(good)] = (char)rand();
-		answer = request_run(*state, text, strlen(good), &fd, true);
+		answer = request_run(*state, text, strlen(good), &fds, true);
 		assert_true(json_is_false(json_object_get(answer, "ok")));
 		assert_true(json_is_string(json_object_get(answer, "error")));
 	}

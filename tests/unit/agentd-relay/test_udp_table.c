@@ -10,19 +10,20 @@
 
 static const int listener_a, listener_b; /* their addresses tell them apart */
 
-static struct sockaddr_in client(uint32_t addr, uint16_t port)
+static union kk_sockaddr client(uint32_t addr, uint16_t port)
 {
-	return (struct sockaddr_in){
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(addr), .sin_port = htons(port)};
+	const struct kk_address address = {.family = AF_INET, .v4.s_addr = htonl(addr)};
+
+	return kk_sockaddr_make(&address, port);
 }
 
 static struct udp_entry *add(struct udp_table *table, const void *listener,
-			     const struct sockaddr_in *from, int64_t now)
+			     const union kk_sockaddr *from, int64_t now)
 {
 	struct udp_entry *e = calloc(1, sizeof(*e));
 
 	assert_non_null(e);
-	e->listener = listener;
+	e->port = listener;
 	e->client = *from;
 	if (udp_table_add(table, e, now) < 0) {
 		free(e);
@@ -60,8 +61,8 @@ static int tear_down(void **state)
 
 static void test_find(void **state)
 {
-	const struct sockaddr_in one = client(0xcb007109, 4000), two = client(0xcb007109, 4001),
-				 three = client(0xcb00710a, 4000);
+	const union kk_sockaddr one = client(0xcb007109, 4000), two = client(0xcb007109, 4001),
+				three = client(0xcb00710a, 4000);
 	struct udp_table *table = *state;
 	struct udp_entry *a = add(table, &listener_a, &one, 1);
 	struct udp_entry *b = add(table, &listener_b, &one, 1);
@@ -78,7 +79,7 @@ static void test_find(void **state)
 static void test_full_table_evicts_the_longest_idle(void **state)
 {
 	struct udp_table *table = *state;
-	struct sockaddr_in from;
+	union kk_sockaddr from;
 	struct udp_entry *e;
 
 	for (uint16_t i = 0; i < MAX; i++) {
@@ -93,7 +94,7 @@ static void test_full_table_evicts_the_longest_idle(void **state)
 	from = client(0x0a000001, 1);
 	udp_table_touch(table, udp_table_find(table, &listener_a, &from), MAX);
 	e = udp_table_oldest(table);
-	assert_int_equal(ntohs(e->client.sin_port), 2);
+	assert_int_equal(kk_sockaddr_port(&e->client), 2);
 	del(table, e);
 	from = client(0x0a000001, MAX + 1);
 	assert_non_null(add(table, &listener_a, &from, MAX + 1));
@@ -106,12 +107,12 @@ static void test_order_is_that_of_use(void **state)
 	int64_t last = -1;
 
 	for (uint16_t i = 0; i < 100; i++) {
-		const struct sockaddr_in from = client(1, i + 1);
+		const union kk_sockaddr from = client(1, i + 1);
 
 		add(table, &listener_a, &from, i);
 	}
 	for (uint16_t i = 0; i < 100; i += 3) {
-		const struct sockaddr_in from = client(1, i + 1);
+		const union kk_sockaddr from = client(1, i + 1);
 
 		udp_table_touch(table, udp_table_find(table, &listener_a, &from), 100 + i);
 	}
@@ -132,7 +133,7 @@ static void test_chains_are_even(void **state)
 	unsigned int longest = 0;
 
 	for (uint32_t i = 0; i < MAX; i++) {
-		const struct sockaddr_in from = client(i << 16, 1);
+		const union kk_sockaddr from = client(i << 16, 1);
 
 		add(table, &listener_a, &from, i);
 	}

@@ -114,7 +114,7 @@ static void world_init(struct world *w)
 	w->config.self.subnet = (struct kk_prefix4){{htonl(0x0a070000)}, 24};
 	for (unsigned int i = 0; i < 2; i++) {
 		w->gateways[i] = (struct kk_gateway){.id = 11 + i, .index = (uint8_t)(1 + i)};
-		w->gateways[i].endpoint =
+		w->gateways[i].endpoint.v4 =
 			(struct sockaddr_in){.sin_family = AF_INET,
 					     .sin_port = htons(51820),
 					     .sin_addr.s_addr = htonl(0xc6336401 + i)};
@@ -123,6 +123,7 @@ static void world_init(struct world *w)
 		w->services[i] = (struct kk_service){.id = 21 + i,
 						     .protocol = i ? IPPROTO_UDP : IPPROTO_TCP,
 						     .port = (uint16_t)(2222 + i),
+						     .last_port = (uint16_t)(2222 + i),
 						     .agent_port = (uint16_t)(2222 + i)};
 		snprintf(w->services[i].name, sizeof(w->services[i].name), "s%u", i);
 		snprintf(w->services[i].target, KK_TARGET_MAX, "127.0.0.1:%u", 22 + i);
@@ -167,7 +168,7 @@ static void assert_listeners(struct agent *a, const char *wanted)
 	for (size_t i = 0; i < n; i++) {
 		size_t len = strlen(text);
 
-		assert_int_equal(list[i].address.s_addr, htonl(0x0a070064));
+		assert_int_equal(list[i].addresses[0].v4.s_addr, htonl(0x0a070064));
 		snprintf(text + len, sizeof(text) - len, "%s%d", len ? " " : "",
 			 (int)list[i].service);
 	}
@@ -268,8 +269,8 @@ static void test_make_change_and_adopt(void **state)
 	/* Ports change places; one listener's socket must go before the other's comes. */
 	w.services[1].protocol = IPPROTO_TCP;
 	bring(&a, &w);
-	w.services[0].port = w.services[0].agent_port = 2223;
-	w.services[1].port = w.services[1].agent_port = 2222;
+	w.services[0].port = w.services[0].last_port = w.services[0].agent_port = 2223;
+	w.services[1].port = w.services[1].last_port = w.services[1].agent_port = 2222;
 	bring(&a, &w);
 	assert_listeners(&a, "21 22");
 
@@ -305,12 +306,12 @@ static void test_peer(void **state)
 	assert_peers(&a, &w, GW1);
 	/* The gateway was started anew, elsewhere: its old key is no peer any more. */
 	memset(w.gateways[0].public_key, 0x50, KK_KEY_LEN);
-	w.gateways[0].endpoint.sin_addr.s_addr = htonl(0xc6336409);
+	w.gateways[0].endpoint.v4.sin_addr.s_addr = htonl(0xc6336409);
 	bring(&a, &w);
 	assert_peers(&a, &w, "11=198.51.100.9:51820");
 	assert_int_equal(count_peers(), 1);
 	/* It only moved. */
-	w.gateways[0].endpoint.sin_port = htons(51821);
+	w.gateways[0].endpoint.v4.sin_port = htons(51821);
 	bring(&a, &w);
 	assert_peers(&a, &w, "11=198.51.100.9:51821");
 	agent_finish(&a);
@@ -378,7 +379,7 @@ static void test_port_that_is_taken(void **state)
 	bring(&a, &w);
 	/* Two services on one port: Control would not say so, and it must not pass in silence. */
 	w.services[1].protocol = IPPROTO_TCP;
-	w.services[1].port = w.services[1].agent_port = 2222;
+	w.services[1].port = w.services[1].last_port = w.services[1].agent_port = 2222;
 	assert_int_equal(agent_bring(&a, &w.config, &err), -EADDRINUSE);
 	assert_err(&err, "agent_port", "cannot listen on tcp port 2222");
 	agent_finish(&a);
@@ -426,7 +427,9 @@ static void test_namespace_passes_nothing_on(void **state)
 	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv4/conf/all/rp_filter"), 0);
 	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv4/conf/all/route_localnet"),
 			 0);
-	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/all/disable_ipv6"), 1);
+	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/all/forwarding"), 0);
+	assert_int_equal(in_namespace(read_setting, "/proc/sys/net/ipv6/conf/default/accept_ra"),
+			 0);
 	agent_finish(&a);
 }
 

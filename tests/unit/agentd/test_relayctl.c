@@ -77,7 +77,7 @@ static void test_list(void **state)
 	assert_int_equal(items[2].agent_port, 23);
 	assert_true(items[2].proxy_protocol);
 	assert_string_equal(items[2].target, "a:1");
-	assert_int_equal(items[2].address.s_addr, htonl(0x0a010064));
+	assert_int_equal(items[2].addresses[0].v4.s_addr, htonl(0x0a010064));
 	assert_int_equal(items[2].netns_cookie, 7);
 	assert_string_equal(items[2].error, "");
 }

@@ -57,7 +57,8 @@ static int add_service(struct world *w, const char *name, const char *agent)
 
 	kk_err_reset(&w->err);
 	snprintf(row.name, sizeof(row.name), "%s", name);
-	snprintf(row.agent_name, sizeof(row.agent_name), "%s", agent);
+	snprintf(row.members[0].name, sizeof(row.members[0].name), "%s", agent);
+	row.n_members = 1;
 	return kk_store_service_add(w->store, &row, &w->err);
 }
 
@@ -67,7 +68,8 @@ static int add_gateway(struct world *w, const char *name)
 
 	kk_err_reset(&w->err);
 	snprintf(row.name, sizeof(row.name), "%s", name);
-	assert_int_equal(inet_pton(AF_INET, "198.51.100.1", &row.address), 1);
+	assert_int_equal(kk_parse_address("address", "198.51.100.1", &row.addresses[0], NULL), 0);
+	row.n_addresses = 1;
 	return kk_store_gateway_add(w->store, &row, &w->err);
 }
 
@@ -239,15 +241,16 @@ static void test_audit(void **state)
 	assert_int_equal(kk_store_node_set_key(w->store, KK_AGENT, 1, key, NULL), 0);
 	read_audit(w, &seen);
 	/* The organisation's own making is there too, by who made it. */
-	assert_int_equal(seen.n, 5);
+	assert_int_equal(seen.n, 7);
 	assert_non_null(strstr(seen.text[0], "agent home 192.0.2.5 set agent home {"));
 	assert_non_null(strstr(seen.text[0], "\"public_key\":\"ab00"));
-	assert_non_null(strstr(seen.text[1], "user eve 192.0.2.9 set service ssh {"));
-	assert_non_null(strstr(seen.text[1], "\"port\":22"));
-	assert_non_null(strstr(seen.text[1], "\"port\":23"));
+	assert_non_null(strstr(seen.text[1], "user eve 192.0.2.9 set service-agent ssh {"));
 	assert_non_null(strstr(seen.text[1], "\"agent\":\"home\""));
-	assert_non_null(strstr(seen.text[2], "add service ssh - {"));
-	assert_non_null(strstr(seen.text[4], "control  add organisation other - {"));
+	assert_non_null(strstr(seen.text[2], "user eve 192.0.2.9 set service ssh {"));
+	assert_non_null(strstr(seen.text[2], "\"port\":22"));
+	assert_non_null(strstr(seen.text[2], "\"port\":23"));
+	assert_non_null(strstr(seen.text[4], "add service ssh - {"));
+	assert_non_null(strstr(seen.text[6], "control  add organisation other - {"));
 	seen.n = 0;
 	assert_int_equal(kk_store_audit_list(w->store, &services, collect, &seen, NULL), 0);
 	assert_int_equal(seen.n, 1);

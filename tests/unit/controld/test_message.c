@@ -29,7 +29,9 @@ static int add_gateway(struct world *w, const char *name, int n)
 	struct kk_gateway_row row = {.wg_port = 51820};
 
 	snprintf(row.name, sizeof(row.name), "%s", name);
-	row.address.s_addr = htonl(0xc6336400u + (uint32_t)n);
+	row.addresses[0] = (struct kk_address){.family = AF_INET,
+					       .v4.s_addr = htonl(0xc6336400u + (uint32_t)n)};
+	row.n_addresses = 1;
 	return kk_store_gateway_add(w->store, &row, NULL);
 }
 
@@ -48,7 +50,8 @@ static int add_service(struct world *w, const char *name, const char *agent, int
 				     .target = "127.0.0.1:22"};
 
 	snprintf(row.name, sizeof(row.name), "%s", name);
-	snprintf(row.agent_name, sizeof(row.agent_name), "%s", agent);
+	snprintf(row.members[0].name, sizeof(row.members[0].name), "%s", agent);
+	row.n_members = 1;
 	return kk_store_service_add(w->store, &row, NULL);
 }
 
@@ -100,7 +103,8 @@ static void snapshot(struct world *w, const struct node *node, struct kk_config 
 	KK_CLEANUP_JSON json_t *msg = NULL;
 
 	*ret = (struct kk_config){0};
-	assert_int_equal(kk_message_snapshot(w->store, node->role, node->id, &msg, NULL), 0);
+	assert_int_equal(kk_message_snapshot(w->store, node->role, node->id, KK_MODEL, &msg, NULL),
+			 0);
 	apply(ret, msg);
 }
 
@@ -109,8 +113,8 @@ static bool update(struct world *w, struct node *node)
 {
 	KK_CLEANUP_JSON json_t *msg = NULL;
 
-	assert_int_equal(kk_message_delta(w->store, node->role, node->id, node->config.generation,
-					  &msg, NULL),
+	assert_int_equal(kk_message_delta(w->store, node->role, node->id, KK_MODEL,
+					  node->config.generation, &msg, NULL),
 			 0);
 	if (msg)
 		apply(&node->config, msg);
@@ -126,7 +130,7 @@ static char *describe(const struct kk_config *c)
 
 	assert_non_null(f);
 	fprintf(f, "%s self %lld %s %u %x %u %x/%u %x/%u\n", c->epoch, (long long)c->self.id,
-		c->self.name, c->self.index, c->self.address.s_addr, c->self.wg_port,
+		c->self.name, c->self.index, c->self.addresses[0].v4.s_addr, c->self.wg_port,
 		c->self.pool.addr.s_addr, c->self.pool.len, c->self.subnet.addr.s_addr,
 		c->self.subnet.len);
 	for (size_t i = 0; i < c->n_gateways; i++) {
@@ -134,7 +138,7 @@ static char *describe(const struct kk_config *c)
 
 		kk_hex(g->public_key, g->has_key ? KK_KEY_LEN : 0, key);
 		fprintf(f, "gateway %lld %s %u %x:%u %s\n", (long long)g->id, g->name, g->index,
-			g->endpoint.sin_addr.s_addr, g->endpoint.sin_port, key);
+			g->endpoint.v4.sin_addr.s_addr, g->endpoint.v4.sin_port, key);
 	}
 	for (size_t i = 0; i < c->n_agents; i++) {
 		const struct kk_agent *a = &c->agents[i];
@@ -147,7 +151,7 @@ static char *describe(const struct kk_config *c)
 		const struct kk_service *s = &c->services[i];
 
 		fprintf(f, "service %lld %s %u %u>%u %lld %s %d\n", (long long)s->id, s->name,
-			s->protocol, s->port, s->agent_port, (long long)s->agent, s->target,
+			s->protocol, s->port, s->agent_port, (long long)s->agents[0], s->target,
 			s->proxy_protocol);
 	}
 	assert_int_equal(fclose(f), 0);
@@ -199,8 +203,10 @@ static void test_too_far_back(void **state)
 	struct world *w = *state;
 	json_t *msg;
 
-	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, 0, &msg, NULL), -ESTALE);
-	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, 10000, &msg, NULL), -ESTALE);
+	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, KK_MODEL, 0, &msg, NULL),
+			 -ESTALE);
+	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, KK_MODEL, 10000, &msg, NULL),
+			 -ESTALE);
 }
 
 static int random_below(struct world *w, int n)

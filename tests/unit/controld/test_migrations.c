@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* A database of every earlier version, with something in it, is brought up to now: nothing is lost, ids go on. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,6 +27,8 @@ static const char *const contents[] = {
 	      "INSERT INTO join_tokens VALUES (2, 5, NULL, randomblob(32), 4000000000, 1);"
 	      "INSERT INTO api_keys VALUES (4, 'admin', zeroblob(32), 1000);"
 	      "INSERT INTO changes VALUES (1, 70, 2, 0, 7, 3);",
+	[2] = "INSERT INTO services VALUES (90, 1, 'x', 3, 6, 1, 1, '127.0.0.1:1', 0, 1);"
+	      "DELETE FROM services WHERE id = 90;",
 };
 
 _Static_assert(ARRAY_SIZE(contents) == KK_SCHEMA_VERSION, "something for every earlier version");
@@ -75,6 +78,9 @@ static void check_contents(struct kk_store *store)
 	assert_int_equal(kk_store_service_get(store, "ssh", &service, NULL), 0);
 	assert_int_equal(service.id, 7);
 	assert_int_equal(service.port, 2222);
+	assert_int_equal(service.last_port, 2222);
+	assert_int_equal(service.n_members, 1);
+	assert_string_equal(service.members[0].name, "home");
 	assert_string_equal(service.target, "127.0.0.1:22");
 	assert_int_equal(kk_store_token_list(store, 1000, count_token, &tokens, NULL), 0);
 	assert_int_equal(tokens, 1);
@@ -87,6 +93,8 @@ static void check_contents(struct kk_store *store)
 	assert_int_equal(kk_store_gateway_get(store, "gw1", &gateway, NULL), 0);
 	assert_int_equal(gateway.id, 5);
 	assert_int_equal(gateway.index, 2);
+	assert_int_equal(gateway.n_addresses, 1);
+	assert_int_equal(gateway.addresses[0].v4.s_addr, inet_addr("198.51.100.1"));
 	assert_true(gateway.joined && gateway.has_key);
 }
 

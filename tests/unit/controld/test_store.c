@@ -82,7 +82,8 @@ static struct kk_gateway_row gateway_row(const char *name, const char *address, 
 	struct kk_gateway_row row = {.wg_port = wg_port};
 
 	snprintf(row.name, sizeof(row.name), "%s", name);
-	assert_int_equal(inet_pton(AF_INET, address, &row.address), 1);
+	assert_int_equal(kk_parse_address("address", address, &row.addresses[0], NULL), 0);
+	row.n_addresses = 1;
 	return row;
 }
 
@@ -102,7 +103,8 @@ static struct kk_service_row service_row(const char *name, const char *agent, ui
 	struct kk_service_row row = {.protocol = protocol, .port = port, .target = "127.0.0.1:22"};
 
 	snprintf(row.name, sizeof(row.name), "%s", name);
-	snprintf(row.agent_name, sizeof(row.agent_name), "%s", agent);
+	snprintf(row.members[0].name, sizeof(row.members[0].name), "%s", agent);
+	row.n_members = 1;
 	return row;
 }
 
@@ -270,6 +272,174 @@ static void test_service_conflicts(void **state)
 	assert_int_equal(kk_store_service_add(w->store, &row, NULL), 0);
 }
 
+/* Adds a range of @agents ("a" or "a,b") on @address ("": none) and returns what came of it. */
+static int add_range(struct world *w, const char *name, const char *agents, uint16_t port,
+		     uint16_t last, const char *address, struct kk_service_row *ret,
+		     struct kk_err *err)
+{
+	struct kk_service_row row = service_row(name, "", IPPROTO_UDP, port);
+
+	row.last_port = last;
+	row.n_members = 0;
+	for (; *agents; agents += agents[1] ? 2 : 1)
+		row.members[row.n_members++].name[0] = *agents;
+	if (*address)
+		assert_int_equal(kk_parse_address("address", address, &row.address, NULL), 0);
+	kk_err_reset(err);
+	*ret = row;
+	return kk_store_service_add(w->store, ret, err);
+}
+
+static void test_ranges(void **state)
+{
+	struct world *w = *state;
+	struct kk_service_row row;
+	struct kk_err err = {0};
+
+	add_gateway(w, "gw1", "198.51.100.1");
+	add_agent(w, "a");
+	assert_int_equal(add_range(w, "game", "a", 2000, 2100, "", &row, &err), 0);
+	assert_int_equal(row.agent_port, 2000);
+	assert_int_equal(add_range(w, "x", "a", 2100, 2200, "", &row, &err), -EEXIST);
+	assert_err(&err, "port", "2100-2200/udp of service x overlaps 2000-2100 of service game");
+	assert_int_equal(add_range(w, "x", "a", 1900, 2000, "", &row, &err), -EEXIST);
+	assert_int_equal(add_range(w, "x", "a", 2050, 2050, "", &row, &err), -EEXIST);
+	assert_int_equal(add_range(w, "x", "a", 1000, 3000, "", &row, &err), -EEXIST);
+	assert_err(&err, "port", "overlaps 2000-2100");
+	assert_int_equal(add_range(w, "x", "a", 51000, 52000, "", &row, &err), -EEXIST);
+	assert_err(&err, "port", "51820/udp is used by gateway gw1 for WireGuard");
+	assert_int_equal(add_range(w, "below", "a", 1990, 1999, "", &row, &err), 0);
+	assert_int_equal(add_range(w, "above", "a", 2101, 2200, "", &row, &err), 0);
+	reopen(w);
+	assert_int_equal(kk_store_service_get(w->store, "game", &row, NULL), 0);
+	assert_int_equal(row.last_port, 2100);
+}
+
+/* The same port on another address is another service, with other ports on the Agent. */
+static void test_addresses(void **state)
+{
+	struct kk_gateway_row gw = gateway_row("gw1", "198.51.100.1", 51820);
+	struct world *w = *state;
+	struct kk_service_row row;
+	struct kk_err err = {0};
+
+	kk_parse_address("address", "198.51.100.2", &gw.addresses[1], NULL);
+	kk_parse_address("address", "2001:db8::1", &gw.addresses[2], NULL);
+	gw.n_addresses = 3;
+	assert_int_equal(kk_store_gateway_add(w->store, &gw, NULL), 0);
+	add_agent(w, "a");
+	assert_int_equal(add_range(w, "all", "a", 2000, 2009, "", &row, &err), 0);
+	assert_int_equal(add_range(w, "x", "a", 2005, 2005, "198.51.100.1", &row, &err), -EEXIST);
+	assert_int_equal(add_range(w, "x", "a", 2005, 2005, "2001:db8::1", &row, &err), -EEXIST);
+	assert_err(&err, "port", "overlaps 2000-2009 of service all");
+	assert_int_equal(add_range(w, "x", "a", 2005, 2005, "192.0.2.1", &row, &err), -EINVAL);
+	assert_err(&err, "address", "no gateway has the address 192.0.2.1");
+	assert_int_equal(add_range(w, "second", "a", 2005, 2014, "198.51.100.2", &row, &err), 0);
+	assert_int_equal(row.agent_port, 1024);
+	assert_int_equal(add_range(w, "x", "a", 2014, 2014, "198.51.100.2", &row, &err), -EEXIST);
+	assert_err(&err, "port", "of 198.51.100.2 of service second");
+	/* They would meet if the second address became the first, and one must not lose its address. */
+	gw.addresses[0] = gw.addresses[1];
+	gw.n_addresses = 1;
+	kk_err_reset(&err);
+	assert_int_equal(kk_store_gateway_set(w->store, &gw, &err), -EEXIST);
+	assert_err(&err, "address", "services second and all would have the same port");
+	kk_parse_address("address", "198.51.100.3", &gw.addresses[0], NULL);
+	kk_err_reset(&err);
+	assert_int_equal(kk_store_gateway_set(w->store, &gw, &err), -EBUSY);
+	assert_err(&err, "address", "service second is published on 198.51.100.2");
+	assert_int_equal(kk_store_gateway_get(w->store, "gw1", &gw, NULL), 0);
+	assert_int_equal(gw.n_addresses, 3);
+}
+
+static void test_members(void **state)
+{
+	struct world *w = *state;
+	struct kk_service_row row, got;
+	struct kk_err err = {0};
+
+	for (char c = 'a'; c <= 'c'; c++)
+		add_agent(w, (char[]){c, 0});
+	assert_int_equal(add_range(w, "x", "a,z", 1, 1, "", &row, &err), -EINVAL);
+	assert_err(&err, "agent", "there is no Agent \"z\"");
+	assert_int_equal(add_range(w, "x", "b,b", 1, 1, "", &row, &err), -EINVAL);
+	assert_err(&err, "agent", "b is named twice");
+	assert_int_equal(add_range(w, "two", "b,a", 53, 53, "", &row, &err), 0);
+	assert_string_equal(row.members[0].name, "a");
+	assert_int_equal(kk_store_agent_remove(w->store, "b", &err), -EBUSY);
+	row.n_members = 2;
+	strcpy(row.members[0].name, "c");
+	strcpy(row.members[1].name, "a");
+	assert_int_equal(kk_store_service_set(w->store, &row, NULL), 0);
+	assert_int_equal(kk_store_service_get(w->store, "two", &got, NULL), 0);
+	assert_int_equal(got.n_members, 2);
+	assert_string_equal(got.members[1].name, "c");
+	assert_int_equal(kk_store_agent_remove(w->store, "b", NULL), 0);
+}
+
+static void test_rules(void **state)
+{
+	struct world *w = *state;
+	struct kk_denial_row denial = {0}, same;
+	struct kk_service_row row, got;
+	struct kk_err err = {0};
+	int changes;
+
+	add_agent(w, "a");
+	row = add_service(w, "web", "a", 80);
+	row.n_rules = 2;
+	kk_parse_prefix("allow", "10.0.0.0/8", &row.rules[0].prefix, NULL);
+	row.rules[0].allow = true;
+	kk_parse_prefix("deny", "2001:db8::/32", &row.rules[1].prefix, NULL);
+	assert_int_equal(kk_store_service_set(w->store, &row, NULL), 0);
+	assert_int_equal(kk_store_service_get(w->store, "web", &got, NULL), 0);
+	assert_int_equal(got.n_rules, 2);
+	assert_true(got.rules[0].allow && !got.rules[1].allow);
+	assert_true(kk_prefix_equal(&got.rules[1].prefix, &row.rules[1].prefix));
+	/* A rule that stays is not noted anew. */
+	changes = w->changes;
+	got.n_rules = 1;
+	assert_int_equal(kk_store_service_set(w->store, &got, NULL), 0);
+	assert_int_equal(w->changes - changes,
+			 3); /* the service for gateways, its Agent, one rule */
+	denial.prefix = row.rules[1].prefix;
+	same = denial;
+	assert_int_equal(kk_store_denial_add(w->store, &denial, NULL), 0);
+	assert_int_equal(kk_store_denial_add(w->store, &same, &err), -EEXIST);
+	assert_err(&err, "prefix", "2001:db8::/32 is denied already");
+	assert_int_equal(kk_store_denial_remove(w->store, denial.id, NULL), 0);
+	assert_int_equal(kk_store_denial_remove(w->store, denial.id, NULL), -ENOENT);
+}
+
+static void test_expiry(void **state)
+{
+	struct world *w = *state;
+	struct kk_ban_row ban = {.expires_at = 1000}, got;
+	struct kk_service_row row;
+	char name[KK_NAME_MAX + 1];
+	int64_t next;
+
+	add_agent(w, "a");
+	row = add_service(w, "web", "a", 80);
+	kk_parse_address("address", "192.0.2.7", &ban.address, NULL);
+	assert_int_equal(kk_store_ban_add(w->store, &ban, NULL), 0);
+	ban.expires_at = 2000; /* in place of the earlier one */
+	assert_int_equal(kk_store_ban_add(w->store, &ban, NULL), 0);
+	row.drain_until = 1500;
+	assert_int_equal(kk_store_service_set(w->store, &row, NULL), 0);
+	assert_int_equal(kk_store_next_expiry(w->store, &next, NULL), 0);
+	assert_int_equal(next, 1500);
+	assert_int_equal(kk_store_service_expire(w->store, 1499, name, NULL), -ENOENT);
+	assert_int_equal(kk_store_service_expire(w->store, 1500, name, NULL), 0);
+	assert_string_equal(name, "web");
+	assert_int_equal(kk_store_ban_expire(w->store, 1999, NULL), 0);
+	assert_int_equal(kk_store_ban_get(w->store, ban.id, &got, NULL), 0);
+	assert_int_equal(kk_store_ban_expire(w->store, 2000, NULL), 0);
+	assert_int_equal(kk_store_ban_get(w->store, ban.id, &got, NULL), -ENOENT);
+	assert_int_equal(kk_store_next_expiry(w->store, &next, NULL), 0);
+	assert_int_equal(next, 0);
+}
+
 static void test_service_set(void **state)
 {
 	struct world *w = *state;
@@ -279,10 +449,10 @@ static void test_service_set(void **state)
 	add_agent(w, "a");
 	ssh = add_service(w, "ssh", "a", 2222);
 	add_service(w, "web", "a", 8080);
-	ssh.port = 8080;
+	ssh.port = ssh.last_port = 8080;
 	assert_int_equal(kk_store_service_set(w->store, &ssh, &err), -EEXIST);
 	assert_err(&err, "port", "service web");
-	ssh.port = 2223;
+	ssh.port = ssh.last_port = 2223;
 	ssh.proxy_protocol = true;
 	strcpy(ssh.target, "nas.lan:22");
 	assert_int_equal(kk_store_service_set(w->store, &ssh, NULL), 0);
@@ -294,7 +464,7 @@ static void test_service_set(void **state)
 	assert_int_equal(got.agent_port, 2223);
 	assert_true(got.proxy_protocol);
 	assert_string_equal(got.target, "nas.lan:22");
-	assert_string_equal(got.agent_name, "a");
+	assert_string_equal(got.members[0].name, "a");
 	assert_int_equal(got.generation, ssh.generation);
 }
 
@@ -329,7 +499,7 @@ static void test_restore(void **state)
 	add_agent(w, "a");
 	ssh = add_service(w, "ssh", "a", 2222);
 	before = ssh;
-	ssh.port = 2223;
+	ssh.port = ssh.last_port = 2223;
 	assert_int_equal(kk_store_service_set(w->store, &ssh, NULL), 0);
 	assert_int_equal(kk_store_service_restore(w->store, ssh.id, &before, NULL), 0);
 	assert_int_equal(kk_store_service_get(w->store, "ssh", &got, NULL), 0);
@@ -376,15 +546,19 @@ static void test_changes(void **state)
 	ssh = add_service(w, "ssh", "a", 2222);
 	assert_int_equal(kk_store_service_remove(w->store, "ssh", NULL), 0);
 	assert_int_equal(kk_store_changes(w->store, start, collect, &log, NULL), 0);
-	assert_int_equal(log.n, 3);
+	/* Of a service each time for the gateways, then for its Agent. */
+	assert_int_equal(log.n, 5);
 	assert_int_equal(log.changes[0].kind, KK_AGENT);
 	assert_int_equal(log.changes[0].op, KK_ADD);
 	assert_int_equal(log.changes[0].generation, start + 1);
 	assert_int_equal(log.changes[1].kind, KK_SERVICE);
-	assert_int_equal(log.changes[1].agent, agent.id);
-	assert_int_equal(log.changes[2].op, KK_REMOVE);
-	assert_int_equal(log.changes[2].id, ssh.id);
-	assert_int_equal(log.changes[2].generation, kk_store_generation(w->store));
+	assert_int_equal(log.changes[1].agent, 0);
+	assert_int_equal(log.changes[2].agent, agent.id);
+	assert_int_equal(log.changes[3].op, KK_REMOVE);
+	assert_int_equal(log.changes[3].id, ssh.id);
+	assert_int_equal(log.changes[4].op, KK_REMOVE);
+	assert_int_equal(log.changes[4].agent, agent.id);
+	assert_int_equal(log.changes[4].generation, kk_store_generation(w->store));
 	log.n = 0;
 	assert_int_equal(kk_store_changes(w->store, start + 3, collect, &log, NULL), 0);
 	assert_int_equal(log.n, 0);
@@ -414,7 +588,7 @@ static void test_log_is_bounded(void **state)
 	}
 	now = kk_store_generation(w->store);
 	assert_int_equal(kk_store_changes(w->store, now - KK_CHANGES_MAX, count, &n, NULL), 0);
-	assert_int_equal(n, KK_CHANGES_MAX);
+	assert_int_equal(n, 2 * KK_CHANGES_MAX); /* for gateways and the Agent */
 	assert_int_equal(kk_store_changes(w->store, now - KK_CHANGES_MAX - 1, count, &n, NULL),
 			 -ESTALE);
 }
@@ -706,17 +880,18 @@ static void test_constraints(void **state)
 		"INSERT INTO gateways VALUES (9, 1, 'x', 7, '192.0.2.1', 1, x'00', NULL, NULL, 1)",
 		"INSERT INTO agents VALUES (9, 1, 'x', 65024, NULL, NULL, 1)",
 		"INSERT INTO agents VALUES (9, 1, 'a', 5, NULL, NULL, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 77, 6, 1, 1, 't', 0, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 1, 6, 2222, 1, 't', 0, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 1, 6, 0, 1, 't', 0, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 1, 1, 1, 1, 't', 0, 1)",
+		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 2222, 2222, 1, 't', 0, 0, 0, 0, 1)",
+		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 0, 1, 1, 't', 0, 0, 0, 0, 1)",
+		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 2, 1, 1, 't', 0, 0, 0, 0, 1)",
+		"INSERT INTO services VALUES (9, 1, 'x', 1, '', 1, 1, 1, 't', 0, 0, 0, 0, 1)",
+		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 1, 9, 65530, 't', 0, 0, 0, 0, 1)",
+		"INSERT INTO members VALUES (1, 77, 1, 6, 1, 1)",
+		"INSERT INTO members VALUES (77, 1, 1, 6, 1, 1)",
+		"INSERT INTO members VALUES (1, 1, 1, 6, 1, 1)",
+		"INSERT INTO gateway_addresses VALUES (77, 1, 0, '192.0.2.1', 1)",
+		"INSERT INTO rules VALUES (9, 1, 77, '192.0.2.0/24', 1, 1)",
+		"INSERT INTO bans VALUES (9, 1, '192.0.2.1', 77, 0, 1)",
 		"INSERT INTO join_tokens VALUES (9, 1, NULL, NULL, NULL, 1, zeroblob(32), 1)",
-		/* Of two organisations. */
-		"INSERT INTO organisations VALUES (7, 'default', 1)",
-		"INSERT INTO agents VALUES (9, 77, 'x', 5, NULL, NULL, 1)",
-		"INSERT INTO services VALUES (9, 2, 'x', 1, 6, 1, 1, 't', 0, 1)",
-		"INSERT INTO join_tokens VALUES (9, 2, NULL, 1, NULL, 1, zeroblob(32), 1)",
-		"INSERT INTO users VALUES (9, 1, 'x', 5, '', 1)",
 		"DELETE FROM agents",
 	};
 	struct world *w = *state;
@@ -743,6 +918,11 @@ int main(void)
 		test(test_gateway_indexes),
 		test(test_gateway_conflicts),
 		test(test_service_conflicts),
+		test(test_ranges),
+		test(test_addresses),
+		test(test_members),
+		test(test_rules),
+		test(test_expiry),
 		test(test_service_set),
 		test(test_not_found),
 		test(test_restore),

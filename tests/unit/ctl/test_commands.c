@@ -62,7 +62,8 @@ static void test_good(void **state)
 			       "--proxy-protocol --wait 0 --json",
 			       &ctl, &noun),
 			 CTL_DONE);
-	assert_string_equal(ctl.options.agent, "home");
+	assert_int_equal(ctl.options.agents.n, 1);
+	assert_string_equal(ctl.options.agents.items[0], "home");
 	assert_string_equal(ctl.options.tcp, "2222");
 	assert_null(ctl.options.udp);
 	assert_string_equal(ctl.options.target, "22");
@@ -140,7 +141,7 @@ static void test_bad_values(void **state)
 	(void)state;
 	refuse_run("gateway add gw1", "--address is missing; see kkctl gateway add --help");
 	refuse_run("gateway add gw1 --address gw.example",
-		   "address: \"gw.example\" is not an IPv4 address");
+		   "address: \"gw.example\" is not an IP address");
 #define ADD "service add ssh --agent home "
 	refuse_run("service add ssh", "--agent is missing; see kkctl service add --help");
 	refuse_run(ADD, "either --tcp PORT or --udp PORT is wanted; see kkctl service add --help");

@@ -52,11 +52,11 @@ static void test_wanted(void **state)
 	assert_int_equal(p.peers[0].allowed[0].addr.s_addr, inet_addr("10.3.0.0"));
 	assert_int_equal(p.peers[0].allowed[0].len, 24);
 	assert_int_equal(p.peers[0].keepalive, 0);
-	assert_int_equal(p.peers[0].endpoint.sin_family, 0);
+	assert_int_equal(p.peers[0].endpoint.any.sa_family, 0);
 	assert_int_equal(p.peers[1].public_key[0], 9);
 	assert_int_equal(p.n_addresses, 3);
-	assert_int_equal(p.addresses[0].addr.s_addr, inet_addr("10.1.0.7"));
-	assert_int_equal(p.addresses[2].addr.s_addr, inet_addr("10.3.0.7"));
+	assert_int_equal(p.addresses[0].addr.v4.s_addr, inet_addr("10.1.0.7"));
+	assert_int_equal(p.addresses[2].addr.v4.s_addr, inet_addr("10.3.0.7"));
 	assert_int_equal(p.addresses[2].len, 24);
 	peers_clean(&p);
 }
@@ -124,7 +124,7 @@ static void test_nothing_to_change(void **state)
 
 	(void)state;
 	/* What the engine has learnt meanwhile is no difference. */
-	from.peers[0].endpoint.sin_family = AF_INET;
+	from.peers[0].endpoint.any.sa_family = AF_INET;
 	from.peers[0].last_handshake = 12;
 	from.peers[0].rx_bytes = 1;
 	assert_int_equal(peers_compare(&from, &to, &c), 0);
@@ -155,11 +155,11 @@ static void test_differences(void **state)
 	assert_int_equal(c.removed[0]->public_key[0], 2);
 	assert_int_equal(c.removed[1]->public_key[0], 3);
 	assert_int_equal(c.n_addresses_added, 2);
-	assert_int_equal(c.addresses_added[0]->addr.s_addr, inet_addr("10.5.0.7"));
-	assert_int_equal(c.addresses_added[1]->addr.s_addr, inet_addr("10.6.0.7"));
+	assert_int_equal(c.addresses_added[0]->addr.v4.s_addr, inet_addr("10.5.0.7"));
+	assert_int_equal(c.addresses_added[1]->addr.v4.s_addr, inet_addr("10.6.0.7"));
 	assert_int_equal(c.n_addresses_removed, 2);
-	assert_int_equal(c.addresses_removed[0]->addr.s_addr, inet_addr("10.3.0.7"));
-	assert_int_equal(c.addresses_removed[1]->addr.s_addr, inet_addr("10.4.0.7"));
+	assert_int_equal(c.addresses_removed[0]->addr.v4.s_addr, inet_addr("10.3.0.7"));
+	assert_int_equal(c.addresses_removed[1]->addr.v4.s_addr, inet_addr("10.4.0.7"));
 	peers_change_clean(&c);
 	peers_clean(&from);
 	peers_clean(&to);
@@ -190,17 +190,20 @@ static void test_found(void **state)
 {
 	struct wgctl_peer peers[] = {{.public_key = {7}}, {.public_key = {3}}};
 	struct wgctl_device device = {.listen_port = 5, .peers = peers, .n_peers = 2};
-	struct kk_prefix4 *addresses = calloc(2, sizeof(*addresses));
+	struct kk_prefix *addresses = calloc(2, sizeof(*addresses));
 	struct kk_err err = {0};
 	struct peers p;
 
 	(void)state;
-	addresses[0] = prefix("10.2.0.7", 24);
-	addresses[1] = prefix("10.1.0.7", 24);
+	assert_non_null(addresses);
+	addresses[0] =
+		(struct kk_prefix){{.family = AF_INET, .v4.s_addr = inet_addr("10.2.0.7")}, 24};
+	addresses[1] =
+		(struct kk_prefix){{.family = AF_INET, .v4.s_addr = inet_addr("10.1.0.7")}, 24};
 	assert_int_equal(peers_found(&device, addresses, 2, &p, &err), 0);
 	assert_int_equal(p.port, 5);
 	assert_int_equal(p.peers[0].public_key[0], 3);
-	assert_int_equal(p.addresses[0].addr.s_addr, inet_addr("10.1.0.7"));
+	assert_int_equal(p.addresses[0].addr.v4.s_addr, inet_addr("10.1.0.7"));
 	peers_clean(&p);
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/unit/kk_test.h"
+#include "util/cleanup.h"
 
 static struct kk_agent agents[] = {
 	{.id = 11, .name = "a", .subnet = {.len = 24}},
@@ -18,8 +19,13 @@ static struct kk_agent agents[] = {
 
 static struct kk_service service(int64_t id, uint8_t protocol, uint16_t port, int64_t at)
 {
-	struct kk_service s = {
-		.id = id, .protocol = protocol, .port = port, .agent_port = port + 1, .agent = at};
+	struct kk_service s = {.id = id,
+			       .protocol = protocol,
+			       .port = port,
+			       .last_port = port,
+			       .agent_port = port + 1,
+			       .agents = {at},
+			       .n_agents = 1};
 
 	snprintf(s.name, sizeof(s.name), "s%d", (int)id);
 	return s;
@@ -38,51 +44,159 @@ static struct kk_config config(struct kk_service *services, size_t n)
 	};
 }
 
+/* 198.51.100.1, .2 and 2001:db8::1 */
+static size_t make_addresses(struct kk_address ret[3])
+{
+	static const char *const text[] = {"198.51.100.1", "198.51.100.2", "2001:db8::1"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(text); i++)
+		assert_int_equal(kk_parse_address("address", text[i], &ret[i], NULL), 0);
+	return ARRAY_SIZE(text);
+}
+
+static void make(const struct kk_config *c, struct tables *ret)
+{
+	struct kk_address addresses[3];
+	const struct tables_place place = {addresses, make_addresses(addresses), NULL, NULL};
+	struct kk_err err = {0};
+
+	if (tables_make(c, &place, ret, &err) < 0)
+		fail_msg("%s", err.msg);
+}
+
 static void test_listeners(void **state)
 {
 	struct kk_service services[] = {service(1, IPPROTO_TCP, 2222, 11),
 					service(2, IPPROTO_UDP, 27015, 12)};
 	struct kk_config c = config(services, 2);
-	struct in_addr address = {inet_addr("198.51.100.1")};
-	struct kk_listener *list;
-	struct kk_err err = {0};
+	struct tables t;
 
 	(void)state;
-	assert_int_equal(tables_listeners(&c, address, &list, &err), 0);
-	assert_int_equal(list[0].protocol, IPPROTO_TCP);
-	assert_int_equal(list[0].address.family, AF_INET);
-	assert_int_equal(list[0].address.v4.s_addr, address.s_addr);
-	assert_int_equal(list[0].port, 2222);
-	assert_int_equal(list[0].agent_address.s_addr, inet_addr("10.1.0.100"));
-	assert_int_equal(list[0].agent_port, 2223);
-	assert_int_equal(list[0].service, 1);
-	assert_int_equal(list[1].protocol, IPPROTO_UDP);
-	assert_int_equal(list[1].agent_address.s_addr, inet_addr("10.2.0.100"));
-	free(list);
+	make(&c, &t);
+	/* There is no IPv6 inside. */
+	assert_int_equal(t.all.n_listeners, 2);
+	assert_int_equal(t.listeners[0].protocol, IPPROTO_TCP);
+	assert_int_equal(t.listeners[0].address.v4.s_addr, inet_addr("198.51.100.1"));
+	assert_int_equal(t.listeners[0].port, 2222);
+	assert_int_equal(t.listeners[0].agent_address.s_addr, inet_addr("10.1.0.100"));
+	assert_int_equal(t.listeners[0].agent_port, 2223);
+	assert_int_equal(t.listeners[0].service, 1);
+	assert_int_equal(t.listeners[1].protocol, IPPROTO_UDP);
+	assert_int_equal(t.listeners[1].agent_address.s_addr, inet_addr("10.2.0.100"));
+	assert_int_equal(t.all.n_groups + t.all.n_guards + t.all.n_lists, 0);
+	tables_clean(&t);
 }
 
-static void test_unknown_agent(void **state)
+static void test_ranges_and_addresses(void **state)
 {
-	struct kk_service services[] = {service(1, IPPROTO_TCP, 2222, 99)};
-	struct kk_config c = config(services, 1);
-	struct kk_listener *list;
-	struct kk_err err = {0};
+	struct kk_service services[] = {service(1, IPPROTO_UDP, 2000, 11),
+					service(2, IPPROTO_UDP, 2000, 11)};
+	struct kk_config c = config(services, 2);
+	struct kk_address addresses[3];
+	struct tables t;
 
 	(void)state;
-	assert_int_equal(tables_listeners(&c, (struct in_addr){1}, &list, &err), -EINVAL);
-	assert_err(&err, "agent", "99");
+	make_addresses(addresses);
+	c.self.pool6 = (struct kk_prefix){.addr.family = AF_INET6, .len = 96};
+	services[0].last_port = 2002;
+	services[1].address = addresses[1];
+	services[1].draining = true;
+	make(&c, &t);
+	/* Three ports on the first of each family, and one on the second. */
+	assert_int_equal(t.all.n_listeners, 7);
+	assert_int_equal(t.listeners[2].port, 2002);
+	assert_int_equal(t.listeners[2].agent_port, 2003);
+	assert_true(kk_address_equal(&t.listeners[3].address, &addresses[2]));
+	assert_true(kk_address_equal(&t.listeners[6].address, &addresses[1]));
+	assert_true(t.listeners[6].draining && !t.listeners[0].draining);
+	tables_clean(&t);
 }
 
-static void test_large_id(void **state)
+static bool only_11(int64_t agent, void *userdata)
 {
-	struct kk_service services[] = {service(1ll << 32, IPPROTO_TCP, 2222, 11)};
-	struct kk_config c = config(services, 1);
-	struct kk_listener *list;
-	struct kk_err err = {0};
+	(void)userdata;
+	return agent == 11;
+}
+
+static void test_groups(void **state)
+{
+	struct kk_service services[] = {service(1, IPPROTO_TCP, 80, 11),
+					service(2, IPPROTO_TCP, 81, 11)};
+	struct kk_config c = config(services, 2);
+	struct kk_address addresses[3];
+	const struct tables_place place = {addresses, make_addresses(addresses), only_11, NULL};
+	struct tables t;
 
 	(void)state;
-	assert_int_equal(tables_listeners(&c, (struct in_addr){1}, &list, &err), -EINVAL);
-	assert_err(&err, "id", "4294967296");
+	services[1].agents[1] = 12;
+	services[1].n_agents = 2;
+	assert_int_equal(tables_make(&c, &place, &t, NULL), 0);
+	assert_int_equal(t.listeners[0].group, 0);
+	assert_int_equal(t.listeners[1].group, 2);
+	assert_int_equal(t.all.n_groups, 1);
+	assert_int_equal(t.groups[0].id, 2);
+	assert_int_equal(t.groups[0].n_members, 2);
+	assert_int_equal(t.groups[0].members[1].address.s_addr, inet_addr("10.2.0.100"));
+	assert_true(t.groups[0].members[0].healthy && !t.groups[0].members[1].healthy);
+	tables_clean(&t);
+}
+
+static struct kk_filter filter(int64_t id, int64_t of, const char *prefix, bool allow)
+{
+	struct kk_filter f = {.id = id, .service = of, .allow = allow};
+
+	assert_int_equal(kk_parse_prefix("prefix", prefix, &f.prefix, NULL), 0);
+	return f;
+}
+
+static void test_guards(void **state)
+{
+	struct kk_service services[] = {
+		service(1, IPPROTO_TCP, 80, 11), service(2, IPPROTO_TCP, 81, 11),
+		service(3, IPPROTO_TCP, 82, 11), service(4, IPPROTO_TCP, 83, 11)};
+	struct kk_filter rules[] = {
+		filter(1, 2, "10.0.0.0/8", false), filter(2, 0, "192.0.2.0/24", false),
+		filter(3, 1, "2001:db8::/32", true), filter(4, 2, "10.1.0.0/16", false)};
+	struct kk_config c = config(services, 4);
+	struct tables t;
+
+	(void)state;
+	c.rules = rules;
+	c.n_rules = 4;
+	services[2].limit_packets = 100;
+	services[2].limit_connections = 3000000;
+	make(&c, &t);
+	assert_int_equal(t.all.n_lists, 3);
+	assert_int_equal(t.lists[0].id, 0);
+	assert_int_equal(t.lists[2].id, 2);
+	assert_int_equal(t.lists[2].n_rules, 2);
+	assert_int_equal(t.lists[2].rules[1].prefix.len, 16);
+	assert_int_equal(t.all.n_guards, 3);
+	assert_true(t.guards[0].deny_others && !t.guards[1].deny_others);
+	assert_int_equal(t.guards[1].list, 2);
+	assert_int_equal(t.guards[2].list, 0);
+	assert_int_equal(t.guards[2].packets.burst, 100);
+	assert_int_equal(t.guards[2].connections.burst, KK_BURST_MAX);
+	tables_clean(&t);
+}
+
+static void refuse_service(struct kk_service one, const char *field, const char *part)
+{
+	struct kk_config c = config(&one, 1);
+	struct kk_address addresses[3];
+	const struct tables_place place = {addresses, make_addresses(addresses), NULL, NULL};
+	struct kk_err err = {0};
+	struct tables t;
+
+	assert_int_equal(tables_make(&c, &place, &t, &err), -EINVAL);
+	assert_err(&err, field, part);
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	refuse_service(service(1, IPPROTO_TCP, 2222, 99), "agent", "99");
+	refuse_service(service(1ll << 32, IPPROTO_TCP, 2222, 11), "id", "4294967296");
 }
 
 /* The port of a socket of ours is refused, and we are named. */
@@ -142,8 +256,9 @@ static void test_wireguard_port(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_listeners),      cmocka_unit_test(test_unknown_agent),
-		cmocka_unit_test(test_large_id),       cmocka_unit_test(test_port_in_use),
+		cmocka_unit_test(test_listeners),      cmocka_unit_test(test_ranges_and_addresses),
+		cmocka_unit_test(test_groups),	       cmocka_unit_test(test_guards),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_port_in_use),
 		cmocka_unit_test(test_wireguard_port),
 	};
 

@@ -380,6 +380,121 @@ static void one_configuration(void **state)
 	engine_end(e);
 }
 
+/* --- out of memory --- */
+
+/* Allocations that still succeed; below 0 all do. The linker sends those of the program and of its libraries here. */
+static long allocations_left = -1;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static bool may_allocate(void)
+{
+	if (allocations_left > 0)
+		allocations_left--;
+	else if (allocations_left == 0)
+		return false;
+	return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return may_allocate() ? __real_malloc(size) : NULL;
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return may_allocate() ? __real_calloc(n, size) : NULL;
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return may_allocate() ? __real_realloc(old, size) : NULL;
+}
+
+static char *show(struct engine *e)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	config_print(e, f);
+	fclose(f);
+	return text;
+}
+
+/* Applied with only @n allocations. */
+static int apply_with(struct engine *e, const char *text, long n)
+{
+	struct config_change *c = config_change_new();
+	char *copy = strdup(text), *rest = copy, *line;
+	int r;
+
+	while ((line = strsep(&rest, "\n")))
+		if (*line)
+			assert_int_equal(config_change_line(c, line), 0);
+	allocations_left = n;
+	r = config_change_apply(c, e);
+	allocations_left = -1;
+	config_change_free(c);
+	free(copy);
+	return r;
+}
+
+/* Whichever allocation fails, a request is applied as a whole or not at all. */
+static void out_of_memory(void **state)
+{
+	char key[2 * WG_KEY_LEN + 1], *text = NULL, *before, *after;
+	struct engine *e = engine_new();
+	size_t len;
+	FILE *f;
+	long n = 0;
+	int r;
+
+	(void)state;
+	hex_key(1, key);
+	f = open_memstream(&text, &len);
+	fprintf(f, "public_key=%s\nallowed_ip=10.0.0.0/8\nendpoint=192.0.2.1:1\n", key);
+	hex_key(2, key);
+	fprintf(f, "public_key=%s\nallowed_ip=10.1.0.0/16\npreshared_key=%s\n", key, key);
+	fclose(f);
+	assert_int_equal(apply(e, text), 0);
+	free(text);
+
+	/* One is removed and added again, the other loses a prefix, and many come. */
+	f = open_memstream(&text, &len);
+	fprintf(f, "private_key=%s\nreply_to_ingress=true\n", key);
+	hex_key(1, key);
+	fprintf(f, "public_key=%s\nremove=true\n", key);
+	for (uint32_t i = 1; i < 40; i++) {
+		hex_key(i, key);
+		fprintf(f, "public_key=%s\nreplace_allowed_ips=true\n", key);
+		fprintf(f, "allowed_ip=10.1.0.0/16\nallowed_ip=10.%u.0.0/24\n", i * 5);
+		fprintf(f, "allowed_ip=fd00:%x::/64\nendpoint=192.0.2.9:%u\n", i * 7, i);
+	}
+	fclose(f);
+	before = show(e);
+	while ((r = apply_with(e, text, n)) != 0) {
+		assert_int_equal(r, -ENOMEM);
+		after = show(e);
+		assert_string_equal(after, before);
+		free(after);
+		n++;
+	}
+	assert_true(n > 3 * 3 * 39);
+	after = show(e);
+	assert_non_null(strstr(after, "reply_to_ingress=true"));
+	assert_non_null(strstr(after, "endpoint=192.0.2.9:39\n"));
+	free(before);
+	free(after);
+	free(text);
+	engine_end(e);
+}
+
 /* --- handing over --- */
 
 static uint8_t buffer[4 * 70000];
@@ -589,9 +704,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(steered4),	     cmocka_unit_test(steered6),
 		cmocka_unit_test(port_of_another),   cmocka_unit_test(peers_are_spread),
-		cmocka_unit_test(one_configuration), cmocka_unit_test(messages),
-		cmocka_unit_test(full_ring),	     cmocka_unit_test(initiation),
-		cmocka_unit_test(packets),	     cmocka_unit_test(default_number),
+		cmocka_unit_test(one_configuration), cmocka_unit_test(out_of_memory),
+		cmocka_unit_test(messages),	     cmocka_unit_test(full_ring),
+		cmocka_unit_test(initiation),	     cmocka_unit_test(packets),
+		cmocka_unit_test(default_number),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Two Agents behind one service: both are used, and when one dies its clients go over and the others do not notice."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from world import netns, topology
+from world.processes import wait_until
+from world.traffic import Echo, Stream, connect, receive_exactly
+
+AGENTS = ("agent", "agent2")
+
+
+@pytest.fixture(name="both", scope="module")
+def publish_both(world):
+    """An Echo on each Agent's machine under the Agent's name."""
+    servers = [Echo(world.network[name], "127.0.0.1", 7500, name) for name in AGENTS]
+    world.product.publish("both", "--tcp", "7500", "--target", "127.0.0.1:7500", agent=list(AGENTS))
+    yield servers
+    world.product.kkctl("service", "rm", "both")
+    for server in servers:
+        server.close()
+
+
+def greeting(world, address, source_port):
+    with connect(world.network["user"], address, 7500, timeout_s=5, source_port=source_port) as client:
+        return receive_exactly(client, 8).decode().strip()
+
+
+def test_both_are_used_and_gateways_agree(world, product, both):
+    shown = product.kkctl("service", "show", "both")
+    assert shown["agents"] == list(AGENTS)
+    for address in (topology.GATEWAYS["gw1"], topology.GATEWAYS6["gw2"]):
+        used = {greeting(world, address, 0) for _ in range(24)}
+        assert used == set(AGENTS)
+
+
+def test_one_agent_dies(world, product, both):
+    """Its engine is stopped, as by a machine that hangs: no handshake, no answer, no reset."""
+    address = topology.GATEWAYS["gw1"]
+    streams = []
+    while {stream.greeting.decode().strip() for stream in streams} != set(AGENTS) or len(streams) < 8:
+        streams.append(Stream(world.network["user"], address, 7500))
+        assert len(streams) < 60
+    kept = [stream for stream in streams if stream.greeting.decode().strip() == "agent"]
+    for stream in streams:
+        if stream not in kept:
+            stream.client.close()
+    engine = next(pid for pid in map(int, netns.sh("pgrep", "-f", f"kkwg.* {product.tunnels['agent2']}$").split()))
+    # With Control away the gateways have to find out by themselves.
+    product.daemons["control"].send(signal.SIGSTOP)
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        died = time.monotonic()
+        time.sleep(2)
+        for _ in range(20):
+            assert greeting(world, address, 0) == "agent"
+        assert time.monotonic() - died < 20
+        for stream in kept:
+            assert stream.stop() < 4
+        product.daemons["control"].send(signal.SIGCONT)
+        wait_until("the gateways tell of it", lambda: all(
+            (node.get("report") or {}).get("silent_agents") == ["agent2"] for node in product.kkctl("status")["gateways"]))
+        assert "gw1: agent agent2: does not answer" in product.run_kkctl("status").stdout
+    finally:
+        os.kill(engine, signal.SIGCONT)
+        product.daemons["control"].send(signal.SIGCONT)
+    product.wait_connected(*topology.GATEWAYS, *world.agents)
+    wait_until("agent2 is used again", lambda: greeting(world, address, 0) == "agent2")
