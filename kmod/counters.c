@@ -28,8 +28,8 @@ static int put_service(struct sk_buff *skb, struct netlink_callback *cb,
 			      KK_SERVICE_A_PAD) ||
 	    nla_put_u64_64bit(skb, KK_SERVICE_A_IN_BYTES, traffic.direction[KK_INBOUND].bytes,
 			      KK_SERVICE_A_PAD) ||
-	    nla_put_u64_64bit(skb, KK_SERVICE_A_OUT_PACKETS,
-			      traffic.direction[KK_OUTBOUND].packets, KK_SERVICE_A_PAD) ||
+	    nla_put_u64_64bit(skb, KK_SERVICE_A_OUT_PACKETS, traffic.direction[KK_OUTBOUND].packets,
+			      KK_SERVICE_A_PAD) ||
 	    nla_put_u64_64bit(skb, KK_SERVICE_A_OUT_BYTES, traffic.direction[KK_OUTBOUND].bytes,
 			      KK_SERVICE_A_PAD)) {
 		genlmsg_cancel(skb, header);
@@ -59,9 +59,8 @@ int kk_dump_services(struct sk_buff *skb, struct netlink_callback *cb)
 	}
 	mutex_lock(&kn->lock);
 	if (kn->services.by_slot) {
-		xa_for_each_range(&kn->services.by_id, id, service, id, last)
-			if (put_service(skb, cb, service))
-				break;
+		xa_for_each_range(&kn->services.by_id, id, service, id,
+				  last) if (put_service(skb, cb, service)) break;
 		/* Behind the last one the loop leaves its number. */
 		cb->args[0] = service ? id : (long)min(last, (unsigned long)LONG_MAX - 1) + 1;
 	}
@@ -74,7 +73,8 @@ static void sum_counter(const struct kk_net *kn, u32 reason, struct kk_counter *
 	int cpu;
 
 	memset(ret, 0, sizeof(*ret));
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu(cpu)
+	{
 		const struct kk_counter *one = per_cpu_ptr(kn->counters, cpu) + reason;
 
 		ret->packets += READ_ONCE(one->packets);
@@ -124,8 +124,8 @@ int kk_do_counter_reset(struct sk_buff *skb, struct genl_info *info)
 	int cpu;
 
 	mutex_lock(&kn->lock);
-	for_each_possible_cpu(cpu)
-		memset(per_cpu_ptr(kn->counters, cpu), 0, sizeof(struct kk_counter) * KK_REASON_MAX);
+	for_each_possible_cpu(cpu) memset(per_cpu_ptr(kn->counters, cpu), 0,
+					  sizeof(struct kk_counter) * KK_REASON_MAX);
 	if (kn->services.by_slot)
 		kk_services_reset(&kn->services);
 	mutex_unlock(&kn->lock);

@@ -18,8 +18,8 @@
 struct kk_packet {
 	struct sk_buff *skb;
 	const struct kk_tables *tables;
-	struct kk_net *net;		/* NULL: a trial, nothing is counted */
-	bool in_pieces; /* it came in fragments, each of which fits into the tunnel */
+	struct kk_net *net; /* NULL: a trial, nothing is counted */
+	bool in_pieces;	    /* it came in fragments, each of which fits into the tunnel */
 	struct kk_scratch *scratch;
 	struct kk_fragments *fragments; /* of a trial; else packets are whole when they come here */
 };
@@ -46,8 +46,7 @@ KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, _
 
 KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len)
 {
-	if (unlikely(offset + len > pkt->skb->len ||
-		     skb_ensure_writable(pkt->skb, offset + len)))
+	if (unlikely(offset + len > pkt->skb->len || skb_ensure_writable(pkt->skb, offset + len)))
 		return -1;
 	memcpy(pkt->skb->data + offset, from, len);
 	return 0;

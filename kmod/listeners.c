@@ -62,7 +62,8 @@ static int read_agent(const struct kk_settings *set, struct nlattr *const *attrs
 		return complain(extack, nest, NULL, KK_LISTENER_A_AGENT_PORT,
 				"the agent's port is missing");
 	if (!attrs[KK_LISTENER_A_SERVICE])
-		return complain(extack, nest, NULL, KK_LISTENER_A_SERVICE, "the service is missing");
+		return complain(extack, nest, NULL, KK_LISTENER_A_SERVICE,
+				"the service is missing");
 	range->agent = nla_get_in_addr(attrs[KK_LISTENER_A_AGENT]);
 	range->agent_port = nla_get_u16(attrs[KK_LISTENER_A_AGENT_PORT]);
 	range->service = nla_get_u32(attrs[KK_LISTENER_A_SERVICE]);
@@ -113,22 +114,21 @@ static int read_range(const struct kk_settings *set, const struct nlattr *nest,
 }
 
 /* All listeners of a request; the caller frees *@ret. How many, or an error. */
-static int read_ranges(struct genl_info *info, const struct kk_settings *set,
-		       struct kk_range **ret)
+static int read_ranges(struct genl_info *info, const struct kk_settings *set, struct kk_range **ret)
 {
 	struct kk_range *ranges;
 	struct nlattr *nest;
 	int left, r = 0, n = 0;
 
-	nlmsg_for_each_attr(nest, info->nlhdr, GENL_HDRLEN, left)
-		n += is_range(nest);
+	nlmsg_for_each_attr(nest, info->nlhdr, GENL_HDRLEN, left) n += is_range(nest);
 	if (!n)
 		return complain(info->extack, NULL, NULL, KK_A_LISTENER, "no listener is named");
 	ranges = kvcalloc(n, sizeof(*ranges), GFP_KERNEL);
 	if (!ranges)
 		return -ENOMEM;
 	n = 0;
-	nlmsg_for_each_attr(nest, info->nlhdr, GENL_HDRLEN, left) {
+	nlmsg_for_each_attr(nest, info->nlhdr, GENL_HDRLEN, left)
+	{
 		if (!is_range(nest))
 			continue;
 		r = read_range(set, nest, &ranges[n], info->extack);
@@ -184,7 +184,8 @@ static int read_filter(struct netlink_callback *cb, struct filter *filter)
 	r = nla_parse_nested(attrs, KK_LISTENER_A_MAX, nest, NULL, cb->extack);
 	if (r)
 		return r;
-	if (attrs[KK_LISTENER_A_PORTS] || attrs[KK_LISTENER_A_AGENT_PORT] || attrs[KK_LISTENER_A_FLAGS])
+	if (attrs[KK_LISTENER_A_PORTS] || attrs[KK_LISTENER_A_AGENT_PORT] ||
+	    attrs[KK_LISTENER_A_FLAGS])
 		return complain(cb->extack, nest, nest, 0,
 				"a dump is filtered by slot, protocol, port, agent and service");
 	if (attrs[KK_LISTENER_A_SLOT])
@@ -251,8 +252,7 @@ static bool range_at(struct kk_net *kn, const struct kk_tables *tables, u32 inde
 		.flags = word & KK_LISTENER_DRAINING,
 	};
 	while (range->port + range->n < 65536 &&
-	       kk_tables_word(tables, index + range->n) ==
-		       word + ((u64)range->n << KK_AGENT_BITS))
+	       kk_tables_word(tables, index + range->n) == word + ((u64)range->n << KK_AGENT_BITS))
 		range->n++;
 	return true;
 }
@@ -261,8 +261,8 @@ static bool wanted(const struct filter *filter, const struct kk_range *range)
 {
 	return (filter->slot < 0 || filter->slot == range->slot) &&
 	       (filter->protocol < 0 || filter->protocol == range->protocol) &&
-	       (filter->port < 0 || (filter->port >= range->port &&
-				     filter->port < range->port + range->n)) &&
+	       (filter->port < 0 ||
+		(filter->port >= range->port && filter->port < range->port + range->n)) &&
 	       (!filter->service || filter->service == range->service) &&
 	       (!filter->agent || filter->agent == range->agent);
 }

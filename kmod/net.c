@@ -122,12 +122,12 @@ static int on_device(struct notifier_block *block, unsigned long event, void *in
 		if (event == NETDEV_UNREGISTER && ours == dev) {
 			leave_place(place);
 			kk_netlink_event(kn->net, i == KK_INBOUND ? KK_EVENT_PUBLIC_GONE
-								   : KK_EVENT_TUNNEL_GONE);
+								  : KK_EVENT_TUNNEL_GONE);
 		} else if (event == NETDEV_REGISTER && !ours && place->name[0] &&
 			   !strcmp(place->name, dev->name)) {
 			take_place(place, dev);
 			kk_netlink_event(kn->net, i == KK_INBOUND ? KK_EVENT_PUBLIC_BACK
-								   : KK_EVENT_TUNNEL_BACK);
+								  : KK_EVENT_TUNNEL_BACK);
 		} else if (event == NETDEV_CHANGENAME && ours == dev) {
 			strscpy(place->name, dev->name, sizeof(place->name));
 		}
@@ -164,7 +164,8 @@ static void __net_exit end(struct list_head *nets)
 	struct net *net;
 
 	synchronize_rcu();
-	list_for_each_entry(net, nets, exit_list) {
+	list_for_each_entry(net, nets, exit_list)
+	{
 		struct kk_net *kn = kk_net_of(net);
 
 		kk_services_clean(&kn->services);

@@ -24,12 +24,12 @@ struct kk_place {
 
 struct kk_net {
 	struct net *net;
-	struct mutex lock;		/* of the rest; places: RTNL */
-	struct kk_tables __rcu *tables; /* in force; NULL: none, and no hooks */
-	struct kk_place place[2];	/* by the direction of packets that come in there */
-	struct kk_services services;	/* of tables in force and pending */
-	struct kk_fragments *fragments; /* of trials; NULL before the first */
-	u32 changes;			/* of listeners in force; a dump is not to mix them */
+	struct mutex lock;		      /* of the rest; places: RTNL */
+	struct kk_tables __rcu *tables;	      /* in force; NULL: none, and no hooks */
+	struct kk_place place[2];	      /* by the direction of packets that come in there */
+	struct kk_services services;	      /* of tables in force and pending */
+	struct kk_fragments *fragments;	      /* of trials; NULL before the first */
+	u32 changes;			      /* of listeners in force; a dump is not to mix them */
 	struct kk_counter __percpu *counters; /* KK_REASON_MAX of them */
 	struct {
 		struct kk_tables *tables; /* NULL: none was begun */

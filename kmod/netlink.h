@@ -36,7 +36,7 @@ extern const struct nla_policy kk_policy_packet[KK_A_MAX + 1];
 extern const struct nla_policy kk_policy_listener[KK_LISTENER_A_MAX + 1];
 
 /* The operations, by the file that does them. */
-int kk_do_info_get(struct sk_buff *skb, struct genl_info *info);	/* settings.c */
+int kk_do_info_get(struct sk_buff *skb, struct genl_info *info); /* settings.c */
 int kk_do_table_begin(struct sk_buff *skb, struct genl_info *info);
 int kk_do_table_commit(struct sk_buff *skb, struct genl_info *info);
 int kk_do_table_abort(struct sk_buff *skb, struct genl_info *info);
@@ -44,9 +44,9 @@ int kk_do_table_clear(struct sk_buff *skb, struct genl_info *info);
 int kk_do_settings_set(struct sk_buff *skb, struct genl_info *info);
 int kk_do_listener_change(struct sk_buff *skb, struct genl_info *info); /* listeners.c */
 int kk_dump_listeners(struct sk_buff *skb, struct netlink_callback *cb);
-int kk_dump_services(struct sk_buff *skb, struct netlink_callback *cb);	/* counters.c */
+int kk_dump_services(struct sk_buff *skb, struct netlink_callback *cb); /* counters.c */
 int kk_dump_counters(struct sk_buff *skb, struct netlink_callback *cb);
 int kk_do_counter_reset(struct sk_buff *skb, struct genl_info *info);
-int kk_do_try(struct sk_buff *skb, struct genl_info *info);		/* try.c */
+int kk_do_try(struct sk_buff *skb, struct genl_info *info); /* try.c */
 
 #endif

@@ -110,7 +110,8 @@ void kk_service_traffic(const struct kk_service *service, struct kk_traffic *ret
 	int cpu;
 
 	memset(ret, 0, sizeof(*ret));
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu(cpu)
+	{
 		const struct kk_traffic *one = per_cpu_ptr(service->traffic, cpu);
 
 		for (int i = 0; i < 2; i++) {
@@ -126,7 +127,6 @@ void kk_services_reset(struct kk_services *services)
 	unsigned long id;
 	int cpu;
 
-	xa_for_each(&services->by_id, id, service)
-		for_each_possible_cpu(cpu)
-			memset(per_cpu_ptr(service->traffic, cpu), 0, sizeof(struct kk_traffic));
+	xa_for_each(&services->by_id, id, service) for_each_possible_cpu(cpu)
+		memset(per_cpu_ptr(service->traffic, cpu), 0, sizeof(struct kk_traffic));
 }

@@ -43,8 +43,8 @@ static int read_pool(struct nlattr **attrs, const struct nlattr *nest, struct kk
 	return 0;
 }
 
-static int read_addresses(struct nlattr **attrs, const struct nlattr *nest,
-			  struct kk_settings *set, struct netlink_ext_ack *extack)
+static int read_addresses(struct nlattr **attrs, const struct nlattr *nest, struct kk_settings *set,
+			  struct netlink_ext_ack *extack)
 {
 	struct nlattr *v4 = attrs[KK_SETTINGS_A_ADDRESS4], *v6 = attrs[KK_SETTINGS_A_ADDRESS6];
 
@@ -201,7 +201,8 @@ int kk_do_settings_set(struct sk_buff *skb, struct genl_info *info)
 		r = PTR_ERR(old);
 		goto out;
 	}
-	if (old->listeners->n && (old->set.pool != set.pool || old->set.pool_mask != set.pool_mask)) {
+	if (old->listeners->n &&
+	    (old->set.pool != set.pool || old->set.pool_mask != set.pool_mask)) {
 		r = refuse(info->extack, info->attrs[KK_A_SETTINGS],
 			   "another pool needs a whole new set of tables");
 		goto out;
@@ -224,8 +225,7 @@ static u32 count_addresses(const struct kk_settings *set, bool v4)
 	u32 n = 0;
 
 	while (n < KK_ADDRESSES_MAX &&
-	       (v4 ? set->address4[n] != 0
-		   : memcmp(&set->address6[n], &none6, sizeof(none6)) != 0))
+	       (v4 ? set->address4[n] != 0 : memcmp(&set->address6[n], &none6, sizeof(none6)) != 0))
 		n++;
 	return n;
 }

@@ -162,8 +162,7 @@ static bool claims(const struct kk_tables *tables, u32 index, const struct kk_or
 
 struct kk_origin kk_tables_origin(const struct kk_tables *tables, const struct kk_origin_key *key)
 {
-	const struct kk_hint *hint =
-		rhashtable_lookup(&tables->listeners->origins, key, kk_hints);
+	const struct kk_hint *hint = rhashtable_lookup(&tables->listeners->origins, key, kk_hints);
 	u32 index;
 
 	if (!hint)
@@ -223,7 +222,7 @@ static int check_unique(struct kk_tables *tables, u32 index, const struct kk_ori
 	if ((hint && hint->index != index && claims(tables, hint->index, key)) ||
 	    (shortcut != index && claims(tables, shortcut, key))) {
 		NL_SET_ERR_MSG_ATTR(extack, attr,
-					"the agent's port belongs to another listener of that family");
+				    "the agent's port belongs to another listener of that family");
 		return -EEXIST;
 	}
 	return 0;
@@ -333,7 +332,7 @@ static int count_ports(const struct kk_range *ranges, size_t n, struct netlink_e
 		ports += ranges[i].n;
 		if (ports > KK_CHANGES_MAX) {
 			NL_SET_ERR_MSG_ATTR(extack, ranges[i].attr,
-						"more than 131072 ports in one request");
+					    "more than 131072 ports in one request");
 			return -E2BIG;
 		}
 	}

@@ -35,12 +35,12 @@ struct kk_tables {
 /* A port range of one service. */
 struct kk_range {
 	u8 slot, protocol;
-	bool gone;	/* to be removed: what follows n does not matter */
-	u16 port, n;	/* the first, and how many */
+	bool gone;   /* to be removed: what follows n does not matter */
+	u16 port, n; /* the first, and how many */
 	__be32 agent;
-	u16 agent_port; /* the first */
-	u32 service;	/* id */
-	u64 flags;	/* KK_LISTENER_DRAINING */
+	u16 agent_port;		   /* the first */
+	u32 service;		   /* id */
+	u64 flags;		   /* KK_LISTENER_DRAINING */
 	const struct nlattr *attr; /* what a complaint is about */
 };
 

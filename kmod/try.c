@@ -68,7 +68,8 @@ int kk_do_try(struct sk_buff *skb, struct genl_info *info)
 	r = nla_parse_nested(attrs, KK_PACKET_A_MAX, nest, NULL, info->extack);
 	if (r)
 		return r;
-	if (!attrs[KK_PACKET_A_DATA] || !nla_len(attrs[KK_PACKET_A_DATA]) || !attrs[KK_PACKET_A_DIRECTION]) {
+	if (!attrs[KK_PACKET_A_DATA] || !nla_len(attrs[KK_PACKET_A_DATA]) ||
+	    !attrs[KK_PACKET_A_DIRECTION]) {
 		NL_SET_ERR_MSG(info->extack, "the packet's data or direction is missing");
 		NL_SET_ERR_ATTR_MISS(info->extack, nest,
 				     attrs[KK_PACKET_A_DATA] ? KK_PACKET_A_DIRECTION

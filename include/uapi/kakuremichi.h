@@ -59,11 +59,11 @@ enum kk_cmd {
 enum kk_attr {
 	KK_A_UNSPEC,
 	KK_A_PAD,
-	KK_A_VERSION,	/* string: of the module */
-	KK_A_LAYOUT,	/* u32: of tables and reasons (KK_LAYOUT) */
-	KK_A_SETTINGS,	/* nest of enum kk_settings_attr */
-	KK_A_PENDING,	/* flag: to the set of tables that was begun */
-	KK_A_GONE,	/* nest of enum kk_listener_attr: slot, protocol and ports; any number of them */
+	KK_A_VERSION,  /* string: of the module */
+	KK_A_LAYOUT,   /* u32: of tables and reasons (KK_LAYOUT) */
+	KK_A_SETTINGS, /* nest of enum kk_settings_attr */
+	KK_A_PENDING,  /* flag: to the set of tables that was begun */
+	KK_A_GONE, /* nest of enum kk_listener_attr: slot, protocol and ports; any number of them */
 	KK_A_LISTENER,	/* nest of enum kk_listener_attr; any number of them */
 	KK_A_SERVICE,	/* nest of enum kk_service_attr */
 	KK_A_COUNTER,	/* nest of enum kk_counter_attr */
@@ -86,7 +86,7 @@ enum kk_settings_attr {
 	KK_SETTINGS_A_POOL_LEN, /* u8: prefix length, 8 to 24 */
 	KK_SETTINGS_A_POOL6,	/* binary, 16 bytes: a /96; without it there is no IPv6 inside */
 	KK_SETTINGS_A_HOST,	/* u8: the gateway's own in each Agent's /24; without it none */
-	KK_SETTINGS_A_MTU,	/* u32: of the tunnel, 576 to 65535, with a pool6 1280 at least; without it all fits */
+	KK_SETTINGS_A_MTU, /* u32: of the tunnel, 576 to 65535, with a pool6 1280 at least; without it all fits */
 	KK_SETTINGS_A_FLOW_KEY, /* binary, 48 bytes: of the hash that spreads flows in a group */
 
 	__KK_SETTINGS_A_MAX
@@ -95,7 +95,7 @@ enum kk_settings_attr {
 
 enum kk_listener_attr {
 	KK_LISTENER_A_UNSPEC,
-	KK_LISTENER_A_SLOT,	  /* u8: 2 i for the i-th IPv4 address, 2 i + 1 for the i-th IPv6 one */
+	KK_LISTENER_A_SLOT, /* u8: 2 i for the i-th IPv4 address, 2 i + 1 for the i-th IPv6 one */
 	KK_LISTENER_A_PROTOCOL,	  /* u8: 6 TCP, 17 UDP */
 	KK_LISTENER_A_PORT,	  /* u16: public, not 0 */
 	KK_LISTENER_A_PORTS,	  /* u16: how many from there on; without it one */
@@ -142,10 +142,10 @@ enum kk_packet_attr {
 	KK_PACKET_A_UNSPEC,
 	KK_PACKET_A_DATA,      /* binary: from the network header on */
 	KK_PACKET_A_DIRECTION, /* u32: enum kk_packet_direction */
-	KK_PACKET_A_GSO,       /* u16: payload bytes of each of the segments in it; without it, it is one */
-	KK_PACKET_A_PARTIAL,   /* flag: its transport checksum is yet to be completed */
-	KK_PACKET_A_REASON,    /* string: in the answer */
-	KK_PACKET_A_VERDICT,   /* string: in the answer */
+	KK_PACKET_A_GSO, /* u16: payload bytes of each of the segments in it; without it, it is one */
+	KK_PACKET_A_PARTIAL, /* flag: its transport checksum is yet to be completed */
+	KK_PACKET_A_REASON,  /* string: in the answer */
+	KK_PACKET_A_VERDICT, /* string: in the answer */
 
 	__KK_PACKET_A_MAX
 };
@@ -157,8 +157,8 @@ enum kk_packet_direction {
 };
 
 enum kk_event {
-	KK_EVENT_TUNNEL_GONE,  /* the tunnel's interface went away; packets to it are dropped */
-	KK_EVENT_TUNNEL_BACK,  /* one with its name came, and the tables follow it */
+	KK_EVENT_TUNNEL_GONE, /* the tunnel's interface went away; packets to it are dropped */
+	KK_EVENT_TUNNEL_BACK, /* one with its name came, and the tables follow it */
 	KK_EVENT_PUBLIC_GONE,
 	KK_EVENT_PUBLIC_BACK,
 };

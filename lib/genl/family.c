@@ -29,7 +29,8 @@ int kk_genl_open(struct kk_genl *ret, const char *name, uint8_t version, struct 
 		return kk_err_set(err, ENOENT, NULL, "the kernel has no netlink family %s", name);
 	if (setsockopt(nl_socket_get_fd(sk), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on)) < 0 ||
 	    setsockopt(nl_socket_get_fd(sk), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)) < 0 ||
-	    setsockopt(nl_socket_get_fd(sk), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on)) < 0) {
+	    setsockopt(nl_socket_get_fd(sk), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on)) <
+		    0) {
 		r = errno;
 		return kk_err_set(err, r, NULL, "the netlink socket cannot be set up: %s",
 				  strerror(r));

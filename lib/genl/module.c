@@ -26,9 +26,10 @@ int kk_module_open(struct kk_module *ret, struct kk_err *err)
 		return r;
 	r = kk_module_info(&module, &info, err);
 	if (r == 0 && info.layout != KK_LAYOUT)
-		r = kk_err_set(err, EPROTO, NULL,
-			       "the kernel module is of version %s, with tables of layout %u, and layout %u is wanted",
-			       info.version, info.layout, KK_LAYOUT);
+		r = kk_err_set(
+			err, EPROTO, NULL,
+			"the kernel module is of version %s, with tables of layout %u, and layout %u is wanted",
+			info.version, info.layout, KK_LAYOUT);
 	if (r < 0) {
 		kk_module_close(&module);
 		return r;
@@ -144,8 +145,8 @@ static int bad_address(const struct kk_listener *listener, struct kk_err *err)
 static int fill(const struct kk_module *module, const struct kk_settings *set,
 		const struct kk_listener *listeners, size_t n, struct kk_err *err)
 {
-	KK_CLEANUP_NLMSG struct nl_msg *msg = kk_genl_request(
-		&module->genl, KK_CMD_LISTENER_CHANGE, NLM_F_ACK, REQUEST_MAX);
+	KK_CLEANUP_NLMSG struct nl_msg *msg =
+		kk_genl_request(&module->genl, KK_CMD_LISTENER_CHANGE, NLM_F_ACK, REQUEST_MAX);
 	size_t fit = REQUEST_MAX / KK_WIRE_LISTENER_ROOM - 1;
 	int r;
 
@@ -255,8 +256,8 @@ static int send_difference(const struct kk_module *module, const struct kk_setti
 			   const struct kk_listener *old, size_t n_old,
 			   const struct kk_listener *next, size_t n_next, struct kk_err *err)
 {
-	KK_CLEANUP_NLMSG struct nl_msg *msg = kk_genl_request(
-		&module->genl, KK_CMD_LISTENER_CHANGE, NLM_F_ACK, REQUEST_MAX);
+	KK_CLEANUP_NLMSG struct nl_msg *msg =
+		kk_genl_request(&module->genl, KK_CMD_LISTENER_CHANGE, NLM_F_ACK, REQUEST_MAX);
 	int r;
 
 	if (!msg)

@@ -66,9 +66,9 @@ static int on_listener(struct nlmsghdr *hdr, void *userdata)
 
 	r = kk_wire_parse(hdr, attrs);
 	if (r == 0)
-		r = attrs[KK_A_LISTENER] ? kk_wire_get_listener(attrs[KK_A_LISTENER], dump->set,
-								&first, &n)
-					 : -EBADMSG;
+		r = attrs[KK_A_LISTENER]
+			    ? kk_wire_get_listener(attrs[KK_A_LISTENER], dump->set, &first, &n)
+			    : -EBADMSG;
 	if (r < 0)
 		return r;
 	for (uint16_t i = 0; i < n; i++) {
@@ -229,8 +229,7 @@ static int on_trial(struct nlmsghdr *hdr, void *userdata)
 	return 0;
 }
 
-int kk_module_try(const struct kk_module *module, struct kk_module_trial *trial,
-		  struct kk_err *err)
+int kk_module_try(const struct kk_module *module, struct kk_module_trial *trial, struct kk_err *err)
 {
 	KK_CLEANUP_NLMSG struct nl_msg *msg =
 		kk_genl_request(&module->genl, KK_CMD_TRY, NLM_F_ACK, trial->len + 64);
@@ -242,8 +241,8 @@ int kk_module_try(const struct kk_module *module, struct kk_module_trial *trial,
 	nest = msg ? nla_nest_start(msg, KK_A_PACKET) : NULL;
 	if (!nest || nla_put(msg, KK_PACKET_A_DATA, (int)trial->len, trial->data) < 0 ||
 	    nla_put_u32(msg, KK_PACKET_A_DIRECTION,
-			trial->direction == KK_INBOUND ? KK_PACKET_INBOUND
-						       : KK_PACKET_OUTBOUND) < 0 ||
+			trial->direction == KK_INBOUND ? KK_PACKET_INBOUND : KK_PACKET_OUTBOUND) <
+		    0 ||
 	    (trial->gso_size && nla_put_u16(msg, KK_PACKET_A_GSO, trial->gso_size) < 0) ||
 	    (trial->partial && nla_put_flag(msg, KK_PACKET_A_PARTIAL) < 0))
 		return kk_err_set(err, EMSGSIZE, "packet", "a packet of %u bytes is too long",

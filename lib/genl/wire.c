@@ -43,8 +43,9 @@ int kk_wire_put_settings(struct nl_msg *msg, const struct kk_module_settings *se
 	    nla_put_u32(msg, KK_SETTINGS_A_TUNNEL, settings->tunnel_ifindex) < 0 ||
 	    (count4(set) && nla_put(msg, KK_SETTINGS_A_ADDRESS4,
 				    (int)(count4(set) * sizeof(__be32)), set->address4) < 0) ||
-	    (count6(set) && nla_put(msg, KK_SETTINGS_A_ADDRESS6,
-				    (int)(count6(set) * sizeof(struct kk_in6)), set->address6) < 0) ||
+	    (count6(set) &&
+	     nla_put(msg, KK_SETTINGS_A_ADDRESS6, (int)(count6(set) * sizeof(struct kk_in6)),
+		     set->address6) < 0) ||
 	    nla_put(msg, KK_SETTINGS_A_POOL, sizeof(set->pool), &set->pool) < 0 ||
 	    nla_put_u8(msg, KK_SETTINGS_A_POOL_LEN, mask_len(set->pool_mask)) < 0 ||
 	    (memcmp(&set->pool6, &none6, sizeof(none6)) != 0 &&
@@ -97,7 +98,8 @@ int kk_wire_put_listener(struct nl_msg *msg, const struct kk_settings *set,
 		    &listener->agent_address) < 0 ||
 	    nla_put_u16(msg, KK_LISTENER_A_AGENT_PORT, listener->agent_port) < 0 ||
 	    nla_put_u32(msg, KK_LISTENER_A_SERVICE, listener->service) < 0 ||
-	    nla_put_u32(msg, KK_LISTENER_A_FLAGS, listener->draining ? KK_LISTENER_F_DRAINING : 0) < 0)
+	    nla_put_u32(msg, KK_LISTENER_A_FLAGS, listener->draining ? KK_LISTENER_F_DRAINING : 0) <
+		    0)
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
 	return 0;
@@ -136,14 +138,15 @@ int kk_wire_get_settings(struct nlattr *nest, struct kk_module_settings *ret)
 		[KK_SETTINGS_A_POOL6] = {.minlen = 16, .maxlen = 16},
 		[KK_SETTINGS_A_HOST] = {.type = NLA_U8},
 		[KK_SETTINGS_A_MTU] = {.type = NLA_U32},
-		[KK_SETTINGS_A_FLOW_KEY] = {.minlen = 8 * KK_FLOW_KEY_WORDS, .maxlen = 8 * KK_FLOW_KEY_WORDS},
+		[KK_SETTINGS_A_FLOW_KEY] = {.minlen = 8 * KK_FLOW_KEY_WORDS,
+					    .maxlen = 8 * KK_FLOW_KEY_WORDS},
 	};
 	struct nlattr *a[KK_SETTINGS_A_MAX + 1];
 	struct kk_settings *set = &ret->core;
 
 	if (nla_parse_nested(a, KK_SETTINGS_A_MAX, nest, policy) < 0 || !a[KK_SETTINGS_A_POOL] ||
-	    !a[KK_SETTINGS_A_POOL_LEN] || !a[KK_SETTINGS_A_PUBLIC] ||
-	    !a[KK_SETTINGS_A_TUNNEL] || nla_get_u8(a[KK_SETTINGS_A_POOL_LEN]) > 32)
+	    !a[KK_SETTINGS_A_POOL_LEN] || !a[KK_SETTINGS_A_PUBLIC] || !a[KK_SETTINGS_A_TUNNEL] ||
+	    nla_get_u8(a[KK_SETTINGS_A_POOL_LEN]) > 32)
 		return -EBADMSG;
 	*ret = (struct kk_module_settings){
 		.public_ifindex = nla_get_u32(a[KK_SETTINGS_A_PUBLIC]),
@@ -151,7 +154,8 @@ int kk_wire_get_settings(struct nlattr *nest, struct kk_module_settings *ret)
 	};
 	if (a[KK_SETTINGS_A_MTU])
 		set->mtu = nla_get_u32(a[KK_SETTINGS_A_MTU]);
-	set->pool_mask = htonl((__u32)(0xffffffffULL << (32 - nla_get_u8(a[KK_SETTINGS_A_POOL_LEN]))));
+	set->pool_mask =
+		htonl((__u32)(0xffffffffULL << (32 - nla_get_u8(a[KK_SETTINGS_A_POOL_LEN]))));
 	nla_memcpy(&set->pool, a[KK_SETTINGS_A_POOL], sizeof(set->pool));
 	if (a[KK_SETTINGS_A_ADDRESS4])
 		nla_memcpy(set->address4, a[KK_SETTINGS_A_ADDRESS4], sizeof(set->address4));

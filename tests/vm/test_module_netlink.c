@@ -309,7 +309,8 @@ static void test_without_privilege(void **state)
 		struct kk_module mine;
 		int r;
 
-		if (unshare(CLONE_NEWUSER) < 0 || kk_genl_open(&mine.genl, KK_GENL_NAME, 1, NULL) < 0)
+		if (unshare(CLONE_NEWUSER) < 0 ||
+		    kk_genl_open(&mine.genl, KK_GENL_NAME, 1, NULL) < 0)
 			_exit(2);
 		r = kk_module_clear(&mine, NULL);
 		_exit(r == -EPERM ? 0 : 1);

@@ -48,8 +48,8 @@ static void host_load(struct module_host *host, const struct packet_world *world
 		  &err);
 }
 
-static void host_run(struct module_host *host, enum kk_direction direction,
-		     const struct packet *in, struct outcome *ret)
+static void host_run(struct module_host *host, enum kk_direction direction, const struct packet *in,
+		     struct outcome *ret)
 {
 	struct kk_module_trial trial = {
 		.direction = direction,

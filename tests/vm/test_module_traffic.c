@@ -16,9 +16,9 @@
 
 #include "genl/module.h"
 
-#define WAIT_MS	   20000
-#define BIG	   60000
-#define N_UNLOADS  100
+#define WAIT_MS	  20000
+#define BIG	  60000
+#define N_UNLOADS 100
 
 static int client, gateway, agent; /* descriptors of namespaces */
 static struct kk_module_settings settings;
@@ -288,7 +288,8 @@ static void try_udp(const char *address, const char *seen, size_t size)
 	memset(out, 0x5a, size);
 	near = connected(client, SOCK_DGRAM, address, 53);
 	/* Of IPv6 the first one is lost to the path MTU, which the next one is told. */
-	for (int i = 0; i < 10 && poll(&(struct pollfd){.fd = far, .events = POLLIN}, 1, 1000) == 0; i++)
+	for (int i = 0; i < 10 && poll(&(struct pollfd){.fd = far, .events = POLLIN}, 1, 1000) == 0;
+	     i++)
 		assert_true(send(near, out, size, 0) == (ssize_t)size || errno == EMSGSIZE);
 	assert_int_equal(recvfrom(far, in, sizeof(in), 0, (struct sockaddr *)&from, &len), size);
 	assert_memory_equal(in, out, size);
@@ -359,8 +360,10 @@ static void test_unload_under_traffic(void **state)
 		/* Errors are the other stack's that it is not listening. */
 		(void)!send(near, data, sizeof(data), MSG_DONTWAIT);
 		(void)!recv(near, data, sizeof(data), MSG_DONTWAIT);
-		if (recvfrom(far, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from, &len) > 0)
-			(void)!sendto(far, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from, len);
+		if (recvfrom(far, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from,
+			     &len) > 0)
+			(void)!sendto(far, data, sizeof(data), MSG_DONTWAIT,
+				      (struct sockaddr *)&from, len);
 	}
 	for (int i = 0; i < N_UNLOADS; i++) {
 		unload_module();
