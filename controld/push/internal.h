@@ -71,6 +71,7 @@ struct kk_push {
 	} nodes[2];			/* KK_GATEWAY, KK_AGENT */
 	struct kk_pending_list pending; /* in order of generation */
 	uint64_t messages, bytes, snapshots;
+	uint64_t trimmed; /* @bytes when memory was given back last */
 };
 
 /* push.c */

@@ -2,6 +2,7 @@
 #include "controld/push/push.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,9 @@
  * Between one round of messages and the next: the first change is sent at once, and what comes thick and fast
  * goes together.
  */
-#define FLUSH_US 10000ull
-#define GREET_US 2000ull /* for others' hellos to come */
+#define FLUSH_US   10000ull
+#define TRIM_BYTES (4u << 20)
+#define GREET_US   2000ull /* for others' hellos to come */
 
 struct kk_node *kk_push_node(struct kk_push *push, enum kk_kind role, int64_t id)
 {
@@ -239,6 +241,15 @@ static int on_flush(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+/* What many large messages needed for a moment stays with the process otherwise. */
+static void give_back(struct kk_push *push)
+{
+	if (push->bytes - push->trimmed < TRIM_BYTES)
+		return;
+	push->trimmed = push->bytes;
+	malloc_trim(0);
+}
+
 /* What a node refused for a passing reason it may take later. */
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -253,6 +264,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 		}
 	}
 	kk_shared_clean(&push->shared);
+	give_back(push);
 	sd_event_source_set_time(source, usec + RETRY_US);
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;

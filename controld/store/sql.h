@@ -30,6 +30,11 @@ struct kk_store {
 	bool failed;		   /* one of them did */
 	struct kk_change *changes; /* of the open transaction */
 	size_t n_changes, changes_size;
+	struct {
+		int64_t from, generation; /* what @rows were read for, 0: nothing */
+		struct kk_change *rows;
+		size_t n, size;
+	} log; /* what is asked for many nodes in a row */
 	void (*changed)(const struct kk_change *changes, size_t n, void *userdata);
 	void *userdata;
 };

@@ -182,6 +182,7 @@ void kk_store_close(struct kk_store *store)
 		sqlite3_finalize(store->statements[i].stmt);
 	sqlite3_close(store->db);
 	free(store->changes);
+	free(store->log.rows);
 	free(store);
 }
 

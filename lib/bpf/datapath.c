@@ -23,6 +23,7 @@
 #include "bpf/bpffs.h"
 #include "bpf/edge.h"
 #include "bpf/groups.h"
+#include "bpf/relay.h"
 #include "bpf/tables.h"
 #include "bpf/trace.h"
 #include "kk_tc.skel.h"
@@ -560,6 +561,36 @@ int kk_datapath_services(struct kk_datapath *dp, struct kk_datapath_service **re
 			 struct kk_err *err)
 {
 	return kk_tables_services(&dp->tables, ret, err);
+}
+
+static int relays_fd(const struct kk_datapath *dp)
+{
+	return bpf_object__find_map_fd_by_name(dp->skel->obj, "kk_relays");
+}
+
+/* While there are sessions, and no longer, the programs look for them. */
+int kk_datapath_relay(struct kk_datapath *dp, const struct kk_relay_session *session,
+		      struct kk_err *err)
+{
+	int r = check_writable(dp, err);
+
+	if (r == 0)
+		r = kk_relay_put(relays_fd(dp), session, err);
+	if (r == 0)
+		kk_tables_feature(&dp->tables, KK_FEATURE_RELAY, kk_relay_sweep(relays_fd(dp)) > 0);
+	return r;
+}
+
+int kk_datapath_unrelay(struct kk_datapath *dp, const struct kk_relay_session *session,
+			struct kk_err *err)
+{
+	int r = check_writable(dp, err);
+
+	if (r == 0)
+		r = kk_relay_end(relays_fd(dp), session, err);
+	if (r == 0)
+		kk_tables_feature(&dp->tables, KK_FEATURE_RELAY, kk_relay_sweep(relays_fd(dp)) > 0);
+	return r;
 }
 
 int kk_datapath_edge(struct kk_datapath *dp, struct kk_xdp_state *ret, struct kk_err *err)

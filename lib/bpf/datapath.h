@@ -238,6 +238,29 @@ struct kk_datapath_service {
 int kk_datapath_services(struct kk_datapath *dp, struct kk_datapath_service **ret,
 			 struct kk_err *err);
 
+/* One end of a relayed session (doc/forwarding.md): a node, and the port of the gateway that it sends to. */
+struct kk_relay_end {
+	struct kk_address address;
+	uint16_t port; /* that the node sends from */
+	uint16_t at;   /* no published one, or nothing comes to be relayed */
+};
+
+struct kk_relay_session {
+	struct kk_relay_end end[2];
+	uint32_t seconds; /* until it ends by itself, at least 1 */
+};
+
+/*
+ * Enters a session, or renews one: what is known of its ends stays. -EINVAL: an address that is no host's, ends of
+ * two families, a port 0. -ENOSPC: there are as many as the table holds. Sessions are no part of
+ * kk_datapath_set().
+ */
+int kk_datapath_relay(struct kk_datapath *dp, const struct kk_relay_session *session,
+		      struct kk_err *err);
+/* Ends one now. -ENOENT: it is not there. */
+int kk_datapath_unrelay(struct kk_datapath *dp, const struct kk_relay_session *session,
+			struct kk_err *err);
+
 #define KK_XDP_REASON_MAX 160
 
 struct kk_xdp_state {

@@ -75,9 +75,9 @@ static void send_hello(struct kk_link *link)
 	char key[KK_KEY_BASE64_LEN + 1];
 
 	kk_key_format(link->config.public_key, key);
-	send_json(link, json_pack("{s:s, s:i, s:i, s:s, s:s?, s:I, s:s}", "type", "hello", "protocol",
-				  PROTOCOL, "model", KK_MODEL, "version", KK_VERSION, "epoch",
-				  fresh ? NULL : link->current.epoch, "generation",
+	send_json(link, json_pack("{s:s, s:i, s:i, s:s, s:s?, s:I, s:s}", "type", "hello",
+				  "protocol", PROTOCOL, "model", KK_MODEL, "version", KK_VERSION,
+				  "epoch", fresh ? NULL : link->current.epoch, "generation",
 				  fresh ? (json_int_t)0 : (json_int_t)link->current.generation,
 				  "public_key", key));
 }

@@ -18,6 +18,7 @@
 #define TIMER_SLACK_US 200000ull
 #define READ_BUDGET    (1u << 20) /* bytes in one turn of the loop, so that others get theirs */
 #define MESSAGE_COST   128	  /* bytes that a queued message costs beyond its text */
+#define SEND_TOGETHER  4096	  /* bytes of a message that go with its frame's head */
 #define REASON_MAX     123	  /* a control frame carries 125 bytes, two are the status */
 
 enum state {
@@ -38,6 +39,8 @@ struct kk_ws {
 	bool freed;	/* kk_ws_free() was called while busy */
 	bool exhausted; /* the read budget of this turn is used up */
 	size_t budget;
+	uint8_t head[16]; /* of a frame, held back until its content comes */
+	size_t head_len;
 	uint64_t heard, pinged, close_by; /* CLOCK_MONOTONIC, microseconds */
 	char reason[192];
 };
@@ -125,13 +128,43 @@ fail:
 	return -1;
 }
 
+/* Sends @len bytes behind what was held back; returns how many of them went, or as the transport does. */
+static ssize_t send_behind_head(struct kk_ws *ws, const uint8_t *data, size_t len)
+{
+	uint8_t both[SEND_TOGETHER];
+	size_t part = len < sizeof(both) - ws->head_len ? len : sizeof(both) - ws->head_len;
+	ssize_t n;
+
+	if (!ws->head_len)
+		return ws->config.send(data, len, ws->config.userdata);
+	memcpy(both, ws->head, ws->head_len);
+	memcpy(both + ws->head_len, data, part);
+	n = ws->config.send(both, ws->head_len + part, ws->config.userdata);
+	if (n <= 0)
+		return n;
+	if ((size_t)n < ws->head_len) {
+		ws->head_len -= (size_t)n;
+		memmove(ws->head, ws->head + n, ws->head_len);
+		return -EAGAIN;
+	}
+	n -= (ssize_t)ws->head_len;
+	ws->head_len = 0;
+	return n ? n : -EAGAIN;
+}
+
 static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t len, int flags,
 		       void *userdata)
 {
 	struct kk_ws *ws = userdata;
-	ssize_t n = ws->config.send(data, len, ws->config.userdata);
+	ssize_t n;
 
-	(void)flags;
+	/* A frame's head goes with what follows: behind TLS it would be a record of its own. */
+	if (flags & WSLAY_MSG_MORE && !ws->head_len && len <= sizeof(ws->head)) {
+		memcpy(ws->head, data, len);
+		ws->head_len = len;
+		return (ssize_t)len;
+	}
+	n = send_behind_head(ws, data, len);
 	if (n > 0)
 		return n;
 	if (n == -EAGAIN) {

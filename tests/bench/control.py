@@ -114,6 +114,16 @@ def connected(api):
                if line.startswith("kakuremichi_control_nodes_connected"))
 
 
+def settle(driver):
+    """Waits until nothing is sent to the nodes any more."""
+    last, now = None, ()
+    while now != last:
+        last = now
+        time.sleep(2)
+        driver.command("bytes")
+        now = driver.wait("bytes")
+
+
 def percentile(values, part):
     values = sorted(values)
     return values[min(len(values) - 1, math.ceil(part * len(values)) - 1)]
@@ -192,7 +202,8 @@ def main():
             while connected(api) < nodes:
                 time.sleep(0.1)
             driver.command("report")
-            time.sleep(5)
+            settle(driver)
+            time.sleep(12)  # in which what was needed for a moment is given back
             loaded = resident_kib(control)
             measure_changes(args, api, driver)
             measure_apply(args, api, driver)

@@ -10,7 +10,7 @@
  *   report      every node sends a report of the size that it would have; "reported T"
  *   bytes       prints "bytes N": of all messages so far
  *   quit
- * and of itself "all GENERATION T" when every gateway has received it, "one GENERATION T" for each Agent's.
+ * and of itself "all GENERATION T" when every gateway has received it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -197,8 +197,6 @@ static void on_message(struct node *n, const char *text, size_t len)
 	send_frame(n, 1, ack, strlen(ack));
 	if (n->gateway)
 		check_all(at);
-	else
-		printf("one %lld %.6f\n", (long long)n->generation, at);
 	if (!n->up) {
 		n->up = true;
 		n_up++;

@@ -687,7 +687,9 @@ def test_with_the_real_control(place):
     real.start_agent(real.kkctl("agent", "add", "home")["join_token"])
 
     agent_key = wait_until("the Agent's key", lambda: real.kkctl("agent", "show", "home")["public_key"])
-    wait_until("the peer", lambda: place.wg("allowed-ips") == f"{agent_key}\t{SUBNET}")
+    # The subnet, and what it is in IPv6.
+    wait_until("the peer", lambda: re.fullmatch(rf"{re.escape(agent_key)}\t{re.escape(SUBNET)} fd[0-9a-f:]+/120",
+                                                place.wg("allowed-ips")))
     wait_until("the tunnel", lambda: not place.wg("latest-handshakes").endswith("\t0"))
     with netns.entered(place.ag):
         server = socket.create_server(("127.0.0.1", 4711))

@@ -514,6 +514,7 @@ def test_datapath_without_gateway(prepared):
     ("kkctl --json service rm s", ["ssh"]),
     ("kkctl service add new --agent ", ["home"]),
     ("kkctl service add new --pr", ["--proxy-protocol"]),
+    ("kkctl service add new --limit", ["--limit-connections", "--limit-packets"]),
     ("kkctl service add ", []),
     ("kkctl status ", []),
     ("kkctl nothing ", []),

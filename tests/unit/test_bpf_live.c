@@ -841,6 +841,38 @@ static void test_flooded_service(void **state)
 	assert_true(counter("syn_proof").packets > proofs);
 }
 
+/*
+ * Two programs of the client's machine, as two nodes that only reach the gateway: nothing goes to the one that has not
+ * been heard of, then datagrams pass both ways, and from nobody else.
+ */
+static void test_relayed_session(void **state)
+{
+	KK_CLEANUP_CLOSE int a = open_socket(CLIENT, SOCK_DGRAM, 5100);
+	KK_CLEANUP_CLOSE int b = open_socket(CLIENT, SOCK_DGRAM, 5200);
+	KK_CLEANUP_CLOSE int other = open_socket(CLIENT, SOCK_DGRAM, 5300);
+	const union kk_sockaddr to_b = at(family->public, 3478), to_a = at(family->public, 3479);
+	const struct kk_address node = public_address(family->client);
+	const struct kk_relay_session session = {.end = {{node, 5100, 3478}, {node, 5200, 3479}},
+						 .seconds = 60};
+	uint64_t unheard = counter("relay_unheard").packets;
+	struct kk_err err = {0};
+	char got[64];
+
+	(void)state;
+	assert_ok(kk_datapath_relay(lab.dp, &session, &err), &err);
+	assert_int_equal(sendto(a, "early", 5, 0, &to_b.any, kk_sockaddr_len(&to_b)), 5);
+	assert_int_equal(sendto(b, "hello", 5, 0, &to_a.any, kk_sockaddr_len(&to_a)), 5);
+	assert_int_equal(recv(a, got, sizeof(got), 0), 5);
+	assert_memory_equal(got, "hello", 5);
+	assert_int_equal(sendto(other, "mine!", 5, 0, &to_b.any, kk_sockaddr_len(&to_b)), 5);
+	assert_int_equal(sendto(a, "reply", 5, 0, &to_b.any, kk_sockaddr_len(&to_b)), 5);
+	assert_int_equal(recv(b, got, sizeof(got), 0), 5);
+	assert_memory_equal(got, "reply", 5);
+	assert_int_equal(counter("relay_unheard").packets - unheard, 1);
+	assert_ok(kk_datapath_unrelay(lab.dp, &session, &err), &err);
+	assert_int_equal(kk_datapath_unrelay(lab.dp, &session, &err), -ENOENT);
+}
+
 /* What nobody serves dies at the edge; nobody is told. */
 static void test_closed_port(void **state)
 {
@@ -886,6 +918,7 @@ int main(void)
 		OF_BOTH(test_the_hosts_own_ports),
 		OF_BOTH(test_flooded_service),
 		OF_BOTH(test_closed_port),
+		OF_BOTH(test_relayed_session),
 		cmocka_unit_test(test_forwarding_is_off),
 	};
 

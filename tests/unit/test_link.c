@@ -134,8 +134,8 @@ static void want(struct server *s, const char *text)
 }
 
 #define HELLO(epoch, generation)                                                                   \
-	"{\"type\":\"hello\",\"protocol\":1,\"model\":2,\"version\":\"" KK_VERSION "\",\"epoch\":" epoch       \
-	",\"generation\":" generation                                                              \
+	"{\"type\":\"hello\",\"protocol\":1,\"model\":2,\"version\":\"" KK_VERSION                 \
+	"\",\"epoch\":" epoch ",\"generation\":" generation                                        \
 	",\"public_key\":\"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}"
 
 static void open_line(struct server *s)

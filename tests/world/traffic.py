@@ -220,14 +220,19 @@ class Iperf:
         wait_until("iperf3 listening", lambda: listening(namespace, "tcp", address, self.PORT))
 
     def measure(self, namespace, address, port, *options, seconds=3):
-        done = subprocess.run(
-            netns.within(namespace, "iperf3", "--client", address, "--port", str(port), "--json",
-                         "--time", str(seconds), "--connect-timeout", "5000", *options),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=seconds + 30)
-        answer = json.loads(done.stdout)
-        if done.returncode != 0:
-            raise RuntimeError(f"iperf3: {answer.get('error', done.stdout)}")
-        return answer["end"]["sum_received"]["bits_per_second"]
+        def run():
+            done = subprocess.run(
+                netns.within(namespace, "iperf3", "--client", address, "--port", str(port), "--json",
+                             "--time", str(seconds), "--connect-timeout", "5000", *options),
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=seconds + 30)
+            answer = json.loads(done.stdout)
+            # The server may not be done yet with the client before.
+            if "server is busy" in answer.get("error", ""):
+                return None
+            if done.returncode != 0 or "error" in answer:
+                raise RuntimeError(f"iperf3: {answer.get('error', done.stdout)}")
+            return answer["end"]["sum_received"]["bits_per_second"]
+        return wait_until("iperf3 is free", run)
 
     def stop(self):
         self.process.stop()

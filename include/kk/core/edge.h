@@ -158,14 +158,16 @@ KK_INLINE int kk_is_closed(const struct kk_packet *pkt, __u8 family, const struc
 KK_INLINE enum kk_reason kk_edge_others(struct kk_packet *pkt, __u8 family, struct kk_flow *flow,
 					__u64 features, __u32 part)
 {
-	if (KK_RARELY(features & KK_FEATURE_RELAY) && (part & KK_EDGE_RELAY) &&
-	    flow->protocol == KK_UDP && !kk_is_fragment(flow)) {
+	if (KK_RARELY(features & KK_FEATURE_RELAY) && flow->protocol == KK_UDP &&
+	    !kk_is_fragment(flow)) {
 		const struct kk_relay_key key = {.address = *kk_source(family, flow),
 						 .port = flow->port.source,
 						 .at = flow->port.dest};
 		const struct kk_relay *to;
 		struct kk_relay *from = kk_match_relay(pkt, &key, kk_env_now(pkt), &to);
 
+		if (from && !(part & KK_EDGE_RELAY))
+			return KK_EDGE_ON; /* another host of the core relays it */
 		if (from)
 			return to ? kk_relay_on(pkt, family, flow, from, to)
 				  : KK_REASON_RELAY_UNHEARD;
