@@ -191,7 +191,7 @@ bench-control: $B/kkcontrold $B/bench/control_nodes
 FUZZ_TIME ?= 60
 FUZZ_WG := wg_message kkwg_uapi kkwg_offload
 .PHONY: fuzz fuzz-wg fuzz-core
-fuzz: fuzz-wg fuzz-core
+fuzz: fuzz-wg fuzz-core fuzz-control
 build/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard lib/wg/*.[ch] kkwg/*.[ch])
 	@mkdir -p $(@D)
 	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -DKK_FUZZ -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
@@ -210,6 +210,16 @@ fuzz-core: build/fuzz/core
 	/usr/bin/python3 -B tests/packets/generate.py --corpus build/fuzz/cases
 	$< -max_total_time=$(FUZZ_TIME) -max_len=8192 -artifact_prefix=$<- -timeout=10 -print_final_stats=1 \
 		build/fuzz/corpus/core build/fuzz/cases
+
+build/fuzz/control: tests/fuzz/fuzz_control.c $(wildcard lib/proto/*.[ch] lib/util/*.[ch])
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		-o $@ $(filter %.c,$^) -ljansson -lcrypto
+.PHONY: fuzz-control
+fuzz-control: build/fuzz/control
+	@mkdir -p build/fuzz/corpus/control
+	$< -max_total_time=$(FUZZ_TIME) -artifact_prefix=$<- -timeout=10 -print_final_stats=1 \
+		build/fuzz/corpus/control tests/fuzz/corpus/control
 
 check-bare:
 	scripts/check-bare
