@@ -7,6 +7,8 @@
 #   make check-long tests that wait for minutes (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
+#   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
+#   make dkms-install   gives the module to DKMS, which builds it for each kernel with headers (root)
 #   make bench-forward  ns per packet at tc and XDP, live frames beside nftables; loading and churn of tables (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
@@ -68,7 +70,7 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
 
 .DELETE_ON_ERROR:
-.PHONY: all bench-forward unit-build vm-build unit check check-vm check-bare demo fmt lint clean
+.PHONY: all module dkms-install dkms-remove bench-forward unit-build vm-build unit check check-vm check-bare demo fmt lint clean
 .SECONDARY:
 
 all: $(BINS) $(BPF_OBJ)
@@ -229,6 +231,33 @@ demo:
 
 # Tables that a program wrote stay as it wrote them.
 C_FILES = $(shell git ls-files '*.c' '*.h' ':!tests/unit/wg_vectors.h')
+# The module: the kernel's own build in a copy, since it writes beside its sources. KVER: as uname -r prints it.
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+MODULE_SRC := Kbuild VERSION $(wildcard kmod/*.[ch] include/uapi/*.h include/kk/core/*.h)
+
+module: $B/kmod/$(KVER)/kakuremichi.ko
+
+$B/kmod/%/kakuremichi.ko: $(MODULE_SRC)
+	@test -d $(KDIR) || { echo "make: no headers of kernel $*: install linux-headers-$*, or give KVER=" >&2; exit 1; }
+	@mkdir -p $(@D)
+	cp --parents -p $(MODULE_SRC) $(@D)
+	+$(MAKE) -C $(KDIR) M=$(CURDIR)/$(@D) $(if $(V),,-s) modules
+
+# As a package would put it: a copy of the sources, which DKMS builds for KVER now and for later kernels by itself.
+DKMS_SRC := /usr/src/kakuremichi-$(VERSION)
+
+dkms-install:
+	@command -v dkms >/dev/null || { echo "make: no dkms here: apt-get install dkms" >&2; exit 1; }
+	mkdir -p $(DKMS_SRC)
+	cp --parents -p $(MODULE_SRC) $(DKMS_SRC)
+	sed 's/@VERSION@/$(VERSION)/' dkms.conf >$(DKMS_SRC)/dkms.conf
+	dkms install --force kakuremichi/$(VERSION) -k $(KVER)
+
+dkms-remove:
+	dkms remove kakuremichi/$(VERSION) --all
+	rm -rf $(DKMS_SRC)
+
 fmt:
 	clang-format -i $(C_FILES)
 

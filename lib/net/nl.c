@@ -3,12 +3,17 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 
+#include <linux/netlink.h>
+#include <netlink/attr.h>
 #include <netlink/msg.h>
 
 struct call {
 	int (*each)(struct nlmsghdr *hdr, void *userdata);
 	void *userdata;
+	char *text; /* what the kernel says about an error; NULL: nobody asks */
+	size_t size;
 	bool done;
 	int result;
 };
@@ -64,13 +69,34 @@ static int on_ack(struct nl_msg *msg, void *arg)
 	return NL_STOP;
 }
 
+/* The attributes of an error follow the request that it quotes, which may be its header alone. */
+static void read_text(struct call *call, const struct nlmsgerr *error)
+{
+	const struct nlmsghdr *hdr = (const struct nlmsghdr *)error - 1;
+	size_t quoted = hdr->nlmsg_flags & NLM_F_CAPPED ? NLMSG_HDRLEN : error->msg.nlmsg_len;
+	size_t offset = sizeof(error->error) + NLMSG_ALIGN(quoted);
+	const struct nlattr *text;
+	int left = (int)hdr->nlmsg_len - NLMSG_HDRLEN - (int)offset;
+
+	if (!(hdr->nlmsg_flags & NLM_F_ACK_TLVS) || left <= 0)
+		return;
+	text = nla_find((const struct nlattr *)((const char *)error + offset), left,
+			NLMSGERR_ATTR_MSG);
+	if (text && nla_len(text) > 0)
+		snprintf(call->text, call->size, "%.*s", nla_len(text),
+			 (const char *)nla_data(text));
+}
+
 static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *arg)
 {
 	struct call *call = arg;
 
 	(void)from;
-	if (!call->result)
+	if (!call->result) {
 		call->result = error->error;
+		if (call->text)
+			read_text(call, error);
+	}
 	call->done = true;
 	return NL_STOP;
 }
@@ -94,13 +120,16 @@ static int receive(struct nl_sock *sk, struct nl_cb *cb, struct call *call)
 	return call->result;
 }
 
-int kk_nl_call(struct nl_sock *sk, struct nl_msg *msg,
-	       int (*each)(struct nlmsghdr *hdr, void *userdata), void *userdata)
+int kk_nl_call_text(struct nl_sock *sk, struct nl_msg *msg,
+		    int (*each)(struct nlmsghdr *hdr, void *userdata), void *userdata, char *text,
+		    size_t size)
 {
-	struct call call = {.each = each, .userdata = userdata};
+	struct call call = {.each = each, .userdata = userdata, .text = text, .size = size};
 	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
 	int r;
 
+	if (text)
+		text[0] = '\0';
 	if (!cb)
 		return -ENOMEM;
 	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_valid, &call);
@@ -114,6 +143,12 @@ int kk_nl_call(struct nl_sock *sk, struct nl_msg *msg,
 		r = receive(sk, cb, &call);
 	nl_cb_put(cb);
 	return r;
+}
+
+int kk_nl_call(struct nl_sock *sk, struct nl_msg *msg,
+	       int (*each)(struct nlmsghdr *hdr, void *userdata), void *userdata)
+{
+	return kk_nl_call_text(sk, msg, each, userdata, NULL, 0);
 }
 
 int kk_rtnl_call(struct nl_msg *msg, int (*each)(struct nlmsghdr *hdr, void *userdata),

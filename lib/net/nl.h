@@ -19,6 +19,14 @@ int kk_nl_open(int protocol, struct nl_sock **ret);
 int kk_nl_call(struct nl_sock *sk, struct nl_msg *msg,
 	       int (*each)(struct nlmsghdr *hdr, void *userdata), void *userdata);
 
+/*
+ * kk_nl_call() on a socket with NETLINK_EXT_ACK set: *@text is what the kernel said
+ * about a refusal, cut to @size bytes, or "".
+ */
+int kk_nl_call_text(struct nl_sock *sk, struct nl_msg *msg,
+		    int (*each)(struct nlmsghdr *hdr, void *userdata), void *userdata, char *text,
+		    size_t size);
+
 /* kk_nl_call over a NETLINK_ROUTE socket of its own. */
 int kk_rtnl_call(struct nl_msg *msg, int (*each)(struct nlmsghdr *hdr, void *userdata),
 		 void *userdata);

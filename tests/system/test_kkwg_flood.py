@@ -61,11 +61,11 @@ def test_cost(kind):
         a.ping(b.inner4)
 
 
-def bulk(w, a, b):
+def bulk(w, a, b, rate):
     server = subprocess.Popen(["ip", "netns", "exec", b.ns, "iperf3", "-s", "-1"], stdout=subprocess.DEVNULL)
     w.undo.append(lambda: (server.kill(), server.wait()))
     wait_for(lambda: ":5201 " in b.exec("ss", "-Hltn"), "iperf3")
-    out = a.exec("iperf3", "-J", "-t", "3", "-b", "200M", "-c", b.inner4)
+    out = a.exec("iperf3", "-J", "-t", "3", "-b", f"{rate:.0f}", "-c", b.inner4)
     server.wait(10)
     return json.loads(out)["end"]["sum_received"]["bits_per_second"]
 
@@ -75,14 +75,19 @@ def test_tunnel_goes_on(kind):
     with World() as w:
         a, b = tunnel(w)
         tries = []
-        # Others may keep the machine busy meanwhile, with the flood or without it.
-        for _ in range(4):
-            quiet = bulk(w, a, b)
+        rate = 200e6
+        # Others may keep the machine busy meanwhile, with the flood or without it: then it is asked to carry less.
+        for _ in range(7):
+            quiet = bulk(w, a, b, rate)
+            if quiet < 0.75 * rate:
+                tries.append(f"{quiet / 1e6:.0f} of {rate / 1e6:.0f} Mb/s without a flood")
+                rate = max(rate / 2, 10e6)
+                continue
             flood = Flood(a, b, kind, 4)
             time.sleep(0.5)
-            loaded = bulk(w, a, b)
+            loaded = bulk(w, a, b, rate)
             tries.append(f"{kind}: {quiet / 1e6:.0f} -> {loaded / 1e6:.0f} Mb/s, {flood.sent() / 4e3:.0f} kpps")
-            if quiet > 150e6 and loaded > 0.9 * quiet:
+            if loaded > 0.9 * quiet:
                 break
         else:
             pytest.fail("; ".join(tries))

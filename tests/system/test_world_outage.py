@@ -161,10 +161,14 @@ def test_gateway_dies(world, product, echo):
     finally:
         netns.sh("ip", "-n", namespace, "link", "set", "eth0", "up")
         netns.add_default_route(namespace, "198.51.100.254")
+        # An interface that goes down loses its IPv6 addresses, too.
+        netns.add_address6(namespace, "eth0", f"{topology.GATEWAYS6['gw1']}/64")
+        netns.add_default_route(namespace, "2001:db8:198::254")
         product.start_node("gw1")
     product.wait_connected("gw1")
     assert survivor.stop() < QUIET_S
-    wait_until("gw1 carries traffic again", lambda: reachable(world, "gw1"), timeout_s=30)
+    for address in (topology.GATEWAYS["gw1"], topology.GATEWAYS6["gw1"]):
+        wait_until(f"gw1 carries traffic again at {address}", lambda at=address: reachable(world, at), timeout_s=30)
     try_all(world, echo)
 
 
@@ -174,9 +178,9 @@ def end_at_once(namespace):
     end(netns.pids(namespace))
 
 
-def reachable(world, gateway):
+def reachable(world, address):
     try:
-        with connect(world.network["user"], topology.GATEWAYS[gateway], 7000, timeout_s=1) as client:
+        with connect(world.network["user"], address, 7000, timeout_s=1) as client:
             return receive_exactly(client, 8)
     except OSError:
         return False

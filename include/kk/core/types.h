@@ -14,7 +14,7 @@
 
 #define KK_INLINE static inline __attribute__((always_inline, unused))
 /* For what is long and rare, so that the short and frequent does not carry it along. */
-#define KK_NOINLINE static __attribute__((noinline, unused))
+#define KK_NOINLINE static __attribute__((__noinline__, unused))
 
 /* In front of a loop of few and constant steps. */
 #ifdef __clang__

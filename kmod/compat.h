@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* All differences between the kernels that the module is built for (6.1 and later) are here. */
+#ifndef KK_KMOD_COMPAT_H
+#define KK_KMOD_COMPAT_H
+
+#include <linux/version.h>
+#include <net/dst.h>
+#include <net/genetlink.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "kakuremichi needs Linux 6.1 or later"
+#endif
+
+/* What the request of a dump was. 6.7 put a struct genl_info into the dump's. */
+static inline struct nlattr **kk_dump_attrs(struct netlink_callback *cb)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+	return genl_dumpit_info(cb)->attrs;
+#else
+	return (struct nlattr **)genl_dumpit_info(cb)->info.attrs;
+#endif
+}
+
+/* 6.7 took the number of references out. */
+static inline void kk_dst_init(struct dst_entry *dst, struct dst_ops *ops)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+	dst_init(dst, ops, NULL, 1, DST_OBSOLETE_NONE, DST_NOCOUNT);
+#else
+	dst_init(dst, ops, NULL, DST_OBSOLETE_NONE, DST_NOCOUNT);
+#endif
+}
+
+#endif

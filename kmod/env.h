@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The forwarding core's environment in the kernel proper: an skb at its network header, and tables under RCU.
+ * The transport checksum is treated as bpf_l4_csum_replace() treats it, so that hosts agree.
+ */
+#ifndef KK_KMOD_ENV_H
+#define KK_KMOD_ENV_H
+
+#include <linux/skbuff.h>
+#include <net/checksum.h>
+
+#include <kk/core/env.h>
+
+#include "kmod/fragments.h"
+#include "kmod/net.h"
+#include "kmod/tables.h"
+
+struct kk_packet {
+	struct sk_buff *skb;
+	const struct kk_tables *tables;
+	struct kk_net *net; /* NULL: a trial, nothing is counted */
+	bool in_pieces;	    /* it came in fragments, each of which fits into the tunnel */
+	struct kk_scratch *scratch;
+	struct kk_fragments *fragments; /* of a trial; else packets are whole when they come here */
+};
+
+KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
+{
+	return pkt->skb->len;
+}
+
+/* What came in pieces will leave in pieces, and its length matters as little as that of segments. */
+KK_INLINE __u32 kk_env_gso(const struct kk_packet *pkt)
+{
+	return unlikely(pkt->in_pieces) ? 1 : skb_shinfo(pkt->skb)->gso_size;
+}
+
+KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)
+{
+	if (likely(offset + len <= skb_headlen(pkt->skb))) {
+		memcpy(to, pkt->skb->data + offset, len);
+		return 0;
+	}
+	return skb_copy_bits(pkt->skb, offset, to, len);
+}
+
+KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len)
+{
+	if (unlikely(offset + len > pkt->skb->len || skb_ensure_writable(pkt->skb, offset + len)))
+		return -1;
+	memcpy(pkt->skb->data + offset, from, len);
+	return 0;
+}
+
+KK_INLINE int kk_env_trim(struct kk_packet *pkt, __u32 len)
+{
+	struct sk_buff *skb = pkt->skb;
+
+	if (skb->ip_summed == CHECKSUM_COMPLETE)
+		skb->ip_summed = CHECKSUM_NONE;
+	if (skb_is_gso(skb))
+		skb_gso_reset(skb);
+	return pskb_trim(skb, len);
+}
+
+KK_INLINE int kk_env_push(struct kk_packet *pkt, __u32 len)
+{
+	struct sk_buff *skb = pkt->skb;
+
+	if (skb_cow_head(skb, LL_MAX_HEADER + len))
+		return -1;
+	skb_push(skb, len);
+	skb_reset_network_header(skb);
+	return 0;
+}
+
+/* Where the transport checksum is; NULL: it is to be left alone (@r 0), or memory is short (@r -1). */
+static inline __sum16 *kk_check_at(struct kk_packet *pkt, __u32 offset, __u32 flags, int *r)
+{
+	struct sk_buff *skb = pkt->skb;
+	__sum16 *check;
+
+	*r = -1;
+	if (unlikely(offset + sizeof(*check) > skb->len ||
+		     skb_ensure_writable(skb, offset + sizeof(*check))))
+		return NULL;
+	*r = 0;
+	check = (__sum16 *)(skb->data + offset);
+	return flags & KK_CSUM_ZERO_IS_NONE && !*check ? NULL : check;
+}
+
+static inline void kk_check_done(__sum16 *check, __u32 flags)
+{
+	if (flags & KK_CSUM_ZERO_IS_NONE && !*check)
+		*check = CSUM_MANGLED_0;
+}
+
+KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32 to, __u32 size,
+			  __u32 flags)
+{
+	bool pseudo = flags & KK_CSUM_PSEUDO;
+	int r;
+	__sum16 *check = kk_check_at(pkt, offset, flags, &r);
+
+	if (!check)
+		return r;
+	if (size == sizeof(__be16))
+		inet_proto_csum_replace2(check, pkt->skb, (__force __be16)from, (__force __be16)to,
+					 pseudo);
+	else
+		inet_proto_csum_replace4(check, pkt->skb, (__force __be32)from, (__force __be32)to,
+					 pseudo);
+	kk_check_done(check, flags);
+	return 0;
+}
+
+/* A sum of the whole packet. */
+KK_INLINE void kk_env_sum6(struct kk_packet *pkt, __u32 diff)
+{
+	if (pkt->skb->ip_summed == CHECKSUM_COMPLETE)
+		pkt->skb->csum = csum_add(pkt->skb->csum, (__force __wsum)diff);
+}
+
+/*
+ * The addresses of IPv6 and their correction in the transport checksum cancel each other out in the sum of the
+ * whole packet, so that is left alone: inet_proto_csum_replace_by_diff() would do so from 6.16 on only.
+ */
+KK_INLINE int kk_env_csum6(struct kk_packet *pkt, __u32 offset, __u32 diff, __u32 flags)
+{
+	int r;
+	__sum16 *check = kk_check_at(pkt, offset, flags, &r);
+
+	if (!check)
+		return r;
+	if (pkt->skb->ip_summed == CHECKSUM_PARTIAL)
+		*check = ~csum_fold(csum_add((__force __wsum)diff, csum_unfold(*check)));
+	else
+		*check = csum_fold(csum_add((__force __wsum)diff, ~csum_unfold(*check)));
+	kk_check_done(check, flags);
+	return 0;
+}
+
+/* Room for the next link's header is made where that is known. */
+KK_INLINE int kk_env_link(struct kk_packet *pkt, __u8 family, enum kk_direction direction)
+{
+	return 0;
+}
+
+KK_INLINE const volatile struct kk_settings *kk_env_settings(const struct kk_packet *pkt)
+{
+	return &pkt->tables->set;
+}
+
+KK_INLINE __u64 kk_env_listener(const struct kk_packet *pkt, __u32 index)
+{
+	return kk_tables_word(pkt->tables, index);
+}
+
+KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
+					 const struct kk_origin_key *key)
+{
+	return kk_tables_origin(pkt->tables, key);
+}
+
+KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
+					     const struct kk_fragment_key *key)
+{
+	return pkt->fragments ? kk_fragments_get(pkt->fragments, key) : (struct kk_fragment){0};
+}
+
+KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
+				  const struct kk_fragment *fragment)
+{
+	if (pkt->fragments)
+		kk_fragments_put(pkt->fragments, key, fragment);
+	return 0;
+}
+
+/*
+ * Groups, guards and translated flows are eBPF's so far: a gateway that needs them is not on the module. There are none here, so that
+ * none is ever asked for.
+ */
+KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index)
+{
+	return 0;
+}
+
+KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
+{
+	return ktime_get_ns();
+}
+
+KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
+{
+	return 0;
+}
+
+KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)
+{
+	return 0;
+}
+
+KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number)
+{
+	return NULL;
+}
+
+KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
+					   const struct kk_list_key *key)
+{
+	return KK_LIST_NONE;
+}
+
+KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key *key)
+{
+	return 0;
+}
+
+KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
+					  const struct kk_source_key *key)
+{
+	return NULL;
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat(const struct kk_packet *pkt,
+					   const struct kk_snat_key *key)
+{
+	return NULL;
+}
+
+KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
+					       const struct kk_snat_key *key,
+					       const struct kk_snat_flow *flow)
+{
+	return NULL;
+}
+
+KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt)
+{
+	return pkt->scratch;
+}
+
+KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes)
+{
+	if (!pkt->net)
+		return;
+	this_cpu_inc(pkt->net->counters[reason].packets);
+	this_cpu_add(pkt->net->counters[reason].bytes, bytes);
+}
+
+KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
+				    enum kk_direction direction, __u32 bytes)
+{
+	if (pkt->net)
+		kk_services_count(&pkt->net->services, service, direction, bytes);
+}
+
+#endif

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The module with traffic: a client, a gateway and an Agent in network namespaces, kernel WireGuard between the last
+ * two. Connections in both families with the client's own address, datagrams that come in pieces, tables taken away
+ * and the module unloaded under way, namespaces that go with their tables. Needs root; $KK_MODULE is kakuremichi.ko.
+ */
+#include "tests/unit/datapath_world.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "genl/module.h"
+
+#define WAIT_MS	  20000
+#define BIG	  60000
+#define N_UNLOADS 100
+
+static int client, gateway, agent; /* descriptors of namespaces */
+static struct kk_module_settings settings;
+
+__attribute__((format(printf, 1, 2))) static void shell(const char *fmt, ...)
+{
+	char command[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(command, sizeof(command), fmt, args);
+	va_end(args);
+	if (system(command) != 0)
+		fail_msg("failed: %s", command);
+}
+
+static void enter(int ns)
+{
+	assert_int_equal(setns(ns, CLONE_NEWNET), 0);
+}
+
+static int netns(const char *name)
+{
+	char path[64];
+	int fd;
+
+	shell("ip netns add %s && ip -n %s link set lo up", name, name);
+	snprintf(path, sizeof(path), "/run/netns/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* ip_forward stays off, rp_filter is strict: the module goes its own way. */
+static void build_network(void)
+{
+	client = netns("c");
+	gateway = netns("g");
+	agent = netns("a");
+	shell("ip -n c link add eth0 type veth peer name eth0 netns g &&"
+	      "ip -n a link add eth0 type veth peer name eth1 netns g");
+	shell("ip -n c addr add 203.0.113.7/24 dev eth0 && ip -n c addr add 2001:db8:1::7/64 dev eth0 nodad &&"
+	      "ip -n g addr add 203.0.113.1/24 dev eth0 && ip -n g addr add 2001:db8:1::1/64 dev eth0 nodad &&"
+	      "ip -n g addr add 192.168.7.1/24 dev eth1 && ip -n a addr add 192.168.7.2/24 dev eth0 &&"
+	      "for n in c g a; do ip -n $n link set eth0 up; done; ip -n g link set eth1 up");
+	shell("ip netns exec g sysctl -qw net.ipv4.conf.all.rp_filter=1");
+	shell("umask 077; wg genkey >/tmp/g; wg genkey >/tmp/a; wg pubkey </tmp/g >/tmp/gp; wg pubkey </tmp/a >/tmp/ap");
+	shell("ip -n g link add wg0 type wireguard && ip -n a link add wg0 type wireguard");
+	shell("ip netns exec g wg set wg0 private-key /tmp/g listen-port 51820 peer $(cat /tmp/ap)"
+	      " allowed-ips 10.1.0.0/24,fd00:1::a01:0/120 &&"
+	      "ip netns exec a wg set wg0 private-key /tmp/a peer $(cat /tmp/gp) allowed-ips 0.0.0.0/0,::/0"
+	      " endpoint 192.168.7.1:51820 persistent-keepalive 1");
+	shell("ip -n g link set wg0 up mtu 1420 && ip -n a link set wg0 up mtu 1420 &&"
+	      "ip -n g addr add 10.1.0.1/24 dev wg0 && ip -n a addr add 10.1.0.100/24 dev wg0 &&"
+	      "ip -n a addr add fd00:1::a01:64/120 dev wg0 nodad &&"
+	      "ip -n a route add 203.0.113.0/24 dev wg0 && ip -n a -6 route add 2001:db8:1::/64 dev wg0");
+	shell("ip netns exec g ping -c1 -w10 -q 10.1.0.100 >/dev/null");
+}
+
+static void load_module(void)
+{
+	static void *image;
+	static size_t size;
+
+	if (!image) {
+		FILE *file = fopen(getenv("KK_MODULE") ?: "", "rb");
+
+		if (!file)
+			fail_msg("$KK_MODULE is no file that can be read");
+		assert_int_equal(fseek(file, 0, SEEK_END), 0);
+		size = (size_t)ftell(file);
+		rewind(file);
+		image = malloc(size);
+		assert_non_null(image);
+		assert_int_equal(fread(image, 1, size, file), size);
+		fclose(file);
+	}
+	if (syscall(SYS_init_module, image, size, "") < 0)
+		fail_msg("the module cannot be loaded: %s", strerror(errno));
+}
+
+static void unload_module(void)
+{
+	if (syscall(SYS_delete_module, "kakuremichi", O_NONBLOCK) < 0)
+		fail_msg("the module cannot be unloaded: %s", strerror(errno));
+}
+
+static struct kk_listener listener(const char *address, uint8_t protocol, uint16_t port,
+				   uint16_t agent_port, uint32_t service)
+{
+	return (struct kk_listener){.address = public_address(address),
+				    .protocol = protocol,
+				    .port = port,
+				    .agent_address = ip4("10.1.0.100"),
+				    .agent_port = agent_port,
+				    .service = service};
+}
+
+static void load_tables(void)
+{
+	const struct kk_listener listeners[] = {
+		listener("203.0.113.1", IPPROTO_TCP, 80, 8080, 1),
+		listener("203.0.113.1", IPPROTO_UDP, 53, 5353, 2),
+		listener("2001:db8:1::1", IPPROTO_TCP, 80, 8080, 1),
+		listener("2001:db8:1::1", IPPROTO_UDP, 53, 5353, 2),
+	};
+	struct kk_module module;
+	struct kk_err err = {0};
+
+	enter(gateway);
+	assert_ok(kk_module_open(&module, &err), &err);
+	settings = (struct kk_module_settings){
+		.core = {.address4 = {ip4("203.0.113.1").s_addr},
+			 .pool = ip4("10.0.0.0").s_addr,
+			 .pool_mask = ip4("255.0.0.0").s_addr,
+			 .host = htonl(1),
+			 .mtu = 1420},
+		.public_ifindex = if_nametoindex("eth0"),
+		.tunnel_ifindex = if_nametoindex("wg0"),
+	};
+	assert_int_equal(inet_pton(AF_INET6, "2001:db8:1::1", &settings.core.address6[0]), 1);
+	assert_int_equal(inet_pton(AF_INET6, "fd00:1::", &settings.core.pool6), 1);
+	assert_ok(kk_module_replace(&module, &settings, listeners, 4, &err), &err);
+	kk_module_close(&module);
+}
+
+static int start(void **state)
+{
+	(void)state;
+	build_network();
+	shell("modprobe nf_defrag_ipv6");
+	load_module();
+	load_tables();
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	shell("ip netns del c; ip netns del g; ip netns del a");
+	unload_module();
+	return 0;
+}
+
+static int server(int ns, int type, uint16_t port)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	int fd, on = 1;
+
+	enter(ns);
+	fd = socket(AF_INET6, type | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(fd, 8), 0);
+	return fd;
+}
+
+static int connected(int ns, int type, const char *address, uint16_t port)
+{
+	const struct kk_address a = public_address(address);
+	const union kk_sockaddr to = kk_sockaddr_make(&a, port);
+	const struct timeval limit = {.tv_sec = WAIT_MS / 1000};
+	int fd;
+
+	enter(ns);
+	fd = socket(a.family, type | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+	if (connect(fd, &to.any, kk_sockaddr_len(&to)) < 0)
+		fail_msg("connect to %s: %s", address, strerror(errno));
+	return fd;
+}
+
+static void wait_for(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+}
+
+static void assert_peer(const struct sockaddr_in6 *from, const char *wanted)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	inet_ntop(AF_INET6, &from->sin6_addr, text, sizeof(text));
+	assert_string_equal(text, wanted);
+}
+
+static void read_all(int fd, uint8_t *data, size_t len)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t r = recv(fd, data + done, len - done, 0);
+
+		if (r <= 0)
+			fail_msg("%zu of %zu bytes: %s", done, len, r ? strerror(errno) : "end");
+		done += (size_t)r;
+	}
+}
+
+/* 4 MB each way, so that super-packets and their acknowledgements go too. */
+static void exchange(int a, int b)
+{
+	enum { LEN = 4 << 20 };
+	uint8_t *out = malloc(LEN), *in = malloc(LEN);
+	pid_t child;
+	int status;
+
+	assert_non_null(out);
+	assert_non_null(in);
+	for (size_t i = 0; i < LEN; i++)
+		out[i] = (uint8_t)(i * 2654435761u >> 24);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		for (size_t done = 0; done < LEN;) {
+			ssize_t r = send(a, out + done, LEN - done, MSG_NOSIGNAL);
+
+			if (r <= 0)
+				_exit(1);
+			done += (size_t)r;
+		}
+		_exit(0);
+	}
+	read_all(b, in, LEN);
+	assert_memory_equal(in, out, LEN);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	free(out);
+	free(in);
+}
+
+static void try_tcp(const char *address, const char *seen)
+{
+	int listening = server(agent, SOCK_STREAM, 8080), near, far;
+	struct sockaddr_in6 from;
+	socklen_t len = sizeof(from);
+
+	near = connected(client, SOCK_STREAM, address, 80);
+	wait_for(listening);
+	far = accept4(listening, (struct sockaddr *)&from, &len, SOCK_CLOEXEC);
+	assert_true(far >= 0);
+	assert_peer(&from, seen);
+	exchange(near, far);
+	exchange(far, near);
+	close(near);
+	close(far);
+	close(listening);
+}
+
+static void test_tcp(void **state)
+{
+	(void)state;
+	try_tcp("203.0.113.1", "::ffff:203.0.113.7");
+	try_tcp("2001:db8:1::1", "2001:db8:1::7");
+}
+
+static void try_udp(const char *address, const char *seen, size_t size)
+{
+	int far = server(agent, SOCK_DGRAM, 5353), near;
+	static uint8_t out[BIG], in[BIG];
+	struct sockaddr_in6 from;
+	socklen_t len = sizeof(from);
+
+	memset(out, 0x5a, size);
+	near = connected(client, SOCK_DGRAM, address, 53);
+	/* Of IPv6 the first one is lost to the path MTU, which the next one is told. */
+	for (int i = 0; i < 10 && poll(&(struct pollfd){.fd = far, .events = POLLIN}, 1, 1000) == 0;
+	     i++)
+		assert_true(send(near, out, size, 0) == (ssize_t)size || errno == EMSGSIZE);
+	assert_int_equal(recvfrom(far, in, sizeof(in), 0, (struct sockaddr *)&from, &len), size);
+	assert_memory_equal(in, out, size);
+	assert_peer(&from, seen);
+	out[0] = 1;
+	assert_int_equal(sendto(far, out, size, 0, (struct sockaddr *)&from, len), size);
+	wait_for(near);
+	assert_int_equal(recv(near, in, sizeof(in), 0), size);
+	assert_memory_equal(in, out, size);
+	close(near);
+	close(far);
+}
+
+static void test_udp(void **state)
+{
+	(void)state;
+	try_udp("203.0.113.1", "::ffff:203.0.113.7", 100);
+	try_udp("2001:db8:1::1", "2001:db8:1::7", 100);
+}
+
+/* In pieces to the gateway, and in other pieces through the tunnel; both ways. */
+static void test_big_datagrams(void **state)
+{
+	(void)state;
+	try_udp("203.0.113.1", "::ffff:203.0.113.7", BIG);
+	try_udp("2001:db8:1::1", "2001:db8:1::7", BIG);
+}
+
+/* Nothing of it is the stack's: neither connection tracking nor forwarding has seen it. */
+static void test_counted(void **state)
+{
+	KK_CLEANUP_FREE struct kk_datapath_service *services = NULL;
+	struct kk_module module;
+	struct kk_err err = {0};
+	int n;
+
+	(void)state;
+	enter(gateway);
+	assert_ok(kk_module_open(&module, &err), &err);
+	n = kk_module_services(&module, &services, &err);
+	assert_ok(n, &err);
+	assert_int_equal(n, 2);
+	for (int i = 0; i < n; i++) {
+		assert_true(services[i].in_packets > 0 && services[i].out_packets > 0);
+		assert_true(services[i].in_bytes > BIG && services[i].out_bytes > BIG);
+	}
+	kk_module_close(&module);
+	shell("test $(ip netns exec g awk '/^Ip: [0-9]/ { print $7 }' /proc/net/snmp) = 0"); /* ForwDatagrams */
+}
+
+/*
+ * Datagrams flood both ways while the module goes and comes. Without it the gateway's own stack answers, so that a
+ * TCP connection would be reset; a new one is made at the end.
+ */
+static void test_unload_under_traffic(void **state)
+{
+	int far = server(agent, SOCK_DGRAM, 5353), near, status;
+	static uint8_t data[1200];
+	struct sockaddr_in6 from;
+	socklen_t len = sizeof(from);
+	pid_t child;
+
+	(void)state;
+	near = connected(client, SOCK_DGRAM, "203.0.113.1", 53);
+	child = fork();
+	assert_true(child >= 0);
+	while (child == 0) {
+		/* Errors are the other stack's that it is not listening. */
+		(void)!send(near, data, sizeof(data), MSG_DONTWAIT);
+		(void)!recv(near, data, sizeof(data), MSG_DONTWAIT);
+		if (recvfrom(far, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from,
+			     &len) > 0)
+			(void)!sendto(far, data, sizeof(data), MSG_DONTWAIT,
+				      (struct sockaddr *)&from, len);
+	}
+	for (int i = 0; i < N_UNLOADS; i++) {
+		unload_module();
+		load_module();
+		load_tables();
+	}
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	close(near);
+	close(far);
+	test_tcp(NULL);
+	test_udp(NULL);
+}
+
+/* Another namespace with tables goes away; these stay. */
+static void test_namespace_goes_with_its_tables(void **state)
+{
+	struct kk_module module;
+	struct kk_err err = {0};
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		struct kk_module_settings other = settings;
+
+		assert_int_equal(unshare(CLONE_NEWNET), 0);
+		assert_ok(kk_net_link_add(WORLD_PUBLIC, "veth", &err), &err);
+		shell("ip link add wg0 type wireguard");
+		other.public_ifindex = if_nametoindex(WORLD_PUBLIC);
+		other.tunnel_ifindex = if_nametoindex("wg0");
+		assert_ok(kk_module_open(&module, &err), &err);
+		assert_ok(kk_module_replace(&module, &other, NULL, 0, &err), &err);
+		kk_module_close(&module);
+	}
+	enter(client);
+	test_tcp(NULL);
+}
+
+/* The tunnel is taken down and made anew under the same name: the tables go by it again. */
+static void test_tunnel_comes_back(void **state)
+{
+	(void)state;
+	shell("ip -n g link del wg0 && ip -n g link add wg0 type wireguard &&"
+	      "ip netns exec g wg set wg0 private-key /tmp/g listen-port 51820 peer $(cat /tmp/ap)"
+	      " allowed-ips 10.1.0.0/24,fd00:1::a01:0/120 && ip -n g link set wg0 up mtu 1420 &&"
+	      "ip -n g addr add 10.1.0.1/24 dev wg0 && i=0; until ip netns exec g ping -c1 -w1 -q 10.1.0.100 >/dev/null; do i=$((i+1)); test $i -lt 60 || exit 1; done");
+	test_tcp(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tcp),
+		cmocka_unit_test(test_udp),
+		cmocka_unit_test(test_big_datagrams),
+		cmocka_unit_test(test_counted),
+		cmocka_unit_test(test_tunnel_comes_back),
+		cmocka_unit_test(test_namespace_goes_with_its_tables),
+		cmocka_unit_test(test_unload_under_traffic),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, start, end);
+}
