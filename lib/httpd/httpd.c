@@ -17,7 +17,6 @@
 
 #define REQUEST_TIME_US                                                                            \
 	(20 * 1000000ull) /* from the connection, or the answer before, to the next answer */
-#define IDLE_TIME_S	15u
 #define MEMORY_LIMIT	(8 << 10) /* of a connection: request line, headers, a part of the body */
 #define ACCEPT_BATCH	32
 #define ACCEPT_PAUSE_US 200000ull
@@ -289,8 +288,8 @@ static int start_mhd(struct kk_httpd *httpd, struct kk_err *err)
 		flags, 0, NULL, NULL, kk_httpd_on_request, httpd, MHD_OPTION_EXTERNAL_LOGGER,
 		mhd_log, httpd, MHD_OPTION_NOTIFY_COMPLETED, kk_httpd_on_completed, httpd,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_CONNECTION_LIMIT,
-		httpd->config.connections_max + 1, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIME_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
+		httpd->config.connections_max + 1, MHD_OPTION_CONNECTION_TIMEOUT,
+		KK_HTTPD_IDLE_TIME_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
 		MHD_OPTION_UNESCAPE_CALLBACK, unescape, httpd, MHD_OPTION_END);
 	if (!httpd->mhd)
 		return kk_err_set(err, ENOMEM, NULL, "cannot start the HTTP server");

@@ -32,7 +32,8 @@ struct kk_httpd_address {
 	LIST_ENTRY(kk_httpd_address) link;
 };
 
-#define KK_HTTPD_BUCKETS 4096
+#define KK_HTTPD_IDLE_TIME_S 15u /* without a byte, before a connection is closed */
+#define KK_HTTPD_BUCKETS     4096
 
 struct kk_httpd_limits {
 	LIST_HEAD(, kk_httpd_address) buckets[KK_HTTPD_BUCKETS];
@@ -82,6 +83,7 @@ struct kk_httpd_request {
 		GONE,
 	} state;
 	bool suspended;
+	bool patient; /* the connection has its time limit for answers, not for requests */
 	sd_event_source *watch;		  /* notices that the peer of a kept request leaves */
 	struct kk_httpd_upgrade *upgrade; /* answered with, not yet opened */
 	struct MHD_Response *response;	  /* to be queued once libmicrohttpd has resumed */

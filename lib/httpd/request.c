@@ -12,6 +12,8 @@
 
 /* What is read and thrown away of a body that is too long, before the connection is closed. */
 #define DISCARD_MAX (256u << 10)
+/* An answer that does not move for so long is given up; a busy loop may take its time. */
+#define ANSWER_TIME_S 120u
 
 static void free_request(struct kk_httpd_request *req)
 {
@@ -122,7 +124,11 @@ static enum MHD_Result queue_answer(struct kk_httpd_request *req)
 
 	MHD_destroy_response(req->response);
 	req->response = NULL;
-	kk_httpd_set_deadline(req->connection);
+	/* A long answer may take its time, as long as it moves; the deadline of the next request comes behind it. */
+	kk_httpd_clear_deadline(req->connection);
+	req->patient = !req->upgrade;
+	if (req->patient)
+		MHD_set_connection_option(req->mhd, MHD_CONNECTION_OPTION_TIMEOUT, ANSWER_TIME_S);
 	return r;
 }
 
@@ -182,11 +188,11 @@ void kk_httpd_on_completed(void *cls, struct MHD_Connection *mhd, void **slot,
 	struct kk_httpd_request *req = *slot;
 
 	(void)cls;
-	(void)mhd;
-	(void)code;
 	if (!req)
 		return;
 	/* The next request on this connection has to come in time, too. */
+	if (req->patient && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		MHD_set_connection_option(mhd, MHD_CONNECTION_OPTION_TIMEOUT, KK_HTTPD_IDLE_TIME_S);
 	kk_httpd_set_deadline(req->connection);
 	if (req->upgrade)
 		kk_httpd_upgrade_failed(req->upgrade);
