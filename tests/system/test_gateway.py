@@ -7,6 +7,7 @@
                                    tunnel 10.1.0.7 ==== WireGuard ======= tunnel 10.1.0.100
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -175,7 +176,8 @@ class Agent:
 
     @staticmethod
     def _echo(connection, peer):
-        with connection:
+        # A client may end with a reset.
+        with connection, contextlib.suppress(ConnectionResetError):
             connection.sendall(f"{peer[0]}\n".encode())
             while (data := connection.recv(65536)):
                 connection.sendall(data)

@@ -28,6 +28,10 @@ struct fixture {
 
 static void set_up(struct fixture *f, int family)
 {
+	if (geteuid() != 0) {
+		print_message("skipped: loads a BPF program: must be root\n");
+		skip();
+	}
 	memset(f, 0, sizeof(*f));
 	f->here.ss_family = (sa_family_t)family;
 	f->len = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
