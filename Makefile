@@ -150,11 +150,14 @@ vm-build: $(VM_TEST)
 unit: all unit-build
 	scripts/check unit
 
+# Whoever asks for everything has nothing else to do; make -j N check is taken at its word.
+ALL_CPUS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
 check:
 	scripts/bootstrap
-	$(MAKE) all unit-build
-	$(MAKE) SAN=1 all unit-build
-	$(MAKE) TSAN=1 build/tsan/kkwg
+	$(MAKE) $(ALL_CPUS) all unit-build
+	$(MAKE) $(ALL_CPUS) SAN=1 all unit-build
+	$(MAKE) $(ALL_CPUS) TSAN=1 build/tsan/kkwg
 	scripts/check all
 
 .PHONY: check-long
@@ -164,7 +167,7 @@ check-long: all
 # On other kernels, in virtual machines; KK_VM_KERNELS="6.1 6.12" says which.
 check-vm:
 	scripts/bootstrap --vm
-	$(MAKE) all unit-build vm-build
+	$(MAKE) $(ALL_CPUS) all unit-build vm-build
 	scripts/check vm
 
 # Interleaved with PEER (default wireguard-go); see tests/bench/tunnel.py.
