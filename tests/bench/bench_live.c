@@ -245,8 +245,8 @@ int main(void)
 	drain();
 	measure(4, few);
 	measure(16384, many);
-	printf("figure tc-vs-nft %.2f\n", few[OURS] / few[NFT]);
-	printf("figure tc-vs-nft-16k-flows %.2f\n", many[OURS] / many[NFT]);
-	printf("figure tc-vs-redirect %.2f\n", few[OURS] / few[REDIRECT]);
+	printf("figure tc-vs-nft %.2f x\n", few[OURS] / few[NFT]);
+	printf("figure tc-vs-nft-16k-flows %.2f x\n", many[OURS] / many[NFT]);
+	printf("figure tc-vs-redirect %.2f x\n", few[OURS] / few[REDIRECT]);
 	return 0;
 }

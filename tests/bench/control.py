@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Control at scale (make bench-control): 100 gateways and 5,000 Agents connected by one driver process
-(tests/bench/control_nodes.c), 10,000 services. Prints a line a figure, "NAME VALUE":
+(tests/bench/control_nodes.c), 10,000 services. Prints a line a figure, "figure NAME VALUE UNIT":
 
   control-delta-p50-ms, -p99-ms   from the answer to a change of one service until the last gateway has its delta
   control-bytes-per-change        text of messages to all nodes for it
@@ -129,8 +129,11 @@ def percentile(values, part):
     return values[min(len(values) - 1, math.ceil(part * len(values)) - 1)]
 
 
+UNITS = {"ms": "ms", "s": "s", "change": "B", "node": "KiB", "mib": "MiB"} # by how a name ends
+
+
 def figure(name, value, digits=1):
-    print(f"{name} {value:.{digits}f}", flush=True)
+    print(f"figure {name} {value:.{digits}f} {UNITS[name.rsplit('-', 1)[1]]}", flush=True)
 
 
 def measure_changes(args, api, driver):
