@@ -11,9 +11,6 @@
 
 #include <kk/core/reasons.h>
 
-#define X(name, verdict, text) {KK_REASON_##name, text},
-#define kk_show_reason(reason) __print_symbolic(reason, KK_REASONS(X){-1, ""})
-
 TRACE_EVENT(kk_forward, TP_PROTO(const struct sk_buff *skb, int direction, int reason),
 	    TP_ARGS(skb, direction, reason),
 	    TP_STRUCT__entry(__field(const void *, skb) __field(unsigned int, len)
@@ -28,7 +25,6 @@ TRACE_EVENT(kk_no_route, TP_PROTO(const struct sk_buff *skb, long error), TP_ARG
 	    TP_fast_assign(__entry->skb = skb; __entry->error = error;),
 	    TP_printk("skb=%p error=%ld", __entry->skb, __entry->error));
 
-#undef X
 #endif
 
 #undef TRACE_INCLUDE_PATH
