@@ -39,6 +39,9 @@ KK_INLINE int kk_act(enum kk_reason reason)
  */
 volatile __u32 kk_edge_here = KK_EDGE_CHECKS | KK_EDGE_RELAY;
 
+/* Whether packets are forwarded here. If not, they go on, behind the edge, to the kernel module. Changed like that. */
+volatile __u32 kk_forward_here = 1;
+
 #define KK_TC_ON (-2) /* no TC_ACT_* */
 
 KK_INLINE int kk_edge_act(struct __sk_buff *skb, __u8 family)
@@ -79,6 +82,11 @@ __noinline int kk_tunnel6(struct __sk_buff *skb)
 	return kk_act(kk_forward(&pkt, KK_IP6, KK_OUTBOUND));
 }
 
+KK_INLINE int kk_public4(struct kk_packet *pkt)
+{
+	return kk_forward_here ? kk_act(kk_forward(pkt, KK_IP4, KK_INBOUND)) : KK_TC_PASS;
+}
+
 /*
  * A tagged frame belongs to a VLAN device above this one, but for VLAN 0, which is a priority and no
  * VLAN; a flooded one belongs to another machine.
@@ -98,12 +106,14 @@ int kk_tc_public(struct __sk_buff *skb)
 		if (skb->protocol == KK_BE16(ETH_P_IP)) {
 			if (kk_edge_here)
 				act = kk_edge4(skb);
-			return act == KK_TC_ON ? kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND)) : act;
+			return act == KK_TC_ON ? kk_public4(&pkt) : act;
 		}
 		if (skb->protocol == KK_BE16(ETH_P_IPV6)) {
 			if (kk_edge_here)
 				act = kk_edge6(skb);
-			return act == KK_TC_ON ? kk_public6(skb) : act;
+			if (act != KK_TC_ON)
+				return act;
+			return kk_forward_here ? kk_public6(skb) : KK_TC_PASS;
 		}
 	}
 	kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
@@ -116,6 +126,8 @@ int kk_tc_tunnel(struct __sk_buff *skb)
 	struct kk_packet pkt = {.skb = skb};
 	__u8 version = 0;
 
+	if (!kk_forward_here)
+		return KK_TC_PASS;
 	if (kk_env_load(&pkt, 0, &version, sizeof(version)) == 0 && version >> 4 == KK_IP6)
 		return kk_tunnel6(skb);
 	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
