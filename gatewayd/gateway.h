@@ -62,7 +62,7 @@ void gateway_follow_health(void *userdata);
 /* Puts the configuration in force into the tables once more. */
 int gateway_set_again(struct gateway *gw, struct kk_err *err);
 
-/* Follows the kernel module as it comes and goes, and has it renewed on SIGHUP. */
+/* Follows the kernel module as it comes and goes. */
 int gateway_watch_module(struct gateway *gw, struct kk_err *err);
 
 /* Of struct kk_link_config: the fields of a report, or NULL when memory is short. */

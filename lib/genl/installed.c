@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "genl/installed.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -62,12 +58,4 @@ void kk_module_absence(char *ret, size_t size)
 		snprintf(ret, size,
 			 "the module " KK_GENL_NAME
 			 " is installed and cannot be loaded: see the kernel's log");
-}
-
-int kk_module_unload(struct kk_err *err)
-{
-	if (syscall(SYS_delete_module, KK_GENL_NAME, O_NONBLOCK) == 0)
-		return 0;
-	return kk_err_set(err, errno, NULL, "the module " KK_GENL_NAME " cannot be unloaded: %s",
-			  strerror(errno));
 }

@@ -6,16 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "util/err.h"
-
 /* Whether the kernel has it, without having it loaded. */
 bool kk_module_is_loaded(void);
 /* Where it is not there and would not load: why, in words ("the module kakuremichi is not installed for ..."). */
 void kk_module_absence(char *ret, size_t size);
-/*
- * Unloads it, with the tables of every namespace. -ENOENT: it is not loaded. -EWOULDBLOCK: it is in use. -EPERM without
- * CAP_SYS_MODULE.
- */
-int kk_module_unload(struct kk_err *err);
-
 #endif

@@ -280,19 +280,28 @@ static int set_both(struct kk_plane *plane, const struct kk_datapath_tables *wan
 	return 0;
 }
 
+/* What another version's module has in force here: eBPF has taken its place. */
+static void clear_stale(struct kk_plane *plane)
+{
+	KK_CLEANUP(kk_module_close) struct kk_module module = {0};
+	struct kk_err err = {0};
+	int r = kk_genl_open(&module.genl, KK_GENL_NAME, KK_GENL_VERSION, &err);
+
+	if (r == 0)
+		r = kk_module_clear(&module, &err);
+	if (r < 0)
+		kk_warn("%s", err.msg);
+	plane->stale = false;
+}
+
 int kk_plane_set(struct kk_plane *plane, const struct kk_datapath_tables *wanted,
 		 struct kk_err *err)
 {
-	struct kk_err why = {0};
 	int r = set_both(plane, wanted, err);
 
-	if (r < 0 || !plane->stale)
-		return r;
-	/* Another version's module; eBPF forwards by now. */
-	if (kk_plane_renew_module(plane, &why) < 0)
-		kk_warn("%s", why.msg);
-	plane->stale = false; /* once is enough */
-	return plane->module.genl.sk ? set_both(plane, wanted, err) : 0;
+	if (r == 0 && plane->stale)
+		clear_stale(plane);
+	return r;
 }
 
 int kk_plane_set_group(struct kk_plane *plane, const struct kk_group *group, struct kk_err *err)
@@ -309,26 +318,14 @@ bool kk_plane_follow_module(struct kk_plane *plane)
 	if (plane->module.genl.sk && kk_module_info(&plane->module, &info, NULL) == 0 &&
 	    info.loaded == plane->forwards)
 		return false;
-	forget_module(plane);
-	bpf_takes_over(plane, "the module " KK_MODULE_NAME " was unloaded");
+	if (plane->module.genl.sk) {
+		forget_module(plane);
+		bpf_takes_over(plane, "the module " KK_MODULE_NAME " was unloaded");
+	}
 	if (!kk_module_is_loaded())
 		return false;
 	find_module(plane);
 	return plane->module.genl.sk;
-}
-
-int kk_plane_renew_module(struct kk_plane *plane, struct kk_err *err)
-{
-	int r = 0;
-
-	if (plane->wanted == KK_PLANE_BPF)
-		return 0;
-	bpf_takes_over(plane, "the module is being renewed");
-	forget_module(plane);
-	if (kk_module_is_loaded())
-		r = kk_module_unload(err);
-	find_module(plane);
-	return r;
 }
 
 /* ---- what it is ---- */

@@ -3,7 +3,7 @@
  * A gateway's data plane with whichever of its two hosts forwards: the kernel module (lib/genl) where it is there and can do
  * what is asked, eBPF at tc (lib/bpf) otherwise. The edge, that is XDP, closed ports, lists, limits, bans and relayed
  * sessions, is eBPF's in both cases, and its tables are filled in both cases: so eBPF can go on at any time, without a
- * packet lost, when the module cannot or is renewed. Translated flows (snat) belong to one host and do not change over.
+ * packet lost, when the module cannot or is exchanged. Translated flows (snat) belong to one host and do not change over.
  */
 #ifndef KK_PLANE_H
 #define KK_PLANE_H
@@ -52,12 +52,6 @@ int kk_plane_set_group(struct kk_plane *plane, const struct kk_group *group, str
  * tables are to be set again.
  */
 bool kk_plane_follow_module(struct kk_plane *plane);
-/*
- * Has the module unloaded and loaded again, for a newer one that was installed; eBPF goes on meanwhile, and until the tables are
- * set again, which is due whatever the result. Other gateways on this machine do the same by kk_plane_follow_module().
- * 0, also where none was loaded.
- */
-int kk_plane_renew_module(struct kk_plane *plane, struct kk_err *err);
 
 /* The tables read back, listeners from the host that forwards; *@ret is freed by the caller with the function below. */
 int kk_plane_read(struct kk_plane *plane, struct kk_datapath_tables **ret, struct kk_err *err);

@@ -37,6 +37,7 @@ def transfer(a, b, *args):
 @pytest.mark.parametrize("first,second", ROLES)
 @pytest.mark.parametrize("outer", ["outer4", "outer6"])
 def test_traffic(first, second, outer):
+    began = int(time.time())
     with World() as w:
         a, b = w.pair(first, second)
         host = getattr(b, outer)
@@ -57,7 +58,7 @@ def test_traffic(first, second, outer):
         assert transfer(a, b, b.inner4, "-u", "-t", "2", "-b", "50M" if PATIENCE == 1 else "5M") > 1e5
         p = a.peer(b.public)
         assert int(p["rx"]) > 1e6 and int(p["tx"]) > 1e6
-        assert time.time() - int(p["handshake"]) < 60
+        assert began <= int(p["handshake"]) <= time.time()
         assert b.peer(a.public)["endpoint"].endswith(":51820")
 
 
