@@ -120,6 +120,7 @@ $B/bpf/%.bpf.o: tests/bench/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
 $B/obj/tests/bench/bench_live.o: $B/gen/live.skel.h
+$B/obj/tests/bench/bench_forward.o $B/obj/tests/bench/bench_xdp.o: $B/gen/drive.skel.h
 
 # Lets allocations fail.
 $B/unit/kkwg/test_wg_shards: private LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
