@@ -119,7 +119,7 @@ $B/unit/%: $B/obj/tests/unit/%.o $(LIB) $(ARCHIVES)
 $B/bpf/%.bpf.o: tests/bench/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
-$B/obj/tests/bench/bench_live.o: $B/gen/live.skel.h
+$(patsubst %,$B/obj/tests/bench/bench_%.o,live relay flood): $B/gen/live.skel.h
 $B/obj/tests/bench/bench_forward.o $B/obj/tests/bench/bench_xdp.o: $B/gen/drive.skel.h
 
 # Lets allocations fail.
@@ -130,11 +130,14 @@ $B/bench/%: $B/obj/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) -lm -lpthread
 
-bench-forward: $B/bench/bench_forward $B/bench/bench_tables $B/bench/bench_xdp $B/bench/bench_live
+BENCH_FORWARD := $(addprefix $B/bench/bench_,forward tables xdp live relay flood)
+bench-forward: $(BENCH_FORWARD) $B/bench/connect
 	$B/bench/bench_forward
 	$B/bench/bench_tables
 	$B/bench/bench_xdp
 	$B/bench/bench_live
+	$B/bench/bench_relay
+	$B/bench/bench_flood $B/bench/connect
 
 # What the whole-system tests need besides the programs.
 unit-build: $(UNIT) $B/bench/flood

@@ -102,8 +102,8 @@ static inline double drive_run(const struct driver *d, int prog_fd, uint32_t act
 }
 
 /* To random ones of the ports from 1 to @ports; the program has to answer @action, as the empty one does. */
-static inline double drive_net(const struct driver *d, const char *what, int prog_fd, uint32_t ports,
-			       uint32_t action)
+static inline double drive_net(const struct driver *d, const char *what, int prog_fd,
+			       uint32_t ports, uint32_t action)
 {
 	double rounds[DRIVE_ROUNDS], result;
 
