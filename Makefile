@@ -139,11 +139,12 @@ bench-forward: $B/bench/bench_forward $B/bench/bench_tables $B/bench/bench_xdp $
 unit-build: $(UNIT) $B/bench/flood
 
 # tests/vm/test_x.c: the same, but run on the kernels of make check-vm.
-VM_TEST_SRC := $(wildcard tests/vm/test_*.c)
+VM_TEST_SRC := $(wildcard tests/vm/test_*.c) tests/vm/fuzz_genl.c
 VM_TEST := $(VM_TEST_SRC:tests/vm/%.c=$B/vm/%)
+$B/vm/fuzz_genl: $B/obj/tests/vm/fuzz_message.o $B/obj/tests/vm/fuzz_traffic.o
 $B/vm/%: $B/obj/tests/vm/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread
 
 vm-build: $(VM_TEST)
 
