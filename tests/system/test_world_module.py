@@ -18,6 +18,7 @@ def is_installed():
     return modules.exists() and "/kakuremichi.ko" in modules.read_text(encoding="utf-8")
 
 
+UDP = next(service for service in DEMO if service.name == "udp")
 pytestmark = pytest.mark.skipif(not is_installed(), reason="kakuremichi.ko is not installed here: see make check-vm")
 
 
@@ -59,12 +60,13 @@ def test_module_and_kernel_wireguard(world, product, gateway):
     assert report(product, gateway, "tunnel")["kind"] == "kernel"
     shown = datapath(world, gateway, "show")
     assert shown["host"]["kind"] == "module" and shown["xdp"]["mode"] == "generic"
-    assert any(listener["address"] == topology.GATEWAYS[gateway] and listener["port"] == 2222
+    assert any(listener["address"] == topology.GATEWAYS[gateway] and listener["port"] == UDP.port
                for listener in shown["listeners"])
     before = inbound(world, gateway)
-    assert world.attempt(DEMO[0], gateway) == topology.USER
+    assert world.attempt(UDP, gateway) == topology.USER
     assert inbound(world, gateway) > before
-    trace = datapath(world, gateway, "trace", "tcp", f"{topology.USER}:4000", f"{topology.GATEWAYS[gateway]}:2222")
+    trace = datapath(world, gateway, "trace", "udp", f"{topology.USER}:4000",
+                     f"{topology.GATEWAYS[gateway]}:{UDP.port}")
     assert "kernel module: tunnel (inbound)" in trace["steps"] and trace["verdict"] == "tunnel"
 
 
@@ -78,13 +80,13 @@ def test_exchanged_under_traffic(world, product, echo, streams):
             assert receive_exactly(client, 8) == echo.greeting
     netns.sh("modprobe", "kakuremichi")
     wait_for(product, "module")
-    assert world.attempt(DEMO[1], "gw2") == topology.USER
+    assert world.attempt(UDP, "gw2") == topology.USER
 
 
 def test_daemon_dies_and_is_back(world, product, streams):
     product.daemons["gw1"].stop(signal.SIGKILL)
     assert datapath(world, "gw1", "show")["host"]["kind"] == "module"
-    assert world.attempt(DEMO[1], "gw1") == topology.USER
+    assert world.attempt(UDP, "gw1") == topology.USER
     product.start_node("gw1")
     product.wait_connected("gw1")
     wait_for(product, "module")
@@ -100,7 +102,7 @@ def test_ebpf_asked_for(world, product, streams):
     try:
         wait_for(product, "tc", ["gw1"])
         assert report(product, "gw1")["reason"] == "eBPF: asked for by --datapath bpf"
-        assert world.attempt(DEMO[1], "gw1") == topology.USER
+        assert world.attempt(UDP, "gw1") == topology.USER
     finally:
         restart()
     wait_for(product, "module")
