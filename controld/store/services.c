@@ -10,10 +10,10 @@
 #define SELECT                                                                                     \
 	"SELECT s.id, s.name, s.protocol, s.address, s.port, s.last_port, s.agent_port, "          \
 	"s.target, s.proxy_protocol, s.limit_packets, s.limit_connections, s.drain_until, "        \
-	"s.generation, (SELECT group_concat(m.agent || ':' || a.name) FROM members m "             \
+	"s.generation, s.closed, (SELECT group_concat(m.agent || ':' || a.name) FROM members m "   \
 	"JOIN agents a ON a.id = m.agent WHERE m.service = s.id), "                                \
 	"(SELECT group_concat(substr('-+', r.allow + 1, 1) || r.prefix) FROM rules r "             \
-	"WHERE r.service = s.id) FROM services s "
+	"WHERE r.service = s.id AND r.given) FROM services s "
 
 static int compare_members(const void *a, const void *b)
 {
@@ -75,11 +75,12 @@ static void read_row(sqlite3_stmt *stmt, struct kk_service_row *row)
 		.limit_connections = (uint32_t)sqlite3_column_int64(stmt, 10),
 		.drain_until = sqlite3_column_int64(stmt, 11),
 		.generation = sqlite3_column_int64(stmt, 12),
+		.closed = sqlite3_column_int(stmt, 13),
 	};
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
 	kk_sql_text(stmt, 7, row->target, sizeof(row->target));
-	read_members((const char *)sqlite3_column_text(stmt, 13), row);
-	read_rules((const char *)sqlite3_column_text(stmt, 14), row);
+	read_members((const char *)sqlite3_column_text(stmt, 14), row);
+	read_rules((const char *)sqlite3_column_text(stmt, 15), row);
 }
 
 int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
@@ -178,14 +179,15 @@ static int insert(struct kk_store *store, struct kk_service_row *row, struct kk_
 {
 	static const char sql[] =
 		"INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, "
-		"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation) "
-		"VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation, "
+		"closed) VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	char address[KK_ADDRESS_TEXT];
-	int r = kk_sql_run(store, err, sql, "iititiiitiiiii", row->id, store->org, row->name,
+	int r = kk_sql_run(store, err, sql, "iititiiitiiiiii", row->id, store->org, row->name,
 			   (int64_t)row->protocol, kk_address_text(&row->address, address),
 			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
 			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
-			   (int64_t)row->limit_connections, row->drain_until, row->generation);
+			   (int64_t)row->limit_connections, row->drain_until, row->generation,
+			   (int64_t)row->closed);
 
 	if (r < 0)
 		return r;
@@ -198,13 +200,13 @@ static int update(struct kk_store *store, const struct kk_service_row *row, stru
 	static const char sql[] =
 		"UPDATE services SET address = ?, port = ?, last_port = ?, agent_port = ?, "
 		"target = ?, proxy_protocol = ?, limit_packets = ?, limit_connections = ?, "
-		"drain_until = ?, generation = ? WHERE id = ?";
+		"drain_until = ?, generation = ?, closed = ? WHERE id = ?";
 	char address[KK_ADDRESS_TEXT];
-	int r = kk_sql_run(store, err, sql, "tiiitiiiiii", kk_address_text(&row->address, address),
+	int r = kk_sql_run(store, err, sql, "tiiitiiiiiii", kk_address_text(&row->address, address),
 			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
 			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
 			   (int64_t)row->limit_connections, row->drain_until, row->generation,
-			   row->id);
+			   (int64_t)row->closed, row->id);
 
 	return r < 0 ? r : write_parts(store, row, err);
 }
@@ -220,6 +222,8 @@ static int add(struct kk_store *store, struct kk_service_row *row, struct kk_err
 		r = settle(store, row, err);
 	if (r == 0)
 		r = insert(store, row, err);
+	if (r == 0 && row->closed)
+		r = kk_rules_follow(store, row->id, err);
 	return r < 0 ? r : kk_members_note(store, KK_ADD, NULL, row, err);
 }
 
@@ -232,6 +236,17 @@ int kk_store_service_add(struct kk_store *store, struct kk_service_row *row, str
 	return kk_tx_end(store, add(store, row, err), err);
 }
 
+/* What lets somebody in is not to vanish by the way. */
+static int check_unused(struct kk_store *store, const struct kk_service_row *row,
+			struct kk_err *err)
+{
+	sqlite3_stmt *stmt = kk_sql(
+		store, err, "SELECT 'rule', name FROM access_rules WHERE service = ? LIMIT 1", "i",
+		row->id);
+
+	return kk_sql_unused(store, stmt, "service", row->name, err);
+}
+
 static int set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
 {
 	struct kk_service_row before;
@@ -241,9 +256,16 @@ static int set(struct kk_store *store, struct kk_service_row *row, struct kk_err
 		return r;
 	if (row->port != before.port || row->last_port != before.last_port)
 		row->agent_port = 0; /* the public ones again, if they are free */
+	store->check_access |= before.closed && !row->closed;
+	if (row->drain_until && !before.drain_until)
+		r = check_unused(store, &before, err);
+	if (r < 0)
+		return r;
 	r = settle(store, row, err);
 	if (r == 0)
 		r = update(store, row, err);
+	if (r == 0 && (row->closed || before.closed))
+		r = kk_rules_follow(store, row->id, err);
 	return r < 0 ? r : kk_members_note(store, KK_SET, &before, row, err);
 }
 
@@ -269,6 +291,8 @@ static int remove_service(struct kk_store *store, const char *name, struct kk_er
 	struct kk_service_row row;
 	int r = kk_store_service_get(store, name, &row, err);
 
+	if (r == 0)
+		r = check_unused(store, &row, err);
 	return r < 0 ? r : remove_row(store, &row, err);
 }
 
@@ -296,6 +320,8 @@ static int restore(struct kk_store *store, int64_t id, struct kk_service_row *be
 		r = settle(store, before, err);
 	if (r == 0)
 		r = found < 0 ? insert(store, before, err) : update(store, before, err);
+	if (r == 0)
+		r = kk_rules_follow(store, before->id, err);
 	if (r < 0)
 		return r;
 	return kk_members_note(store, found < 0 ? KK_ADD : KK_SET, found < 0 ? NULL : &now, before,
