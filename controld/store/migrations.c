@@ -323,8 +323,9 @@ static const char *const steps[] = {
 	") STRICT;"
 	"CREATE TABLE host_prefixes ("
 	"  host INTEGER NOT NULL,"
-	"  org INTEGER NOT NULL,"
+	/* Before org: SQLite 3.40's integrity_check takes columns for others where a key is not in front. */
 	"  prefix TEXT NOT NULL,"
+	"  org INTEGER NOT NULL,"
 	"  PRIMARY KEY (host, prefix),"
 	"  FOREIGN KEY (host, org) REFERENCES hosts (id, org) ON DELETE CASCADE"
 	") STRICT, WITHOUT ROWID;"
