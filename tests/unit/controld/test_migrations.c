@@ -29,8 +29,15 @@ static const char *const contents[] = {
 	      "INSERT INTO changes VALUES (1, 70, 2, 0, 7, 3);",
 	[2] = "INSERT INTO services VALUES (90, 1, 'x', 3, 6, 1, 1, '127.0.0.1:1', 0, 1);"
 	      "DELETE FROM services WHERE id = 90;",
-	[3] = "INSERT INTO rules VALUES (11, 1, 7, '192.0.2.0/24', 1, 63);"
+	[3] = "INSERT INTO services VALUES (91, 1, 'x', 6, '', 1, 1, 1, '127.0.0.1:1', 0, 0, 0, 0, 1);"
+	      "INSERT INTO members VALUES (91, 3, 1, 6, 1, 1);"
+	      "DELETE FROM services WHERE id = 91;"
+	      "INSERT INTO rules VALUES (11, 1, 7, '192.0.2.0/24', 1, 63);"
 	      "INSERT INTO rules VALUES (12, 1, NULL, '203.0.113.0/24', 0, 63);",
+	[4] = "INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, target,"
+	      "  proxy_protocol, limit_packets, limit_connections, drain_until, generation)"
+	      "  VALUES (92, 1, 'x', 6, '', 1, 1, 1, '127.0.0.1:1', 0, 0, 0, 0, 1);"
+	      "DELETE FROM services WHERE id = 92;",
 };
 
 _Static_assert(ARRAY_SIZE(contents) == KK_SCHEMA_VERSION, "something for every earlier version");
