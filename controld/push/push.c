@@ -172,6 +172,9 @@ static void on_change(const struct kk_change *changes, size_t n, void *userdata)
 		struct kk_node *node =
 			kk_push_node(push, one, c->kind == KK_SERVICE ? c->agent : c->id);
 
+		/* What follows from the others for the gateways is among the changes, too. */
+		if (c->kind > KK_BAN)
+			continue;
 		/* Rules and bans are of gateways alone. */
 		if (c->kind <= KK_SERVICE && node && node->org == c->org) {
 			node->self |= c->kind != KK_SERVICE;
