@@ -226,7 +226,7 @@ static bool reader_is_due(struct inbound *in)
 	if (in->coalesce.datagrams < INBOUND_DATAGRAMS)
 		return false;
 	in->coalesce.datagrams = 0;
-	in->delivered = true;
+	in->filled = true;
 	return true;
 }
 
