@@ -12,9 +12,18 @@
 
 /* What makes an object another, and what does not. */
 static const char *const not_wanted[] = {
-	"id",	     "generation",	 "agent_port", "public_key", "joined",
-	"connected", "acked_generation", "index",      "subnet",     "draining_until",
+	"id",
+	"generation",
+	"agent_port",
+	"public_key",
+	"joined",
+	"connected",
+	"acked_generation",
+	"index",
+	"subnet",
+	"draining_until",
 	"agent",
+	"snat",
 };
 
 struct fields {

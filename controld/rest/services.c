@@ -82,12 +82,12 @@ json_t *kk_service_json(const struct kk_service_row *row)
 {
 	char text[KK_ADDRESS_TEXT];
 	json_t *obj = json_pack(
-		"{s:I, s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:o, s:I}",
+		"{s:I, s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:o, s:o, s:I, s:I, s:o, s:I}",
 		"id", (json_int_t)row->id, "name", row->name, "agent", row->members[0].name,
 		"agents", members_json(row), "protocol", kk_message_protocol(row->protocol), "port",
 		(int)row->port, "last_port", (int)row->last_port, "agent_port",
 		(int)row->agent_port, "target", row->target, "proxy_protocol",
-		(int)row->proxy_protocol, "address",
+		(int)row->proxy_protocol, "snat", (int)row->snat, "address",
 		row->address.family ? json_string(kk_address_text(&row->address, text))
 				    : json_null(),
 		"allow", rules_json(row, true), "deny", rules_json(row, false), "limit_packets",

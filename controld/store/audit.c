@@ -13,19 +13,24 @@ static const struct {
 	const char *table, *kind;
 	const char *of; /* a row is a part of an object of this table, ... */
 	const char *by; /* which this column refers to */
+	/* Rows in which this column is set are of another kind. */
+	const char *other_if, *other;
 } audited[] = {
-	{"organisations", "organisation", NULL, NULL},
-	{"users", "user", NULL, NULL},
-	{"sessions", "session", NULL, NULL},
-	{"api_keys", "api-key", NULL, NULL},
-	{"gateways", "gateway", NULL, NULL},
-	{"gateway_addresses", "gateway-address", "gateways", "gateway"},
-	{"agents", "agent", NULL, NULL},
-	{"services", "service", NULL, NULL},
-	{"members", "service-agent", "services", "service"},
-	{"rules", "rule", NULL, NULL},
-	{"bans", "ban", NULL, NULL},
-	{"join_tokens", "join-token", NULL, NULL},
+	{.table = "organisations", .kind = "organisation"},
+	{.table = "users", .kind = "user"},
+	{.table = "sessions", .kind = "session"},
+	{.table = "api_keys", .kind = "api-key"},
+	{.table = "gateways", .kind = "gateway"},
+	{.table = "gateway_addresses",
+	 .kind = "gateway-address",
+	 .of = "gateways",
+	 .by = "gateway"},
+	{.table = "agents", .kind = "agent", .other_if = "plain", .other = "peer"},
+	{.table = "services", .kind = "service"},
+	{.table = "members", .kind = "service-agent", .of = "services", .by = "service"},
+	{.table = "rules", .kind = "rule"},
+	{.table = "bans", .kind = "ban"},
+	{.table = "join_tokens", .kind = "join-token"},
 };
 
 /* What people do not know of, or is said elsewhere in the entry. */
@@ -120,21 +125,32 @@ static char *object_of(size_t i, const struct parts *p, const char *row)
 	return sqlite3_mprintf("%s.%s", row, p->has_name ? "name" : "id");
 }
 
+/* The entry's kind of object, as SQL. */
+static char *kind_of(size_t i, const char *row)
+{
+	if (audited[i].other_if)
+		return sqlite3_mprintf("iif(%s.%s, '%s', '%s')", row, audited[i].other_if,
+				       audited[i].other, audited[i].kind);
+	return sqlite3_mprintf("'%s'", audited[i].kind);
+}
+
 /* @row is the row that names the object; @before and @after are SQL. */
 static int make_trigger(struct kk_store *store, size_t i, const struct parts *p, const char *action,
 			const char *when, const char *row, const char *before, const char *after,
 			struct kk_err *err)
 {
-	char *object = object_of(i, p, row);
+	char *object = object_of(i, p, row), *kind = kind_of(i, row);
 	char *sql = sqlite3_mprintf(
 		"CREATE TEMP TRIGGER audit_%s_%s AFTER %s BEGIN "
 		"INSERT INTO audit (at, org, who, address, action, kind, object, before, after) "
 		"VALUES (CAST(strftime('%%s', 'now') AS INTEGER), %s.%s, kk_actor(0), kk_actor(1), "
-		"'%s', '%s', %s, %s, %s); END",
-		audited[i].table, action, when, row, p->has_org ? "org" : "id", action,
-		audited[i].kind, object, before, after);
-	int r = sql && object ? sqlite3_exec(store->db, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
+		"'%s', %s, %s, %s, %s); END",
+		audited[i].table, action, when, row, p->has_org ? "org" : "id", action, kind,
+		object, before, after);
+	int r = sql && object && kind ? sqlite3_exec(store->db, sql, NULL, NULL, NULL)
+				      : SQLITE_NOMEM;
 
+	sqlite3_free(kind);
 	sqlite3_free(object);
 	sqlite3_free(sql);
 	return r == SQLITE_OK ? 0 : kk_sql_failed(store, err);

@@ -309,6 +309,8 @@ static const char *const steps[] = {
 	"ALTER TABLE control ADD COLUMN flow_key TEXT;"
 	"DELETE FROM changes;"
 	"UPDATE control SET generation = generation + 1;",
+	/* Plain WireGuard peers beside the Agents. */
+	"ALTER TABLE agents ADD COLUMN plain INTEGER NOT NULL DEFAULT 0 CHECK (plain IN (0, 1));",
 };
 
 _Static_assert(ARRAY_SIZE(steps) == KK_SCHEMA_VERSION, "a step for every version");

@@ -12,6 +12,8 @@
 	"s.target, s.proxy_protocol, s.limit_packets, s.limit_connections, s.drain_until, "        \
 	"s.generation, (SELECT group_concat(m.agent || ':' || a.name) FROM members m "             \
 	"JOIN agents a ON a.id = m.agent WHERE m.service = s.id), "                                \
+	"(SELECT max(a.plain) FROM members m JOIN agents a ON a.id = m.agent "                     \
+	"WHERE m.service = s.id), "                                                                \
 	"(SELECT group_concat(substr('-+', r.allow + 1, 1) || r.prefix) FROM rules r "             \
 	"WHERE r.service = s.id) FROM services s "
 
@@ -79,7 +81,8 @@ static void read_row(sqlite3_stmt *stmt, struct kk_service_row *row)
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
 	kk_sql_text(stmt, 7, row->target, sizeof(row->target));
 	read_members((const char *)sqlite3_column_text(stmt, 13), row);
-	read_rules((const char *)sqlite3_column_text(stmt, 14), row);
+	row->snat = sqlite3_column_int(stmt, 14);
+	read_rules((const char *)sqlite3_column_text(stmt, 15), row);
 }
 
 static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_service_row *ret,
@@ -192,7 +195,7 @@ static int settle(struct kk_store *store, struct kk_service_row *row, struct kk_
 	if (r == 0)
 		r = kk_ports_check(store, row, err);
 	if (r == 0)
-		r = kk_ports_choose(store, row, err);
+		r = row->snat ? kk_plain_settle(store, row, err) : kk_ports_choose(store, row, err);
 	row->generation = kk_tx_generation(store);
 	return r;
 }
