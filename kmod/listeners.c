@@ -38,6 +38,9 @@ static int read_place(const struct kk_settings *set, struct nlattr *const *attrs
 		return complain(extack, nest, NULL, KK_LISTENER_A_PORT, "the port is missing");
 	range->slot = nla_get_u8(attrs[KK_LISTENER_A_SLOT]);
 	range->protocol = nla_get_u8(attrs[KK_LISTENER_A_PROTOCOL]);
+	if (range->protocol != KK_TCP && range->protocol != KK_UDP)
+		return complain(extack, nest, attrs[KK_LISTENER_A_PROTOCOL], 0,
+				"the protocol is neither TCP (6) nor UDP (17)");
 	range->port = nla_get_u16(attrs[KK_LISTENER_A_PORT]);
 	if (attrs[KK_LISTENER_A_PORTS])
 		range->n = nla_get_u16(attrs[KK_LISTENER_A_PORTS]);

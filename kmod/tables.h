@@ -29,6 +29,7 @@ struct kk_listeners {
 struct kk_tables {
 	struct kk_settings set;
 	struct kk_listeners *listeners;
+	bool last; /* the listeners go with it */
 	struct rcu_work free;
 };
 

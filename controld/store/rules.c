@@ -88,16 +88,8 @@ int kk_store_rule_get(struct kk_store *store, int64_t id, struct kk_rule_row *re
 {
 	sqlite3_stmt *stmt =
 		kk_sql(store, err, "SELECT " COLUMNS " FROM rules WHERE id = ?", "i", id);
-	int r = kk_sql_step(store, stmt, err);
 
-	if (r == 0)
-		return kk_err_set(err, ENOENT, NULL, "there is no rule with id %lld",
-				  (long long)id);
-	if (r < 0)
-		return r;
-	read_row(stmt, ret);
-	kk_sql_done(stmt);
-	return 0;
+	return kk_sql_numbered(kk_sql_one(store, stmt, read_row, ret, err), "rule", id, err);
 }
 
 int kk_store_rule_list(struct kk_store *store,
@@ -108,17 +100,8 @@ int kk_store_rule_list(struct kk_store *store,
 		kk_sql(store, err, "SELECT " COLUMNS " FROM rules WHERE org = ? ORDER BY id", "i",
 		       store->org);
 	struct kk_rule_row one;
-	int r;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		read_row(stmt, &one);
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 /* ---- denials ---- */
@@ -156,6 +139,15 @@ int kk_store_denial_add(struct kk_store *store, struct kk_denial_row *row, struc
 	return r < 0 ? r : kk_tx_end(store, add(store, row, err), err);
 }
 
+static void read_denial(sqlite3_stmt *stmt, struct kk_denial_row *row)
+{
+	*row = (struct kk_denial_row){
+		.id = sqlite3_column_int64(stmt, 0),
+		.prefix = kk_sql_prefix(stmt, 1),
+		.generation = sqlite3_column_int64(stmt, 2),
+	};
+}
+
 int kk_store_denial_list(struct kk_store *store,
 			 int (*row)(const struct kk_denial_row *row, void *userdata),
 			 void *userdata, struct kk_err *err)
@@ -164,22 +156,9 @@ int kk_store_denial_list(struct kk_store *store,
 				    "SELECT id, prefix, generation FROM rules "
 				    "WHERE org = ? AND service IS NULL ORDER BY id",
 				    "i", store->org);
-	int r;
+	struct kk_denial_row one;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		const struct kk_denial_row one = {
-			.id = sqlite3_column_int64(stmt, 0),
-			.prefix = kk_sql_prefix(stmt, 1),
-			.generation = sqlite3_column_int64(stmt, 2),
-		};
-
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_denial, one, row, userdata, err);
 }
 
 static int remove_denial(struct kk_store *store, int64_t id, struct kk_err *err)
@@ -189,9 +168,7 @@ static int remove_denial(struct kk_store *store, int64_t id, struct kk_err *err)
 			      "SELECT id FROM rules WHERE org = ? AND id = ? AND service IS NULL",
 			      "ii", store->org, id);
 
-	if (r == -ENOENT)
-		return kk_err_set(err, ENOENT, NULL, "there is no denial with id %lld",
-				  (long long)id);
+	kk_sql_numbered(r, "denial", id, err);
 	return r < 0 ? r : remove_rule(store, id, err);
 }
 

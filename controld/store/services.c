@@ -85,40 +85,21 @@ static void read_row(sqlite3_stmt *stmt, struct kk_service_row *row)
 	read_rules((const char *)sqlite3_column_text(stmt, 15), row);
 }
 
-static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_service_row *ret,
-		     struct kk_err *err)
-{
-	int r = kk_sql_step(store, stmt, err);
-
-	if (r <= 0)
-		return r < 0 ? r : -ENOENT;
-	read_row(stmt, ret);
-	kk_sql_done(stmt);
-	return 0;
-}
-
 int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
 			 struct kk_err *err)
 {
-	int r = read_only(
-		store,
-		kk_sql(store, err, SELECT "WHERE s.org = ? AND s.name = ?", "it", store->org, name),
-		ret, err);
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, SELECT "WHERE s.org = ? AND s.name = ?", "it", store->org, name);
 
-	if (r == -ENOENT)
-		return kk_err_set(err, ENOENT, NULL, "there is no service \"%.64s\"", name);
-	return r;
+	return kk_sql_named(kk_sql_one(store, stmt, read_row, ret, err), "service", name, err);
 }
 
 int kk_store_service_get_id(struct kk_store *store, int64_t id, struct kk_service_row *ret,
 			    struct kk_err *err)
 {
-	int r = read_only(store, kk_sql(store, err, SELECT "WHERE s.id = ?", "i", id), ret, err);
+	sqlite3_stmt *stmt = kk_sql(store, err, SELECT "WHERE s.id = ?", "i", id);
 
-	if (r == -ENOENT)
-		return kk_err_set(err, ENOENT, NULL, "there is no service with id %lld",
-				  (long long)id);
-	return r;
+	return kk_sql_numbered(kk_sql_one(store, stmt, read_row, ret, err), "service", id, err);
 }
 
 int kk_store_service_list(struct kk_store *store, int64_t agent,
@@ -132,17 +113,8 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 			       "i", agent)
 		      : kk_sql(store, err, SELECT "WHERE s.org = ? ORDER BY s.id", "i", store->org);
 	struct kk_service_row one;
-	int r;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		read_row(stmt, &one);
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *err)
@@ -153,14 +125,11 @@ int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *
 
 static int check_name(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
 {
-	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM services WHERE org = ? AND name = ?",
-			      "it", store->org, row->name);
+	sqlite3_stmt *same =
+		kk_sql(store, err, "SELECT id FROM services WHERE org = ? AND name = ?", "it",
+		       store->org, row->name);
 
-	if (r == 0)
-		return kk_err_set(err, EEXIST, "name", "name: there is already a service %s",
-				  row->name);
-	return r == -ENOENT ? 0 : r;
+	return kk_sql_free(store, same, "a service", row->name, err);
 }
 
 /* An address of its own must be some gateway's. */
@@ -362,12 +331,12 @@ int kk_store_service_expire(struct kk_store *store, int64_t now, char ret_name[K
 	before = kk_store_set_org(store, org);
 	r = kk_tx_begin(store, err);
 	if (r == 0) {
-		r = read_only(store,
-			      kk_sql(store, err,
-				     SELECT "WHERE s.org = ? AND s.drain_until > 0 "
-					    "AND s.drain_until <= ? LIMIT 1",
-				     "ii", org, now),
-			      &row, err);
+		r = kk_sql_one(store,
+			       kk_sql(store, err,
+				      SELECT "WHERE s.org = ? AND s.drain_until > 0 "
+					     "AND s.drain_until <= ? LIMIT 1",
+				      "ii", org, now),
+			       read_row, &row, err);
 		if (r == 0)
 			r = remove_row(store, &row, err);
 		r = kk_tx_end(store, r, err);

@@ -120,6 +120,30 @@ int kk_sql_only(struct kk_store *store, sqlite3_stmt *stmt, int64_t *ret, struct
 	return 0;
 }
 
+int kk_sql_free(struct kk_store *store, sqlite3_stmt *stmt, const char *what, const char *name,
+		struct kk_err *err)
+{
+	int64_t id;
+	int r = kk_sql_only(store, stmt, &id, err);
+
+	if (r == 0)
+		return kk_err_set(err, EEXIST, "name", "name: there is already %s %s", what, name);
+	return r == -ENOENT ? 0 : r;
+}
+
+int kk_sql_named(int r, const char *what, const char *name, struct kk_err *err)
+{
+	return r == -ENOENT ? kk_err_set(err, ENOENT, NULL, "there is no %s \"%.64s\"", what, name)
+			    : r;
+}
+
+int kk_sql_numbered(int r, const char *what, int64_t id, struct kk_err *err)
+{
+	return r == -ENOENT ? kk_err_set(err, ENOENT, NULL, "there is no %s with id %lld", what,
+					 (long long)id)
+			    : r;
+}
+
 void kk_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t len)
 {
 	const unsigned char *text = sqlite3_column_text(stmt, column);

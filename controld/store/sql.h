@@ -59,6 +59,43 @@ int kk_sql_finish(struct kk_store *store, sqlite3_stmt *stmt, struct kk_err *err
 	kk_sql_only(store, kk_sql(store, err, sql, types, ##__VA_ARGS__), ret, err)
 int kk_sql_only(struct kk_store *store, sqlite3_stmt *stmt, int64_t *ret, struct kk_err *err);
 int kk_sql_failed(struct kk_store *store, struct kk_err *err);
+/*
+ * Reads every row of @stmt into the variable @one by @read(stmt, &one) and calls @row(&one, userdata) with it,
+ * until that returns non-zero, which is what it comes to then; or 0, or -EIO.
+ */
+#define kk_sql_each(store, stmt, read, one, row, userdata, err)                                    \
+	({                                                                                         \
+		sqlite3_stmt *const stmt_ = (stmt);                                                \
+		int r_;                                                                            \
+                                                                                                   \
+		while ((r_ = kk_sql_step(store, stmt_, err)) > 0) {                                \
+			read(stmt_, &(one));                                                       \
+			r_ = row(&(one), userdata);                                                \
+			if (r_) {                                                                  \
+				kk_sql_done(stmt_);                                                \
+				break;                                                             \
+			}                                                                          \
+		}                                                                                  \
+		r_;                                                                                \
+	})
+/* Reads the only row of @stmt into *@ret by @read(stmt, ret): 0, -ENOENT without @err where there is none, or -EIO. */
+#define kk_sql_one(store, stmt, read, ret, err)                                                    \
+	({                                                                                         \
+		sqlite3_stmt *const stmt_ = (stmt);                                                \
+		int r_ = kk_sql_step(store, stmt_, err);                                           \
+                                                                                                   \
+		if (r_ > 0) {                                                                      \
+			read(stmt_, ret);                                                          \
+			kk_sql_done(stmt_);                                                        \
+		}                                                                                  \
+		r_ > 0 ? 0 : r_ < 0 ? r_ : -ENOENT;                                                \
+	})
+/* 0 where @stmt has no row; -EEXIST, "name: there is already @what @name", where it has one; or -EIO. */
+int kk_sql_free(struct kk_store *store, sqlite3_stmt *stmt, const char *what, const char *name,
+		struct kk_err *err);
+/* Says in @err of an object that was looked for, @r as of kk_sql_one(), that there is none; returns @r. */
+int kk_sql_named(int r, const char *what, const char *name, struct kk_err *err);
+int kk_sql_numbered(int r, const char *what, int64_t id, struct kk_err *err);
 /* Copies a text column, cut to @len. */
 void kk_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t len);
 /* A key column; false for null. */

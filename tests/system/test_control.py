@@ -159,6 +159,7 @@ def test_newer_database(control):
 
 @pytest.mark.parametrize("arguments,part", [
     (["--pool", "10.0.0.0/16"], "/8"), (["--pool", "10.1.0.0/8"], "host bits"), (["--pool", "x"], "x"),
+    (["--rate", "-1"], "-1"), (["--rate", "1000001"], "1000001"), (["--rate", "many"], "many"),
     (["--listen", "127.0.0.1"], "listen"), (["--listen", "localhost:1"], "localhost"),
     (["--listen", "127.0.0.1:70000"], "70000"), (["--url", "http://x:1"], "http://x:1"),
     (["--url", "https://x"], "url"), (["--url", "https://x:1/path"], "path"),
