@@ -146,7 +146,7 @@ def test_what_is_shown(world, product, plain):
     shown = netns.sh(*netns.within(world.network["gw1"], product.program("kkctl"), "datapath", "show", "--pin-dir",
                                    str(world.record.pin_dir("gw1"))))
     assert re.search(rf"8088/tcp .*{peer.address}:80 .*snat", shown), shown
-    audit = [entry for entry in product.items("audit") if entry["kind"] == "peer"]
+    audit = [entry for entry in product.kkctl("audit")["items"] if entry["kind"] == "peer"]
     assert audit and audit[-1]["object"] == "router"
 
 
