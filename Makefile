@@ -40,7 +40,7 @@ SANFLAGS :=
 OPT := -O2 -g
 endif
 
-PKGS := libmicrohttpd jansson sqlite3 libssl libcrypto libcurl libsystemd libnl-route-3.0 libnl-genl-3.0 libbpf libxdp
+PKGS := libmicrohttpd jansson sqlite3 libssl libcrypto libcurl libsystemd libnl-route-3.0 libnl-genl-3.0 libbpf libxdp zlib
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lwslay
 

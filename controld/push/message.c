@@ -544,7 +544,8 @@ int kk_message_delta(struct kk_store *store, enum kk_kind role, int64_t id, int 
 	int r;
 
 	*ret = NULL;
-	r = kk_store_changes(store, from, collect, &c, err);
+	r = role == KK_AGENT ? kk_store_agent_changes(store, from, id, collect, &c, err)
+			     : kk_store_changes(store, from, collect, &c, err);
 	if (r == 0 && c.n) {
 		qsort(c.changes, c.n, sizeof(*c.changes), by_object);
 		r = build_delta(store, &c, from, ret);

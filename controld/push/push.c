@@ -315,7 +315,7 @@ static void free_node(struct kk_node *node)
 		TAILQ_REMOVE(&node->push->due, node, link);
 	if (node->greeting)
 		TAILQ_REMOVE(&node->push->greeting, node, greeting_link);
-	free(node->report);
+	kk_report_clean(&node->report);
 	json_decref(node->refused);
 	free(node);
 }
@@ -408,8 +408,14 @@ void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct k
 	ret->connected = node->ready || node->greeting;
 	if (node->ready)
 		ret->acked = kk_node_has(node, now) ? now : node->acked;
-	ret->report = node->report;
 	ret->refused = node->refused;
+}
+
+json_t *kk_push_report(struct kk_push *push, enum kk_kind role, int64_t id)
+{
+	const struct kk_node *node = kk_push_node(push, role, id);
+
+	return node ? kk_report_json(&node->report) : NULL;
 }
 
 void kk_push_count(struct kk_push *push, struct kk_push_counts *ret)

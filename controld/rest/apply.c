@@ -36,6 +36,14 @@ static const struct kk_json_field apply_fields[] = {
 	KK_JSON_FIELD("services", KK_JSON_ANY, 0, struct fields, services),
 };
 
+/* A service that is made, or changed from what @undo has, when the ports that it wants are free. */
+struct later {
+	struct kk_service_row row;
+	size_t undo; /* index, or NOTHING */
+};
+
+#define NOTHING SIZE_MAX
+
 struct apply {
 	struct kk_call *call;
 	struct kk_control *control;
@@ -44,6 +52,8 @@ struct apply {
 	json_t *tokens;	 /* name to token, of nodes that were made */
 	struct kk_push_undo *undo;
 	size_t n_undo, undo_size;
+	struct later *later;
+	size_t n_later, later_size;
 };
 
 static int no_memory(struct apply *a)
@@ -158,8 +168,7 @@ static int remove_service(struct apply *a, const struct kk_service_row *row)
 
 	if (r == 0)
 		r = note_undo(a, row->id, row);
-	return r < 0 ? r
-		     : note(a, "remove", "service", row->name, bare(kk_service_json(row)), NULL);
+	return r < 0 ? r : note(a, "remove", "service", row->name, kk_service_said_json(row), NULL);
 }
 
 static int add_service(struct apply *a, struct kk_service_row *row)
@@ -168,41 +177,97 @@ static int add_service(struct apply *a, struct kk_service_row *row)
 
 	if (r == 0)
 		r = note_undo(a, row->id, NULL);
-	return r < 0 ? r : note(a, "add", "service", row->name, NULL, bare(kk_service_json(row)));
+	return r < 0 ? r : note(a, "add", "service", row->name, NULL, kk_service_said_json(row));
 }
 
-/* What a service cannot be changed in is changed by removing it and making it anew. */
-static bool needs_another(const json_t *is, const json_t *wanted)
+/* Room for @row, which is done after all others have given up their ports. */
+static int put_off(struct apply *a, const struct kk_service_row *row, size_t undo)
 {
-	return !json_equal(json_object_get(is, "protocol"), json_object_get(wanted, "protocol"));
+	struct later *later;
+
+	if (a->n_later == a->later_size) {
+		size_t size = a->later_size ? a->later_size * 2 : 16;
+		struct later *bigger = reallocarray(a->later, size, sizeof(*bigger));
+
+		if (!bigger)
+			return no_memory(a);
+		a->later = bigger;
+		a->later_size = size;
+	}
+	later = &a->later[a->n_later++];
+	later->row = *row;
+	later->undo = undo;
+	return 0;
+}
+
+static int set_service(struct apply *a, const struct kk_service_row *now,
+		       struct kk_service_row *row)
+{
+	int r = kk_store_service_replace(a->control->store, now, row, &a->call->err);
+
+	return r < 0 ? r
+		     : note(a, "set", "service", row->name, kk_service_said_json(now),
+			    kk_service_said_json(row));
+}
+
+/* Services may take each other's ports: those that move give up theirs first. */
+static int move_service(struct apply *a, const struct kk_service_row *now,
+			struct kk_service_row *row)
+{
+	int r = kk_store_service_release(a->control->store, now->id, &a->call->err);
+
+	return r < 0 ? r : put_off(a, row, a->n_undo - 1);
+}
+
+static int change_service(struct apply *a, const struct kk_service_row *now,
+			  struct kk_service_row *row)
+{
+	int r;
+
+	if (kk_service_row_same(now, row))
+		return 0;
+	/* What a service cannot be changed in is changed by removing it and making it anew. */
+	if (now->protocol != row->protocol) {
+		r = remove_service(a, now);
+		return r < 0 ? r : put_off(a, row, NOTHING);
+	}
+	r = note_undo(a, now->id, now);
+	if (r < 0)
+		return r;
+	return kk_service_row_moves(now, row) ? move_service(a, now, row)
+					      : set_service(a, now, row);
 }
 
 static int want_service(struct apply *a, const json_t *obj)
 {
 	struct kk_service_row row = {0}, now;
-	KK_CLEANUP_JSON json_t *is = NULL, *wanted = NULL;
-	int r = kk_service_read(a->control, obj, &row, &a->call->err);
+	int r = kk_service_read(obj, &row, &a->call->err);
 
 	if (r < 0)
 		return r;
 	r = kk_store_service_get(a->control->store, row.name, &now, NULL);
 	if (r == -ENOENT)
-		return add_service(a, &row);
-	if (r < 0)
-		return r;
-	is = bare(kk_service_json(&now));
-	wanted = bare(kk_service_json(&row));
-	if (json_equal(is, wanted))
-		return 0;
-	if (needs_another(is, wanted)) {
-		r = remove_service(a, &now);
-		return r < 0 ? r : add_service(a, &row);
+		return put_off(a, &row, NOTHING);
+	return r < 0 ? r : change_service(a, &now, &row);
+}
+
+/* What was put off. */
+static int want_later(struct apply *a)
+{
+	struct kk_host_ports *ports = NULL;
+	int r = a->n_later ? kk_host_ports_read(a->control, &ports, &a->call->err) : 0;
+
+	for (size_t i = 0; i < a->n_later && r == 0; i++) {
+		struct later *later = &a->later[i];
+
+		r = kk_host_ports_check(ports, &later->row, &a->call->err);
+		if (r == 0)
+			r = later->undo == NOTHING
+				    ? add_service(a, &later->row)
+				    : set_service(a, &a->undo[later->undo].before, &later->row);
 	}
-	row.id = now.id;
-	r = kk_store_service_set(a->control->store, &row, &a->call->err);
-	if (r == 0)
-		r = note_undo(a, row.id, &now);
-	return r < 0 ? r : note(a, "set", "service", row.name, KK_STEAL(is), KK_STEAL(wanted));
+	kk_host_ports_free(ports);
+	return r;
 }
 
 /* ---- lists ---- */
@@ -353,6 +418,8 @@ static int run(struct apply *a, const struct fields *f)
 		r = prune(a, "service", names[2]);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds) && r == 0; i++)
 		r = want_all(a, &kinds[i], lists[i]);
+	if (r == 0)
+		r = want_later(a);
 	if (r == 0 && a->prune && f->agents)
 		r = prune(a, "agent", names[1]);
 	if (r == 0 && a->prune && f->gateways)
@@ -397,5 +464,6 @@ int kk_apply(struct kk_call *call)
 		r = apply(&a, dry_run);
 	json_decref(a.changes);
 	free(a.undo);
+	free(a.later);
 	return r;
 }

@@ -187,13 +187,21 @@ json_t *kk_agent_json(struct kk_control *control, const struct kk_agent_row *row
 /* A plain peer, without the gateways. */
 json_t *kk_peer_json(struct kk_control *control, const struct kk_agent_row *row);
 json_t *kk_service_json(const struct kk_service_row *row);
+/* Of a service only what a caller says of it. */
+json_t *kk_service_said_json(const struct kk_service_row *row);
 /* Objects as callers write them, checked as far as that goes without the store. */
 int kk_gateway_read(struct kk_control *control, const json_t *obj, struct kk_gateway_row *row,
 		    struct kk_err *err);
 int kk_agent_read(struct kk_control *control, const json_t *obj, struct kk_agent_row *row,
 		  struct kk_err *err);
-int kk_service_read(struct kk_control *control, const json_t *obj, struct kk_service_row *row,
-		    struct kk_err *err);
+int kk_service_read(const json_t *obj, struct kk_service_row *row, struct kk_err *err);
+/* host_ports.c: the ports that the hosts of the organisation's gateways serve themselves. */
+struct kk_host_ports;
+int kk_host_ports_read(struct kk_control *control, struct kk_host_ports **ret, struct kk_err *err);
+void kk_host_ports_free(struct kk_host_ports *ports);
+/* -EEXIST where the service would take one of them. */
+int kk_host_ports_check(const struct kk_host_ports *ports, const struct kk_service_row *row,
+			struct kk_err *err);
 /* A join token for the node; the text in *@ret is the caller's. */
 int kk_token_make(struct kk_control *control, struct kk_token_row *row, int64_t expires_in,
 		  char **ret, struct kk_err *err);

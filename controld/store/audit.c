@@ -34,7 +34,8 @@ static const struct {
 };
 
 /* What people do not know of, or is said elsewhere in the entry. */
-static const char *const left_out[] = {"id", "org", "generation", "password", "ports_in_use"};
+static const char *const left_out[] = {"id",	   "org",	   "generation",
+				       "password", "ports_in_use", "moving"};
 
 static void actor_function(sqlite3_context *context, int argc, sqlite3_value **argv)
 {

@@ -309,6 +309,53 @@ static const char *const steps[] = {
 	"ALTER TABLE control ADD COLUMN flow_key TEXT;"
 	"DELETE FROM changes;"
 	"UPDATE control SET generation = generation + 1;",
+	/*
+	 * Services that take each other's ports in one transaction give up their own first: "moving" is then their
+	 * id, and 0 again at its end.
+	 */
+	"CREATE TABLE services_2 ("
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"  org INTEGER NOT NULL REFERENCES organisations (id) ON DELETE RESTRICT,"
+	"  name TEXT NOT NULL,"
+	"  protocol INTEGER NOT NULL CHECK (protocol IN (6, 17)),"
+	"  address TEXT NOT NULL," /* '': the first of each family of every gateway */
+	"  port INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),"
+	"  last_port INTEGER NOT NULL CHECK (last_port BETWEEN port AND 65535),"
+	"  agent_port INTEGER NOT NULL CHECK (agent_port BETWEEN 1 AND 65535 - last_port + port),"
+	"  target TEXT NOT NULL,"
+	"  proxy_protocol INTEGER NOT NULL CHECK (proxy_protocol IN (0, 1)),"
+	"  limit_packets INTEGER NOT NULL CHECK (limit_packets >= 0),"
+	"  limit_connections INTEGER NOT NULL CHECK (limit_connections >= 0),"
+	"  drain_until INTEGER NOT NULL,"
+	"  generation INTEGER NOT NULL,"
+	"  moving INTEGER NOT NULL DEFAULT 0 CHECK (moving IN (0, id)),"
+	"  UNIQUE (org, name),"
+	"  UNIQUE (id, org),"
+	"  UNIQUE (org, protocol, address, moving, port)"
+	") STRICT;"
+	"INSERT INTO services_2 SELECT *, 0 FROM services;"
+	/* clang-format off */
+	MOVE("services")
+	/* clang-format on */
+	"CREATE INDEX services_address ON services (address) WHERE address <> '';"
+	"CREATE INDEX services_drain ON services (drain_until) WHERE drain_until > 0;"
+	"CREATE INDEX services_moving ON services (id) WHERE moving <> 0;"
+	"CREATE TABLE members_2 ("
+	"  service INTEGER NOT NULL,"
+	"  agent INTEGER NOT NULL,"
+	"  org INTEGER NOT NULL,"
+	"  protocol INTEGER NOT NULL,"
+	"  port INTEGER NOT NULL,"
+	"  last_port INTEGER NOT NULL,"
+	"  moving INTEGER NOT NULL DEFAULT 0 CHECK (moving IN (0, service)),"
+	"  PRIMARY KEY (service, agent),"
+	"  FOREIGN KEY (service, org) REFERENCES services (id, org) ON DELETE CASCADE,"
+	"  FOREIGN KEY (agent, org) REFERENCES agents (id, org) ON DELETE RESTRICT,"
+	"  UNIQUE (agent, protocol, moving, port)"
+	") STRICT, WITHOUT ROWID;"
+	"INSERT INTO members_2 SELECT *, 0 FROM members;"
+	"DROP TABLE members;"
+	"ALTER TABLE members_2 RENAME TO members;",
 	/* Plain WireGuard peers beside the Agents. */
 	"ALTER TABLE agents ADD COLUMN plain INTEGER NOT NULL DEFAULT 0 CHECK (plain IN (0, 1));",
 };

@@ -53,7 +53,7 @@ static int check_free(struct kk_store *store, const struct kk_service_row *row, 
 {
 	static const char sql[] =
 		"SELECT s.name, m.last_port FROM members m JOIN services s ON s.id = m.service "
-		"WHERE m.agent = ? AND m.protocol = ? AND m.port <= ? AND m.service <> ? "
+		"WHERE m.agent = ? AND m.protocol = ? AND m.moving = 0 AND m.port <= ? AND m.service <> ? "
 		"ORDER BY m.port DESC LIMIT 1";
 	sqlite3_stmt *stmt = kk_sql(store, err, sql, "iiii", row->members[0].agent,
 				    (int64_t)row->protocol, (int64_t)last, row->id);

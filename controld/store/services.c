@@ -152,21 +152,79 @@ static int check_address(struct kk_store *store, const struct kk_service_row *ro
 	return r;
 }
 
-/* What of @row is to be found out, and what stands in its way. */
-static int settle(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
+static bool same_ports(const struct kk_service_row *a, const struct kk_service_row *b)
 {
-	int r = kk_members_find(store, row, err);
+	return a->protocol == b->protocol && a->port == b->port && a->last_port == b->last_port &&
+	       kk_address_equal(&a->address, &b->address);
+}
+
+static bool same_members(const struct kk_service_row *a, const struct kk_service_row *b)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < a->n_members; i++)
+		for (size_t j = 0; j < b->n_members; j++)
+			found += strcmp(a->members[i].name, b->members[j].name) == 0;
+	return found == a->n_members && found == b->n_members;
+}
+
+static bool same_rules(const struct kk_service_row *a, const struct kk_service_row *b)
+{
+	if (a->n_rules != b->n_rules)
+		return false;
+	for (size_t i = 0; i < a->n_rules; i++)
+		if (a->rules[i].allow != b->rules[i].allow ||
+		    !kk_prefix_equal(&a->rules[i].prefix, &b->rules[i].prefix))
+			return false;
+	return true;
+}
+
+/* Of a plain peer the target is where its ports are. */
+static bool same_target(const struct kk_service_row *a, const struct kk_service_row *b)
+{
+	return strcmp(a->target, b->target) == 0 && a->proxy_protocol == b->proxy_protocol;
+}
+
+bool kk_service_row_moves(const struct kk_service_row *before, const struct kk_service_row *after)
+{
+	return !same_ports(before, after) || !same_members(before, after) ||
+	       (before->snat && !same_target(before, after));
+}
+
+bool kk_service_row_same(const struct kk_service_row *a, const struct kk_service_row *b)
+{
+	return !kk_service_row_moves(a, b) && strcmp(a->name, b->name) == 0 &&
+	       strcmp(a->target, b->target) == 0 && a->proxy_protocol == b->proxy_protocol &&
+	       a->limit_packets == b->limit_packets &&
+	       a->limit_connections == b->limit_connections && same_rules(a, b);
+}
+
+/*
+ * What of @row is to be found out, and what stands in its way. What is as it was in @before, if there is one, was
+ * settled then.
+ */
+static int settle(struct kk_store *store, struct kk_service_row *row,
+		  const struct kk_service_row *before, struct kk_err *err)
+{
+	int r = 0;
 
 	if (row->last_port < row->port)
 		row->last_port = row->port;
+	row->generation = kk_tx_generation(store);
+	if (before && !kk_service_row_moves(before, row)) {
+		memcpy(row->members, before->members, sizeof(row->members));
+		row->agent_port = before->agent_port;
+		row->snat = before->snat;
+		return 0;
+	}
+	r = kk_members_find(store, row, err);
 	if (r == 0)
 		r = check_address(store, row, err);
 	if (r == 0)
 		r = kk_ports_check(store, row, err);
-	if (r == 0)
-		r = row->snat ? kk_plain_settle(store, row, err) : kk_ports_choose(store, row, err);
-	row->generation = kk_tx_generation(store);
-	return r;
+	if (r < 0)
+		return r;
+	return row->snat ? kk_plain_settle(store, row, err) : kk_ports_choose(store, row, err);
 }
 
 static int write_parts(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
@@ -196,20 +254,37 @@ static int insert(struct kk_store *store, struct kk_service_row *row, struct kk_
 	return write_parts(store, row, err);
 }
 
-static int update(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
+/* An index is written anew for every column that is named, whether it changes or not. */
+static int update(struct kk_store *store, const struct kk_service_row *row,
+		  const struct kk_service_row *before, struct kk_err *err)
 {
-	static const char sql[] =
-		"UPDATE services SET address = ?, port = ?, last_port = ?, agent_port = ?, "
+	static const char all[] =
+		"UPDATE services SET address = ?, port = ?, last_port = ?, agent_port = ?, moving = 0, "
 		"target = ?, proxy_protocol = ?, limit_packets = ?, limit_connections = ?, "
 		"drain_until = ?, generation = ? WHERE id = ?";
+	static const char rest[] =
+		"UPDATE services SET target = ?, proxy_protocol = ?, limit_packets = ?, "
+		"limit_connections = ?, drain_until = ?, generation = ? WHERE id = ?";
 	char address[KK_ADDRESS_TEXT];
-	int r = kk_sql_run(store, err, sql, "tiiitiiiiii", kk_address_text(&row->address, address),
-			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
-			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
-			   (int64_t)row->limit_connections, row->drain_until, row->generation,
-			   row->id);
+	int r;
 
-	return r < 0 ? r : write_parts(store, row, err);
+	if (!kk_service_row_moves(before, row))
+		r = kk_sql_run(store, err, rest, "tiiiiii", row->target,
+			       (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
+			       (int64_t)row->limit_connections, row->drain_until, row->generation,
+			       row->id);
+	else
+		r = kk_sql_run(store, err, all, "tiiitiiiiii",
+			       kk_address_text(&row->address, address), (int64_t)row->port,
+			       (int64_t)row->last_port, (int64_t)row->agent_port, row->target,
+			       (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
+			       (int64_t)row->limit_connections, row->drain_until, row->generation,
+			       row->id);
+	if (r == 0 && kk_service_row_moves(before, row))
+		r = kk_members_write(store, row, err);
+	if (r == 0 && !same_rules(before, row))
+		r = kk_rules_write(store, row, err);
+	return r;
 }
 
 static int add(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
@@ -220,7 +295,7 @@ static int add(struct kk_store *store, struct kk_service_row *row, struct kk_err
 	row->agent_port = 0;
 	r = check_name(store, row, err);
 	if (r == 0)
-		r = settle(store, row, err);
+		r = settle(store, row, NULL, err);
 	if (r == 0)
 		r = insert(store, row, err);
 	return r < 0 ? r : kk_members_note(store, KK_ADD, NULL, row, err);
@@ -235,28 +310,54 @@ int kk_store_service_add(struct kk_store *store, struct kk_service_row *row, str
 	return kk_tx_end(store, add(store, row, err), err);
 }
 
-static int set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
+static int replace(struct kk_store *store, const struct kk_service_row *before,
+		   struct kk_service_row *row, struct kk_err *err)
 {
-	struct kk_service_row before;
-	int r = kk_store_service_get_id(store, row->id, &before, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	if (row->port != before.port || row->last_port != before.last_port)
-		row->agent_port = 0; /* the public ones again, if they are free */
-	r = settle(store, row, err);
+	row->id = before->id;
+	/* Where the public ports are others, the Agent's are to be those again, if they are free. */
+	row->agent_port = row->port == before->port && row->last_port == before->last_port
+				  ? before->agent_port
+				  : 0;
+	r = settle(store, row, before, err);
 	if (r == 0)
-		r = update(store, row, err);
-	return r < 0 ? r : kk_members_note(store, KK_SET, &before, row, err);
+		r = update(store, row, before, err);
+	return r < 0 ? r : kk_members_note(store, KK_SET, before, row, err);
 }
 
-int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
+int kk_store_service_replace(struct kk_store *store, const struct kk_service_row *before,
+			     struct kk_service_row *row, struct kk_err *err)
 {
 	int r = kk_tx_begin(store, err);
 
 	if (r < 0)
 		return r;
-	return kk_tx_end(store, set(store, row, err), err);
+	return kk_tx_end(store, replace(store, before, row, err), err);
+}
+
+int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
+{
+	struct kk_service_row before;
+	int r = kk_tx_begin(store, err);
+
+	if (r < 0)
+		return r;
+	r = kk_store_service_get_id(store, row->id, &before, err);
+	if (r == 0)
+		r = replace(store, &before, row, err);
+	return kk_tx_end(store, r, err);
+}
+
+int kk_store_service_release(struct kk_store *store, int64_t id, struct kk_err *err)
+{
+	int r = kk_sql_run(store, err, "UPDATE services SET moving = id WHERE id = ?", "i", id);
+
+	if (r == 0)
+		r = kk_sql_run(store, err, "UPDATE members SET moving = service WHERE service = ?",
+			       "i", id);
+	store->released = true;
+	return r;
 }
 
 /* Members, rules and bans go with it; nodes know that. */
@@ -296,9 +397,9 @@ static int restore(struct kk_store *store, int64_t id, struct kk_service_row *be
 		return found < 0 ? 0 : remove_row(store, &now, err);
 	r = found < 0 ? check_name(store, before, err) : 0;
 	if (r == 0)
-		r = settle(store, before, err);
+		r = settle(store, before, found < 0 ? NULL : &now, err);
 	if (r == 0)
-		r = found < 0 ? insert(store, before, err) : update(store, before, err);
+		r = found < 0 ? insert(store, before, err) : update(store, before, &now, err);
 	if (r < 0)
 		return r;
 	return kk_members_note(store, found < 0 ? KK_ADD : KK_SET, found < 0 ? NULL : &now, before,

@@ -203,7 +203,7 @@ int kk_tx_begin(struct kk_store *store, struct kk_err *err)
 	if (store->depth == 0) {
 		r = check_file(store, err);
 		store->n_changes = 0;
-		store->failed = false;
+		store->failed = store->released = false;
 		if (r == 0)
 			r = kk_sql_run(store, err, "BEGIN IMMEDIATE", "");
 	}
@@ -260,10 +260,26 @@ static int next_generation(struct kk_store *store, struct kk_err *err)
 			  (int64_t)KK_CHANGE_ROWS_MAX);
 }
 
+/* Who gave up his ports must have some again. */
+static int check_released(struct kk_store *store, struct kk_err *err)
+{
+	int64_t id;
+	int r = kk_sql_number(store, &id, err, "SELECT id FROM services WHERE moving <> 0 LIMIT 1",
+			      "");
+
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? r
+		     : kk_err_set(err, EIO, NULL, "service %lld was left without ports",
+				  (long long)id);
+}
+
 static int commit(struct kk_store *store, int r, struct kk_err *err)
 {
 	if (r == 0 && store->failed)
 		r = kk_err_set(err, EIO, NULL, "a part of the change failed");
+	if (r == 0 && store->released)
+		r = check_released(store, err);
 	if (r == 0 && store->n_changes)
 		r = next_generation(store, err);
 	if (r == 0)

@@ -28,12 +28,15 @@ struct kk_store {
 	char who[KK_WHO_MAX], from[INET6_ADDRSTRLEN];
 	unsigned int depth;	   /* of transactions in transactions */
 	bool failed;		   /* one of them did */
+	bool released;		   /* services gave up their ports in it */
 	struct kk_change *changes; /* of the open transaction */
 	size_t n_changes, changes_size;
 	struct {
 		int64_t from, generation; /* what @rows were read for, 0: nothing */
 		struct kk_change *rows;
 		size_t n, size;
+		const struct kk_change **sorted; /* those that Agents hear of, by Agent */
+		size_t n_sorted;
 	} log; /* what is asked for many nodes in a row */
 	void (*changed)(const struct kk_change *changes, size_t n, void *userdata);
 	void *userdata;

@@ -26,7 +26,7 @@
 #define KK_AGENTS_MAX	     65024  /* 254 x 256, requirement K4 */
 #define KK_CHANGES_MAX	     10000  /* generations that the change log reaches back */
 #define KK_CHANGE_ROWS_MAX   200000 /* changes that it holds */
-#define KK_SCHEMA_VERSION    4
+#define KK_SCHEMA_VERSION    5
 #define KK_SERVICE_RULES_MAX 64	   /* allowed and denied prefixes of one service */
 #define KK_DENIALS_MAX	     10000 /* denied prefixes of all services of an organisation */
 #define KK_BANS_MAX	     10000
@@ -250,6 +250,18 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *err);
 /* Gives the service of @row's id what is in @row but name and protocol; the rest is filled in as above. */
 int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
+/* The same where the caller has read, in the same transaction, what it is now: @before. @row's id is filled in, too. */
+int kk_store_service_replace(struct kk_store *store, const struct kk_service_row *before,
+			     struct kk_service_row *row, struct kk_err *err);
+/* Whether @after needs other ports than @before, of gateways or of Agents. */
+bool kk_service_row_moves(const struct kk_service_row *before, const struct kk_service_row *after);
+/* Whether the two are one in all that a caller says of a service. */
+bool kk_service_row_same(const struct kk_service_row *a, const struct kk_service_row *b);
+/*
+ * The service gives up its ports, so that another can have them, until it is given others (or its own again) in the
+ * same open transaction, which fails otherwise: by a row that moves it, or kk_store_service_restore().
+ */
+int kk_store_service_release(struct kk_store *store, int64_t id, struct kk_err *err);
 int kk_store_service_remove(struct kk_store *store, const char *name, struct kk_err *err);
 /*
  * Undoes a change: @before is what the service was, or NULL if it was made then; @id is the service's.
@@ -343,5 +355,9 @@ void kk_store_backup_free(void *backup);
 int kk_store_changes(struct kk_store *store, int64_t from,
 		     int (*change)(const struct kk_change *change, void *userdata), void *userdata,
 		     struct kk_err *err);
+/* Those of them that concern this Agent, those of gateways first. */
+int kk_store_agent_changes(struct kk_store *store, int64_t from, int64_t agent,
+			   int (*change)(const struct kk_change *change, void *userdata),
+			   void *userdata, struct kk_err *err);
 
 #endif

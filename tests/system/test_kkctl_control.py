@@ -104,10 +104,20 @@ def test_apply(control, kkctl, tmp_path):
     bad = {"agents": [{"name": "c"}], "services": [{**WORLD["services"][1], "agent": "nobody"}]}
     assert "nobody" in apply(bad, status=1)
     assert control.everything() == before
-    # What was on one Agent moves to another; ports change places by way of a removal.
+    # What was on one Agent moves to another.
     moved = {"services": [{**WORLD["services"][0], "agent": "b"}]}
     apply(moved)
     assert control.do("GET", "services/ssh")["agent"] == "b"
+    # Ports change places.
+    apply(WORLD)
+    ssh, web = WORLD["services"]
+    ids = {name: control.do("GET", f"services/{name}")["id"] for name in ("ssh", "web")}
+    shown = apply({"services": [{**ssh, "port": web["port"]}, {**web, "port": ssh["port"]}]})
+    assert "2 changes" in shown and "2222 ->  8080" in shown and "8080 ->  2222" in shown
+    assert {name: control.do("GET", f"services/{name}")["port"] for name in ids} == {"ssh": 8080, "web": 2222}
+    assert {name: control.do("GET", f"services/{name}")["id"] for name in ids} == ids
+    entries = control.do("GET", "audit?object=ssh&limit=1")["items"]
+    assert (entries[0]["before"]["port"], entries[0]["after"]["port"]) == (2222, 8080)
 
 
 def test_backup_and_restore(control, kkctl, tmp_path):

@@ -29,7 +29,10 @@ static const char *const contents[] = {
 	      "INSERT INTO changes VALUES (1, 70, 2, 0, 7, 3);",
 	[2] = "INSERT INTO services VALUES (90, 1, 'x', 3, 6, 1, 1, '127.0.0.1:1', 0, 1);"
 	      "DELETE FROM services WHERE id = 90;",
-	[3] = "INSERT INTO bans VALUES (1, 1, '203.0.113.9', 7, 0, 71);",
+	[3] = "INSERT INTO services VALUES (91, 1, 'x', 6, '', 1, 1, 1, '127.0.0.1:1', 0, 0, 0, 0, 1);"
+	      "INSERT INTO members VALUES (91, 3, 1, 6, 1, 1);"
+	      "DELETE FROM services WHERE id = 91;",
+	[4] = "INSERT INTO bans VALUES (1, 1, '203.0.113.9', 7, 0, 71);",
 };
 
 _Static_assert(ARRAY_SIZE(contents) == KK_SCHEMA_VERSION, "something for every earlier version");
