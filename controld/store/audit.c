@@ -11,8 +11,9 @@
 /* What people know of; a table's columns are asked of the database. */
 static const struct {
 	const char *table, *kind;
-	const char *of; /* a row is a part of an object of this table, ... */
-	const char *by; /* which this column refers to */
+	const char *of;	  /* a row is a part of an object of this table, ... */
+	const char *by;	  /* which this column refers to */
+	const char *only; /* rows with this column set; NULL: all */
 	/* Rows in which this column is set are of another kind. */
 	const char *other_if, *other;
 } audited[] = {
@@ -28,14 +29,19 @@ static const struct {
 	{.table = "agents", .kind = "agent", .other_if = "plain", .other = "peer"},
 	{.table = "services", .kind = "service"},
 	{.table = "members", .kind = "service-agent", .of = "services", .by = "service"},
-	{.table = "rules", .kind = "rule"},
+	{.table = "rules", .kind = "rule", .only = "given"},
+	{.table = "hosts", .kind = "host"},
+	{.table = "host_prefixes", .kind = "host-prefix", .of = "hosts", .by = "host"},
+	{.table = "host_groups", .kind = "group"},
+	{.table = "group_hosts", .kind = "group-host", .of = "host_groups", .by = "host_group"},
+	{.table = "access_rules", .kind = "access-rule"},
 	{.table = "bans", .kind = "ban"},
 	{.table = "join_tokens", .kind = "join-token"},
 };
 
 /* What people do not know of, or is said elsewhere in the entry. */
-static const char *const left_out[] = {"id",	   "org",	   "generation",
-				       "password", "ports_in_use", "moving"};
+static const char *const left_out[] = {"id",	       "org",	 "generation", "password",
+				       "ports_in_use", "moving", "given"};
 
 static void actor_function(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
@@ -160,10 +166,12 @@ static int make_trigger(struct kk_store *store, size_t i, const struct parts *p,
 static int make_triggers(struct kk_store *store, size_t i, const struct parts *p,
 			 struct kk_err *err)
 {
-	char *added = sqlite3_mprintf("INSERT ON main.%s", audited[i].table);
+	const char *only = audited[i].only ? audited[i].only : "";
+	const char *new_row = only[0] ? " WHEN NEW." : "", *old_row = only[0] ? " WHEN OLD." : "";
+	char *added = sqlite3_mprintf("INSERT ON main.%s%s%s", audited[i].table, new_row, only);
 	char *set = sqlite3_mprintf("UPDATE OF %s ON main.%s WHEN %s", p->columns, audited[i].table,
 				    p->differs);
-	char *removed = sqlite3_mprintf("DELETE ON main.%s", audited[i].table);
+	char *removed = sqlite3_mprintf("DELETE ON main.%s%s%s", audited[i].table, old_row, only);
 	char *before = sqlite3_mprintf("json_object(%s)", p->old_json);
 	char *after = sqlite3_mprintf("json_object(%s)", p->new_json);
 	int r = -ENOMEM;
