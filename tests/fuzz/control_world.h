@@ -306,7 +306,7 @@ static struct kk_control *fuzz_control(void)
 	LIST_INIT(&control.held);
 	control.state = "/nonexistent";
 	strcpy(control.url, "https://control.example:8443");
-	strcpy(control.pin, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+	strcpy(control.identity.pin, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
 	fuzz_make_key(&control);
 	for (size_t i = 0; i < ARRAY_SIZE(made); i++)
 		fuzz_ask(&control, made[i], strlen(made[i]));
