@@ -293,6 +293,7 @@ static struct kk_control *fuzz_control(void)
 		"POST /api/v1/users\n{\"name\":\"ann\",\"role\":\"admin\",\"password\":\"0123456789\"}",
 		"POST /api/v1/organisations\n{\"name\":\"other\"}",
 	};
+	static char key[] = "a key", cert[] = "a certificate";
 	static struct kk_control control;
 	struct kk_err err = {0};
 
@@ -306,7 +307,10 @@ static struct kk_control *fuzz_control(void)
 	LIST_INIT(&control.held);
 	control.state = "/nonexistent";
 	strcpy(control.url, "https://control.example:8443");
-	strcpy(control.pin, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+	strcpy(control.identity.pin, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+	/* A backup has them in it; nobody connects by them. */
+	control.identity.key = key;
+	control.identity.cert = cert;
 	fuzz_make_key(&control);
 	for (size_t i = 0; i < ARRAY_SIZE(made); i++)
 		fuzz_ask(&control, made[i], strlen(made[i]));
