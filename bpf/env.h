@@ -304,6 +304,11 @@ KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
 	return kk_now ? kk_now : bpf_ktime_get_ns();
 }
 
+KK_INLINE __u64 kk_env_lately(const struct kk_packet *pkt)
+{
+	return kk_now ? kk_now : bpf_ktime_get_coarse_ns();
+}
+
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 {
 	__u32 zero = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "bpf/summed.h"
 
-#include <stdbool.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <bpf/btf.h>
@@ -48,20 +48,21 @@ static int put_kfunc(struct bpf_insn *insns, size_t n, int id)
 	return calls;
 }
 
-static bool replace(struct bpf_program *prog, int id)
+static int replace(struct bpf_program *prog, int id)
 {
 	size_t n = bpf_program__insn_cnt(prog);
 	KK_CLEANUP_FREE struct bpf_insn *insns = calloc(n, sizeof(*insns));
 
 	if (!insns)
-		return false;
+		return -ENOMEM;
 	memcpy(insns, bpf_program__insns(prog), n * sizeof(*insns));
-	return put_kfunc(insns, n, id) && bpf_program__set_insns(prog, insns, n) == 0;
+	return put_kfunc(insns, n, id) ? bpf_program__set_insns(prog, insns, n) : 0;
 }
 
-uint32_t kk_summed_prepare(struct bpf_program *prog)
+uint32_t kk_summed_prepare(struct bpf_object *obj)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
+	struct bpf_program *prog;
 	long bit = -1;
 	int skb, kfunc;
 
@@ -72,5 +73,10 @@ uint32_t kk_summed_prepare(struct bpf_program *prog)
 	if (skb > 0 && kfunc > 0)
 		bit = bit_of(btf, btf__type_by_id(btf, (__u32)skb), "ip_summed");
 	btf__free(btf);
-	return bit > 0 && replace(prog, kfunc) ? (uint32_t)bit : 0;
+	if (bit <= 0)
+		return 0;
+	bpf_object__for_each_program(prog,
+				     obj) if (replace(prog, kfunc) <
+					      0) return 0; /* then no such call is ever reached */
+	return (uint32_t)bit;
 }

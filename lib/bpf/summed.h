@@ -12,9 +12,9 @@
 #include <bpf/libbpf.h>
 
 /*
- * Before @prog is loaded: puts the kfunc where the program has left a place for it. Returns what the constant kk_skb_summed is to
- * be; 0: the kernel does not tell, and @prog is as it was.
+ * Before @obj is loaded: puts the kfunc where its programs have left a place for it. Returns what the constant kk_skb_summed is to be;
+ * 0: the kernel does not tell.
  */
-uint32_t kk_summed_prepare(struct bpf_program *prog);
+uint32_t kk_summed_prepare(struct bpf_object *obj);
 
 #endif

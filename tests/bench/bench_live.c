@@ -61,7 +61,7 @@ static struct kk_tc *tc_load(uint32_t sink)
 	skel->data->kk_edge_here = 0; /* as behind XDP */
 	if (kk_tables_size(skel->obj, 1, &err) < 0)
 		bench_die("%s", err.msg);
-	skel->rodata->kk_skb_summed = kk_summed_prepare(skel->progs.kk_tc_public);
+	skel->rodata->kk_skb_summed = kk_summed_prepare(skel->obj);
 	if (kk_tc__load(skel) < 0)
 		bench_die("loading the tc programs: %s", strerror(errno));
 	if (kk_tables_init(&tables, skel->obj, &err) < 0)
