@@ -10,7 +10,7 @@
 #   make install    programs, units, man pages and completion, below DESTDIR; make uninstall takes them away
 #   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
 #   make dkms-install   gives the module to DKMS, which builds it for each kernel with headers (root)
-#   make bench-forward  ns per packet at tc and XDP, live frames beside nftables; loading and churn of tables (root)
+#   make bench-forward  ns per packet at tc and XDP, live frames beside nftables, tables, relay, a SYN flood (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root); XDP=off: checked at tc
 #   make bench-control  Control with 5,100 nodes and 10,000 services
