@@ -186,10 +186,10 @@ bench-tunnel: $B/kkwg $B/bench/rr
 bench-publish: all $B/bench/rr $B/bench/connect
 	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU)) $(if $(XDP),--xdp $(XDP))
 
-# Control killed 200 times in the middle of writes; make check does it 12 times.
+# Control killed 200 times in the middle of writes, and how long it took to start; make check does it 12 times.
 .PHONY: check-control-kill
 check-control-kill: $B/kkcontrold
-	KK_KILLS=200 scripts/check system -k test_killed_again_and_again --timeout=900
+	KK_KILLS=200 scripts/check system -k test_killed_again_and_again --timeout=900 -s
 
 # Control with 5,100 nodes and 10,000 services; see tests/bench/control.py.
 .PHONY: bench-control
