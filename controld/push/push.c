@@ -253,9 +253,9 @@ static int on_flush(sd_event_source *source, uint64_t usec, void *userdata)
 /* What many large messages needed for a moment stays with the process otherwise. */
 static void give_back(struct kk_push *push)
 {
-	if (push->bytes - push->trimmed < TRIM_BYTES)
+	if (push->handled < TRIM_BYTES)
 		return;
-	push->trimmed = push->bytes;
+	push->handled = 0;
 	malloc_trim(0);
 }
 
