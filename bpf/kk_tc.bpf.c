@@ -40,12 +40,16 @@ KK_INLINE int kk_act(enum kk_reason reason)
  */
 volatile __u32 kk_edge_here = KK_EDGE_CHECKS | KK_EDGE_RELAY;
 
+/* Whether packets are forwarded here. If not, they go on, behind the edge, to the kernel module. Changed like that. */
+volatile __u32 kk_forward_here = 1;
+
 #define KK_TC_ON (-2) /* no TC_ACT_* */
 
 KK_INLINE int kk_edge_act(struct __sk_buff *skb, __u8 family)
 {
 	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
-	enum kk_reason reason = kk_edge(&pkt, family, kk_edge_here);
+	const __u32 part = skb->vlan_present ? KK_EDGE_CHECKS | KK_EDGE_RELAY : kk_edge_here;
+	enum kk_reason reason = kk_edge(&pkt, family, part);
 
 	if (reason == KK_EDGE_ON)
 		return KK_TC_ON;
@@ -103,6 +107,12 @@ KK_INLINE int kk_is_for_us(const struct __sk_buff *skb)
 	return !(skb->vlan_present && (skb->vlan_tci & KK_VLAN_ID)) && skb->pkt_type == PACKET_HOST;
 }
 
+/* XDP leaves frames with a tag in them alone, so what is ours of those is looked at here. */
+KK_INLINE int kk_edge_is_here(const struct __sk_buff *skb)
+{
+	return kk_edge_here || skb->vlan_present;
+}
+
 SEC("tc")
 int kk_tc_public(struct __sk_buff *skb)
 {
@@ -112,17 +122,21 @@ int kk_tc_public(struct __sk_buff *skb)
 
 	if (kk_is_for_us(skb)) {
 		if (skb->protocol == KK_BE16(ETH_P_IP)) {
-			if (kk_edge_here)
+			if (kk_edge_is_here(skb))
 				act = kk_edge4(skb);
 			if (act != KK_TC_ON)
 				return act;
+			if (!kk_forward_here)
+				return KK_TC_PASS;
 			reason = kk_plain(&pkt, KK_INBOUND, 0);
 			return reason == KK_NOT_PLAIN ? kk_public4(skb) : kk_act(reason);
 		}
 		if (skb->protocol == KK_BE16(ETH_P_IPV6)) {
-			if (kk_edge_here)
+			if (kk_edge_is_here(skb))
 				act = kk_edge6(skb);
-			return act == KK_TC_ON ? kk_public6(skb) : act;
+			if (act != KK_TC_ON)
+				return act;
+			return kk_forward_here ? kk_public6(skb) : KK_TC_PASS;
 		}
 	}
 	kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
@@ -133,9 +147,12 @@ SEC("tc")
 int kk_tc_tunnel(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb};
-	enum kk_reason reason = kk_plain(&pkt, KK_OUTBOUND, 0);
+	enum kk_reason reason;
 	__u8 version = 0;
 
+	if (!kk_forward_here)
+		return KK_TC_PASS;
+	reason = kk_plain(&pkt, KK_OUTBOUND, 0);
 	if (reason != KK_NOT_PLAIN)
 		return kk_act(reason);
 	if (kk_env_load(&pkt, 0, &version, sizeof(version)) == 0 && version >> 4 == KK_IP6)
