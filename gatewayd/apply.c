@@ -14,7 +14,8 @@ int gateway_ports(const struct gateway *gw, struct ports *ret, struct kk_err *er
 	struct ports ports;
 	int r;
 
-	r = ports_read(gw->place.address, gw->place.ifindex, &ports, err);
+	r = ports_read(gw->place.address, gw->addresses, gw->n_addresses, gw->place.ifindex, &ports,
+		       err);
 	if (r < 0)
 		return r;
 	if (ports_add(&ports, IPPROTO_UDP, gw->tunnel.now.port) < 0) {
@@ -34,7 +35,8 @@ static int check_ports(const struct gateway *gw, const struct kk_config *next, s
 	n = kk_datapath_list(kk_plane_bpf(gw->plane), &carried, err);
 	if (n < 0)
 		return n;
-	r = ports_read(gw->place.address, gw->place.ifindex, &used, err);
+	r = ports_read(gw->place.address, gw->addresses, gw->n_addresses, gw->place.ifindex, &used,
+		       err);
 	if (r < 0)
 		return r;
 	return tables_check_ports(next, carried, (size_t)n, &used, err);
@@ -147,11 +149,11 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 	return gateway_set_again(gw, err);
 }
 
-static bool is_healthy(int64_t agent, void *userdata)
+static bool is_healthy(int64_t service, int64_t agent, void *userdata)
 {
 	struct gateway *gw = userdata;
 
-	return health_ok(&gw->health, agent);
+	return health_ok(&gw->health, agent) && probe_ok(&gw->probe, service, agent);
 }
 
 static struct tables_place place_of(struct gateway *gw)
@@ -254,6 +256,8 @@ static int change(struct gateway *gw, const struct kk_config *old, const struct 
 	r = set_tables(gw, next, err);
 	if (r == 0)
 		r = health_set(&gw->health, next, err);
+	if (r == 0)
+		r = probe_set(&gw->probe, next, err);
 	if (r < 0) {
 		undo_tables(gw, old);
 		undo_tunnel(gw, &before);
