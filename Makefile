@@ -11,6 +11,7 @@
 #   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
 #   make dkms-install   gives the module to DKMS, which builds it for each kernel with headers (root)
 #   make bench-forward  ns per packet at tc and XDP, live frames beside nftables; loading and churn of tables (root)
+#   make bench-module   ns per packet of the kernel module beside nftables and IPVS, in a virtual machine
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
 #   make bench-control  Control with 5,100 nodes and 10,000 services
@@ -120,7 +121,7 @@ $B/unit/%: $B/obj/tests/unit/%.o $(LIB) $(ARCHIVES)
 $B/bpf/%.bpf.o: tests/bench/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
-$(patsubst %,$B/obj/tests/bench/bench_%.o,live relay flood): $B/gen/live.skel.h
+$(patsubst %,$B/obj/tests/bench/bench_%.o,live relay flood module): $B/gen/live.skel.h
 $B/obj/tests/bench/bench_forward.o $B/obj/tests/bench/bench_xdp.o: $B/gen/drive.skel.h
 
 # Lets allocations fail.
@@ -175,6 +176,12 @@ check-vm:
 	scripts/bootstrap --vm
 	$(MAKE) $(ALL_CPUS) all unit-build vm-build
 	scripts/check vm
+
+# ns per packet of the module beside nftables, flowtable, IPVS and plain forwarding, in a virtual machine of BENCH_KERNEL.
+BENCH_KERNEL ?= 6.12
+.PHONY: bench-module
+bench-module: $B/bench/bench_module
+	tests/bench/module $(BENCH_KERNEL)
 
 # Interleaved with PEER (default wireguard-go); see tests/bench/tunnel.py.
 .PHONY: bench-tunnel
