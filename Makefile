@@ -6,6 +6,7 @@
 #   make check      set-up, then every test (root)
 #   make check-long tests that wait for minutes (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
+#   make check-debug-kernel  the module on a kernel that watches itself, which is built first: half an hour (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
 #   make install    programs, units, man pages and completion, below DESTDIR; make uninstall takes them away
 #   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
@@ -162,7 +163,7 @@ ALL_CPUS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check:
 	scripts/bootstrap
-	$(MAKE) $(ALL_CPUS) all unit-build
+	$(MAKE) $(ALL_CPUS) all unit-build vm-build
 	$(MAKE) $(ALL_CPUS) SAN=1 all unit-build
 	$(MAKE) $(ALL_CPUS) TSAN=1 build/tsan/kkwg
 	scripts/check all
@@ -173,9 +174,16 @@ check-long: all
 
 # On other kernels, in virtual machines; KK_VM_KERNELS="6.1 6.12" says which.
 check-vm:
-	scripts/bootstrap --vm
+	scripts/bootstrap
 	$(MAKE) $(ALL_CPUS) all unit-build vm-build
-	scripts/check vm
+	KK_FUZZ_S=$${KK_FUZZ_S:-120} scripts/check vm
+
+# The module's tests with KASAN, lockdep, kmemleak and others looking on (scripts/vm debug).
+.PHONY: check-debug-kernel
+check-debug-kernel:
+	scripts/bootstrap
+	$(MAKE) $(ALL_CPUS) vm-build
+	scripts/check debug
 
 # ns per packet of the module beside nftables, flowtable, IPVS and plain forwarding, in a virtual machine of BENCH_KERNEL.
 BENCH_KERNEL ?= 6.12
