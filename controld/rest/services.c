@@ -14,7 +14,7 @@
 #define DRAIN_MAX_S 86400
 
 struct fields {
-	const char *name, *agent, *protocol, *target, *address;
+	const char *name, *agent, *protocol, *target, *address, *access;
 	json_t *agents, *allow, *deny;
 	int64_t port, last_port, limit_packets, limit_connections;
 	bool proxy_protocol;
@@ -28,7 +28,7 @@ struct fields {
 		FIELD(last_port, KK_JSON_INT, 0, .min = 1, .max = 65535),                          \
 		FIELD(proxy_protocol, KK_JSON_BOOL, 0),                                            \
 		FIELD(address, KK_JSON_STRING, KK_JSON_NULLABLE), FIELD(allow, KK_JSON_ANY, 0),    \
-		FIELD(deny, KK_JSON_ANY, 0),                                                       \
+		FIELD(deny, KK_JSON_ANY, 0), FIELD(access, KK_JSON_STRING, 0),                     \
 		FIELD(limit_packets, KK_JSON_INT, 0, .min = 0, .max = LIMIT_MAX),                  \
 		FIELD(limit_connections, KK_JSON_INT, 0, .min = 0, .max = LIMIT_MAX)
 
@@ -82,15 +82,16 @@ json_t *kk_service_said_json(const struct kk_service_row *row)
 {
 	char text[KK_ADDRESS_TEXT];
 
-	return json_pack("{s:s, s:o, s:s, s:i, s:i, s:s, s:b, s:o, s:o, s:o, s:I, s:I}", "name",
-			 row->name, "agents", members_json(row), "protocol",
+	return json_pack("{s:s, s:o, s:s, s:i, s:i, s:s, s:b, s:o, s:s, s:o, s:o, s:I, s:I}",
+			 "name", row->name, "agents", members_json(row), "protocol",
 			 kk_message_protocol(row->protocol), "port", (int)row->port, "last_port",
 			 (int)row->last_port, "target", row->target, "proxy_protocol",
 			 (int)row->proxy_protocol, "address",
 			 row->address.family ? json_string(kk_address_text(&row->address, text))
 					     : json_null(),
-			 "allow", rules_json(row, true), "deny", rules_json(row, false),
-			 "limit_packets", (json_int_t)row->limit_packets, "limit_connections",
+			 "access", row->closed ? "rules" : "open", "allow", rules_json(row, true),
+			 "deny", rules_json(row, false), "limit_packets",
+			 (json_int_t)row->limit_packets, "limit_connections",
 			 (json_int_t)row->limit_connections);
 }
 
@@ -112,7 +113,7 @@ json_t *kk_service_json(const struct kk_service_row *row)
 
 /* ---- as it is given ---- */
 
-static int read_protocol(const char *text, uint8_t *ret, struct kk_err *err)
+int kk_protocol_read(const char *text, uint8_t *ret, struct kk_err *err)
 {
 	if (strcmp(text, "tcp") == 0)
 		*ret = IPPROTO_TCP;
@@ -248,6 +249,16 @@ static int read_rules(const char *field, const json_t *list, bool allow, struct 
 	return 0;
 }
 
+/* Whether all may come in that are not shut out, or only those whom access rules and allow let in. */
+static int read_access(const char *text, bool *ret_closed, struct kk_err *err)
+{
+	*ret_closed = strcmp(text, "rules") == 0;
+	if (*ret_closed || strcmp(text, "open") == 0)
+		return 0;
+	return kk_err_set(err, EINVAL, "access", "access: \"%.16s\" is neither open nor rules",
+			  text);
+}
+
 /* What is in both kinds of body; what is not named stays. */
 static int read_common(const struct fields *f, const json_t *body, struct kk_service_row *row,
 		       struct kk_err *err)
@@ -261,6 +272,8 @@ static int read_common(const struct fields *f, const json_t *body, struct kk_ser
 		row->address = (struct kk_address){0};
 	if (r == 0 && f->address)
 		r = kk_parse_address("address", f->address, &row->address, err);
+	if (r == 0 && f->access)
+		r = read_access(f->access, &row->closed, err);
 	if (r == 0)
 		r = read_rules("allow", f->allow, true, row, err);
 	if (r == 0)
@@ -299,7 +312,7 @@ int kk_service_read(const json_t *obj, struct kk_service_row *row, struct kk_err
 	if (r == 0 && !f.agent && !f.agents)
 		r = kk_err_set(err, EINVAL, "agent", "agent: is missing");
 	if (r == 0)
-		r = read_protocol(f.protocol, &row->protocol, err);
+		r = kk_protocol_read(f.protocol, &row->protocol, err);
 	if (!f.last_port)
 		f.last_port = f.port;
 	if (r == 0)

@@ -10,10 +10,10 @@
 #define SELECT                                                                                     \
 	"SELECT s.id, s.name, s.protocol, s.address, s.port, s.last_port, s.agent_port, "          \
 	"s.target, s.proxy_protocol, s.limit_packets, s.limit_connections, s.drain_until, "        \
-	"s.generation, (SELECT group_concat(m.agent || ':' || a.name) FROM members m "             \
+	"s.generation, s.closed, (SELECT group_concat(m.agent || ':' || a.name) FROM members m "   \
 	"JOIN agents a ON a.id = m.agent WHERE m.service = s.id), "                                \
 	"(SELECT group_concat(substr('-+', r.allow + 1, 1) || r.prefix) FROM rules r "             \
-	"WHERE r.service = s.id) FROM services s "
+	"WHERE r.service = s.id AND r.given) FROM services s "
 
 static int compare_members(const void *a, const void *b)
 {
@@ -75,11 +75,12 @@ static void read_row(sqlite3_stmt *stmt, struct kk_service_row *row)
 		.limit_connections = (uint32_t)sqlite3_column_int64(stmt, 10),
 		.drain_until = sqlite3_column_int64(stmt, 11),
 		.generation = sqlite3_column_int64(stmt, 12),
+		.closed = sqlite3_column_int(stmt, 13),
 	};
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
 	kk_sql_text(stmt, 7, row->target, sizeof(row->target));
-	read_members((const char *)sqlite3_column_text(stmt, 13), row);
-	read_rules((const char *)sqlite3_column_text(stmt, 14), row);
+	read_members((const char *)sqlite3_column_text(stmt, 14), row);
+	read_rules((const char *)sqlite3_column_text(stmt, 15), row);
 }
 
 int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
@@ -186,7 +187,8 @@ bool kk_service_row_same(const struct kk_service_row *a, const struct kk_service
 	return !kk_service_row_moves(a, b) && strcmp(a->name, b->name) == 0 &&
 	       strcmp(a->target, b->target) == 0 && a->proxy_protocol == b->proxy_protocol &&
 	       a->limit_packets == b->limit_packets &&
-	       a->limit_connections == b->limit_connections && same_rules(a, b);
+	       a->limit_connections == b->limit_connections && a->closed == b->closed &&
+	       same_rules(a, b);
 }
 
 /*
@@ -226,14 +228,15 @@ static int insert(struct kk_store *store, struct kk_service_row *row, struct kk_
 {
 	static const char sql[] =
 		"INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, "
-		"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation) "
-		"VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation, "
+		"closed) VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	char address[KK_ADDRESS_TEXT];
-	int r = kk_sql_run(store, err, sql, "iititiiitiiiii", row->id, store->org, row->name,
+	int r = kk_sql_run(store, err, sql, "iititiiitiiiiii", row->id, store->org, row->name,
 			   (int64_t)row->protocol, kk_address_text(&row->address, address),
 			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
 			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
-			   (int64_t)row->limit_connections, row->drain_until, row->generation);
+			   (int64_t)row->limit_connections, row->drain_until, row->generation,
+			   (int64_t)row->closed);
 
 	if (r < 0)
 		return r;
@@ -248,25 +251,25 @@ static int update(struct kk_store *store, const struct kk_service_row *row,
 	static const char all[] =
 		"UPDATE services SET address = ?, port = ?, last_port = ?, agent_port = ?, moving = 0, "
 		"target = ?, proxy_protocol = ?, limit_packets = ?, limit_connections = ?, "
-		"drain_until = ?, generation = ? WHERE id = ?";
+		"drain_until = ?, generation = ?, closed = ? WHERE id = ?";
 	static const char rest[] =
 		"UPDATE services SET target = ?, proxy_protocol = ?, limit_packets = ?, "
-		"limit_connections = ?, drain_until = ?, generation = ? WHERE id = ?";
+		"limit_connections = ?, drain_until = ?, generation = ?, closed = ? WHERE id = ?";
 	char address[KK_ADDRESS_TEXT];
 	int r;
 
 	if (!kk_service_row_moves(before, row))
-		r = kk_sql_run(store, err, rest, "tiiiiii", row->target,
+		r = kk_sql_run(store, err, rest, "tiiiiiii", row->target,
 			       (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
 			       (int64_t)row->limit_connections, row->drain_until, row->generation,
-			       row->id);
+			       (int64_t)row->closed, row->id);
 	else
-		r = kk_sql_run(store, err, all, "tiiitiiiiii",
+		r = kk_sql_run(store, err, all, "tiiitiiiiiii",
 			       kk_address_text(&row->address, address), (int64_t)row->port,
 			       (int64_t)row->last_port, (int64_t)row->agent_port, row->target,
 			       (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
 			       (int64_t)row->limit_connections, row->drain_until, row->generation,
-			       row->id);
+			       (int64_t)row->closed, row->id);
 	if (r == 0 && kk_service_row_moves(before, row))
 		r = kk_members_write(store, row, err);
 	if (r == 0 && !same_rules(before, row))
@@ -285,6 +288,8 @@ static int add(struct kk_store *store, struct kk_service_row *row, struct kk_err
 		r = settle(store, row, NULL, err);
 	if (r == 0)
 		r = insert(store, row, err);
+	if (r == 0 && row->closed)
+		r = kk_rules_follow(store, row->id, err);
 	return r < 0 ? r : kk_members_note(store, KK_ADD, NULL, row, err);
 }
 
@@ -297,6 +302,17 @@ int kk_store_service_add(struct kk_store *store, struct kk_service_row *row, str
 	return kk_tx_end(store, add(store, row, err), err);
 }
 
+/* What lets somebody in is not to vanish by the way. */
+static int check_unused(struct kk_store *store, const struct kk_service_row *row,
+			struct kk_err *err)
+{
+	sqlite3_stmt *stmt = kk_sql(
+		store, err, "SELECT 'rule', name FROM access_rules WHERE service = ? LIMIT 1", "i",
+		row->id);
+
+	return kk_sql_unused(store, stmt, "service", row->name, err);
+}
+
 static int replace(struct kk_store *store, const struct kk_service_row *before,
 		   struct kk_service_row *row, struct kk_err *err)
 {
@@ -307,9 +323,14 @@ static int replace(struct kk_store *store, const struct kk_service_row *before,
 	row->agent_port = row->port == before->port && row->last_port == before->last_port
 				  ? before->agent_port
 				  : 0;
-	r = settle(store, row, before, err);
+	store->check_access |= before->closed && !row->closed;
+	r = row->drain_until && !before->drain_until ? check_unused(store, before, err) : 0;
+	if (r == 0)
+		r = settle(store, row, before, err);
 	if (r == 0)
 		r = update(store, row, before, err);
+	if (r == 0 && (row->closed || before->closed))
+		r = kk_rules_follow(store, row->id, err);
 	return r < 0 ? r : kk_members_note(store, KK_SET, before, row, err);
 }
 
@@ -360,6 +381,8 @@ static int remove_service(struct kk_store *store, const char *name, struct kk_er
 	struct kk_service_row row;
 	int r = kk_store_service_get(store, name, &row, err);
 
+	if (r == 0)
+		r = check_unused(store, &row, err);
 	return r < 0 ? r : remove_row(store, &row, err);
 }
 
@@ -387,6 +410,8 @@ static int restore(struct kk_store *store, int64_t id, struct kk_service_row *be
 		r = settle(store, before, found < 0 ? NULL : &now, err);
 	if (r == 0)
 		r = found < 0 ? insert(store, before, err) : update(store, before, &now, err);
+	if (r == 0)
+		r = kk_rules_follow(store, before->id, err);
 	if (r < 0)
 		return r;
 	return kk_members_note(store, found < 0 ? KK_ADD : KK_SET, found < 0 ? NULL : &now, before,
@@ -410,7 +435,7 @@ int kk_store_service_expire(struct kk_store *store, int64_t now, char ret_name[K
 {
 	static const char due[] = "SELECT org FROM services WHERE drain_until > 0 "
 				  "AND drain_until <= ? LIMIT 1";
-	struct kk_service_row row;
+	struct kk_service_row row = {0};
 	int64_t org, before;
 	int r = kk_sql_number(store, &org, err, due, "i", now);
 

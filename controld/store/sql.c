@@ -131,6 +131,20 @@ int kk_sql_free(struct kk_store *store, sqlite3_stmt *stmt, const char *what, co
 	return r == -ENOENT ? 0 : r;
 }
 
+int kk_sql_unused(struct kk_store *store, sqlite3_stmt *stmt, const char *what, const char *name,
+		  struct kk_err *err)
+{
+	char kind[16], user[KK_NAME_MAX + 1];
+	int r = kk_sql_step(store, stmt, err);
+
+	if (r <= 0)
+		return r;
+	kk_sql_text(stmt, 0, kind, sizeof(kind));
+	kk_sql_text(stmt, 1, user, sizeof(user));
+	kk_sql_done(stmt);
+	return kk_err_set(err, EBUSY, NULL, "%s %s is in %s %s", what, name, kind, user);
+}
+
 int kk_sql_named(int r, const char *what, const char *name, struct kk_err *err)
 {
 	return r == -ENOENT ? kk_err_set(err, ENOENT, NULL, "there is no %s \"%.64s\"", what, name)
@@ -204,6 +218,7 @@ int kk_tx_begin(struct kk_store *store, struct kk_err *err)
 		r = check_file(store, err);
 		store->n_changes = 0;
 		store->failed = store->released = false;
+		store->check_access = store->check_rules = false;
 		if (r == 0)
 			r = kk_sql_run(store, err, "BEGIN IMMEDIATE", "");
 	}
@@ -280,6 +295,8 @@ static int commit(struct kk_store *store, int r, struct kk_err *err)
 		r = kk_err_set(err, EIO, NULL, "a part of the change failed");
 	if (r == 0 && store->released)
 		r = check_released(store, err);
+	if (r == 0)
+		r = kk_access_check(store, err);
 	if (r == 0 && store->n_changes)
 		r = next_generation(store, err);
 	if (r == 0)
@@ -311,6 +328,11 @@ int kk_tx_end(struct kk_store *store, int r, struct kk_err *err)
 	if (store->changed)
 		store->changed(store->changes, n, store->userdata);
 	return 0;
+}
+
+int kk_store_check(struct kk_store *store, struct kk_err *err)
+{
+	return kk_access_check(store, err);
 }
 
 int kk_store_begin(struct kk_store *store, struct kk_err *err)

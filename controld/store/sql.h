@@ -26,10 +26,11 @@ struct kk_store {
 	int64_t agent_hint; /* every Agent number below is taken */
 	int64_t org;	    /* of the actor; 0: nothing is found */
 	char who[KK_WHO_MAX], from[INET6_ADDRSTRLEN];
-	unsigned int depth;	   /* of transactions in transactions */
-	bool failed;		   /* one of them did */
-	bool released;		   /* services gave up their ports in it */
-	struct kk_change *changes; /* of the open transaction */
+	unsigned int depth;		/* of transactions in transactions */
+	bool failed;			/* one of them did */
+	bool released;			/* services gave up their ports in it */
+	bool check_access, check_rules; /* at its end, see access.c */
+	struct kk_change *changes;	/* of the open transaction */
 	size_t n_changes, changes_size;
 	struct {
 		int64_t from, generation; /* what @rows were read for, 0: nothing */
@@ -136,8 +137,21 @@ int kk_members_write(struct kk_store *store, const struct kk_service_row *row, s
 int kk_members_note(struct kk_store *store, enum kk_op op, const struct kk_service_row *before,
 		    const struct kk_service_row *after, struct kk_err *err);
 
-/* rules.c: brings the service's rules to those of @row, touching only what differs. */
+/*
+ * rules.c: brings the service's own rules to those of @row, touching only what differs; and then those that follow
+ * from access rules to what they are now, for one service or for all whose access rules are of a source.
+ */
 int kk_rules_write(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err);
+int kk_rules_follow(struct kk_store *store, int64_t service, struct kk_err *err);
+/* access.c: the same for every service that a rule of the host, or of the group, lets in to; the other is 0. */
+int kk_access_follow(struct kk_store *store, int64_t host, int64_t group, struct kk_err *err);
+/* Rules that mean nothing, and more prefixes than a gateway takes, where a transaction may have made such. */
+int kk_access_check(struct kk_store *store, struct kk_err *err);
+/* hosts.c: -EEXIST where a host or a group has the name. */
+int kk_host_name_free(struct kk_store *store, const char *name, struct kk_err *err);
+/* -EBUSY where a row of @stmt (kind, name) has the object "host x" of @what and @name. */
+int kk_sql_unused(struct kk_store *store, sqlite3_stmt *stmt, const char *what, const char *name,
+		  struct kk_err *err);
 
 /* Notes the actor's changes of every table that people know of in the audit log, from now on. */
 int kk_audit_start(struct kk_store *store, struct kk_err *err);

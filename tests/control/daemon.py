@@ -124,7 +124,7 @@ class Control:
 
     def everything(self):
         """All that can be changed."""
-        lists = ("gateways", "agents", "services", "join-tokens", "api-keys")
+        lists = ("gateways", "agents", "services", "hosts", "groups", "rules", "join-tokens", "api-keys")
         return {"generation": self.do("GET", "status")["generation"],
                 **{name: self.do("GET", name)["items"] for name in lists}}
 

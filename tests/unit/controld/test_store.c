@@ -949,6 +949,14 @@ static void test_pool(void **state)
 	assert_err(&err, "pool", "11.0.0.0/8");
 }
 
+#define SERVICE                                                                                    \
+	"INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, "    \
+	"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation) VALUES "
+#define MEMBER "INSERT INTO members (service, agent, org, protocol, port, last_port) VALUES "
+#define RULE                                                                                       \
+	"INSERT INTO access_rules (id, org, name, source_host, source_group, service, host, "      \
+	"host_group, protocol, port, last_port, generation) VALUES "
+
 /* The constraints of the schema hold without the checks in front of them. */
 static void test_constraints(void **state)
 {
@@ -958,27 +966,44 @@ static void test_constraints(void **state)
 		"INSERT INTO gateways VALUES (9, 1, 'x', 7, '192.0.2.1', 1, x'00', NULL, NULL, 1)",
 		"INSERT INTO agents VALUES (9, 1, 'x', 65024, NULL, NULL, 1)",
 		"INSERT INTO agents VALUES (9, 1, 'a', 5, NULL, NULL, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 2222, 2222, 1, 't', 0, 0, 0, 0, 1, 0)",
-		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 0, 1, 1, 't', 0, 0, 0, 0, 1, 0)",
-		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 2, 1, 1, 't', 0, 0, 0, 0, 1, 0)",
-		"INSERT INTO services VALUES (9, 1, 'x', 1, '', 1, 1, 1, 't', 0, 0, 0, 0, 1, 0)",
-		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 1, 9, 65530, 't', 0, 0, 0, 0, 1, 0)",
+		SERVICE "(9, 1, 'x', 6, '', 2222, 2222, 1, 't', 0, 0, 0, 0, 1)",
+		SERVICE "(9, 1, 'x', 6, '', 0, 1, 1, 't', 0, 0, 0, 0, 1)",
+		SERVICE "(9, 1, 'x', 6, '', 2, 1, 1, 't', 0, 0, 0, 0, 1)",
+		SERVICE "(9, 1, 'x', 1, '', 1, 1, 1, 't', 0, 0, 0, 0, 1)",
+		SERVICE "(9, 1, 'x', 6, '', 1, 9, 65530, 't', 0, 0, 0, 0, 1)",
 		"UPDATE services SET moving = 7",
 		"UPDATE members SET moving = 7",
-		"INSERT INTO members VALUES (1, 77, 1, 6, 1, 1, 0)",
-		"INSERT INTO members VALUES (77, 1, 1, 6, 1, 1, 0)",
-		"INSERT INTO members VALUES (1, 1, 1, 6, 1, 1, 0)",
+		MEMBER "(1, 77, 1, 6, 1, 1)",
+		MEMBER "(77, 1, 1, 6, 1, 1)",
+		MEMBER "(1, 1, 1, 6, 1, 1)",
 		"INSERT INTO gateway_addresses VALUES (77, 1, 0, '192.0.2.1', 1)",
-		"INSERT INTO rules VALUES (9, 1, 77, '192.0.2.0/24', 1, 1)",
+		"INSERT INTO rules (id, org, service, prefix, allow, generation) VALUES (9, 1, 77, '192.0.2.0/24', 1, 1)",
 		"INSERT INTO bans VALUES (9, 1, '192.0.2.1', 77, 0, 1)",
 		"INSERT INTO join_tokens VALUES (9, 1, NULL, NULL, NULL, 1, zeroblob(32), 1)",
 		"DELETE FROM agents",
+		"INSERT INTO hosts VALUES (9, 1, 'ann', 1)",
+		"INSERT INTO hosts VALUES (9, 77, 'x', 1)",
+		"INSERT INTO host_prefixes VALUES (77, '192.0.2.0/24', 1)",
+		"INSERT INTO host_prefixes VALUES (1, '192.0.2.0/24', 2)",
+		"INSERT INTO group_hosts VALUES (77, 1, 1)",
+		RULE "(9, 1, 'x', 77, NULL, 1, NULL, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', NULL, NULL, 1, NULL, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', 1, NULL, 1, 1, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', 1, NULL, 1, NULL, NULL, 6, 1, 1, 1)",
+		RULE "(9, 1, 'x', 1, NULL, NULL, 1, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', 1, NULL, NULL, 1, NULL, 6, 2, 1, 1)",
+		RULE "(9, 1, 'x', 1, NULL, NULL, 1, NULL, 1, 1, 1, 1)",
 	};
+	struct kk_host_row host = {
+		.name = "ann", .n_prefixes = 1, .prefixes[0].addr.family = AF_INET};
 	struct world *w = *state;
 	sqlite3 *db;
 
 	add_agent(w, "a");
 	add_service(w, "ssh", "a", 2222);
+	assert_int_equal(kk_store_host_add(w->store, &host, NULL), 0);
+	assert_int_equal(host.id, 1);
 	assert_int_equal(sqlite3_open(temporary_path(&w->temporary, "db"), &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA foreign_keys = ON", NULL, NULL, NULL), SQLITE_OK);
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
