@@ -185,11 +185,12 @@ check-debug-kernel:
 	$(MAKE) $(ALL_CPUS) vm-build
 	scripts/check debug
 
-# ns per packet of the module beside nftables, flowtable, IPVS and plain forwarding, in a virtual machine of BENCH_KERNEL.
+# ns per packet of the module beside nftables, flowtable, IPVS and plain forwarding, in a virtual machine of BENCH_KERNEL;
+# BENCH_OPTIONS=--icount counts instructions instead, on a machine that others use.
 BENCH_KERNEL ?= 6.12
 .PHONY: bench-module
 bench-module: $B/bench/bench_module
-	tests/bench/module $(BENCH_KERNEL)
+	tests/bench/module $(BENCH_KERNEL) $(BENCH_OPTIONS)
 
 # Interleaved with PEER (default wireguard-go); see tests/bench/tunnel.py.
 .PHONY: bench-tunnel

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * The kernel module as a host of the forwarding core: the packet cases and the stream of mutated packets, by KK_CMD_TRY,
- * have to fare there as in the other hosts, byte for byte. The module must be loaded; needs root.
+ * The kernel module as a host of the forwarding core: the packet cases, by KK_CMD_TRY, have to fare there as in the
+ * other hosts, byte for byte. The module must be loaded; needs root.
  */
-#include "tests/unit/packet_stream.h"
+#include "tests/unit/packet_cases.h"
 
 #include "tests/unit/datapath_world.h"
 
 #include "genl/module.h"
-
-#define STREAM_PACKETS 60000 /* or as KK_STREAM_PACKETS says: an emulated processor is slow */
 
 struct module_host {
 	struct kk_module module;
@@ -104,69 +102,10 @@ static void test_cases(void **state)
 	assert_true(n > 100);
 }
 
-static void compare(struct module_host *host, struct kk_user *user, enum kk_direction direction,
-		    const struct packet *in, uint32_t seen[KK_REASON_MAX])
-{
-	static struct outcome theirs, ours;
-
-	host_run(host, direction, in, &theirs);
-	user_run(user, direction, in, &ours);
-	seen[ours.reason]++;
-	if (theirs.reason == ours.reason && same_packet(&theirs.packet, &ours.packet))
-		return;
-	print_packet("in    ", in);
-	print_packet("module", &theirs.packet);
-	print_packet("user  ", &ours.packet);
-	fail_msg("%s: %s in the module, %s in user space",
-		 direction == KK_INBOUND ? "inbound" : "outbound", kk_reason_name(theirs.reason),
-		 kk_reason_name(ours.reason));
-}
-
-static void run_stream(struct module_host *host, const json_t *world_obj, long packets,
-		       uint32_t seen[KK_REASON_MAX])
-{
-	struct packet_world world = world_of(world_obj);
-	struct kk_user *user = user_new(&world);
-	struct stream stream = {0};
-
-	stream_init(&stream, world_obj);
-	host_load(host, &world);
-	for (size_t i = 0; i < stream.n + (size_t)packets; i++) {
-		static struct packet p;
-		enum kk_direction direction = stream_next(&stream, i, &p);
-
-		/* The path gets what the stack took for a packet. */
-		if (p.len >= (is_ip6(&p) ? sizeof(struct kk_ip6) : sizeof(struct kk_ip4)))
-			compare(host, user, direction, &p, seen);
-	}
-	free(stream.cases);
-	kk_user_free(user);
-}
-
-static void test_mutated_stream(void **state)
-{
-	const char *wanted = getenv("KK_STREAM_PACKETS");
-	long packets = wanted ? atol(wanted) : STREAM_PACKETS;
-	uint32_t seen[KK_REASON_MAX] = {0};
-	json_t *doc = load_cases();
-	const json_t *worlds = json_object_get(doc, "worlds");
-	struct module_host host;
-	struct kk_err err = {0};
-
-	(void)state;
-	assert_ok(kk_module_open(&host.module, &err), &err);
-	run_stream(&host, json_array_get(worlds, 0), packets / 2, seen);
-	run_stream(&host, json_array_get(worlds, 1), packets / 2, seen);
-	stream_check(seen, (uint32_t)packets / 10000);
-	kk_module_close(&host.module);
-	json_decref(doc);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_cases, enter_fresh_netns),
-		cmocka_unit_test_setup(test_mutated_stream, enter_fresh_netns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
