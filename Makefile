@@ -245,11 +245,15 @@ build/fuzz/control: tests/fuzz/fuzz_control.c $(FUZZ_CONTROL_LIB) $(wildcard lib
 	@mkdir -p $(@D)
 	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-o $@ $(filter %.c,$^) -ljansson -lcrypto
-build/fuzz/control_rest build/fuzz/control_ws: build/fuzz/control_%: tests/fuzz/fuzz_control_%.c tests/fuzz/control_world.h \
-		$(FUZZ_CONTROLD) $(FUZZ_CONTROL_LIB) $(wildcard controld/*.h controld/*/*.h lib/*/*.h) doc/openapi.json
+FUZZ_CONTROL_OBJ := $(patsubst %.c,build/fuzz/obj/%.o,$(FUZZ_CONTROLD) $(FUZZ_CONTROL_LIB))
+build/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -DKK_FUZZ -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-		-o $@ $(filter %.c,$^) -ljansson -lsqlite3 -lssl -lcrypto -lsystemd -lwslay -lz -lpthread
+	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -DKK_FUZZ -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+		-MMD -MP -c -o $@ $<
+build/fuzz/obj/controld/rest/contract.o: doc/openapi.json
+build/fuzz/control_rest build/fuzz/control_ws: build/fuzz/control_%: build/fuzz/obj/tests/fuzz/fuzz_control_%.o $(FUZZ_CONTROL_OBJ)
+	$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ -ljansson -lsqlite3 -lssl -lcrypto -lsystemd -lwslay -lz -lpthread
+-include $(FUZZ_CONTROL_OBJ:.o=.d) $(patsubst %,build/fuzz/obj/tests/fuzz/fuzz_control_%.d,rest ws)
 .PHONY: fuzz-control
 fuzz-control: $(FUZZ_CONTROL:%=build/fuzz/%)
 	@for t in $(FUZZ_CONTROL); do mkdir -p build/fuzz/corpus/$$t && \

@@ -80,6 +80,13 @@ __noinline int kk_public6(struct __sk_buff *skb)
 	return kk_act(kk_forward(&pkt, KK_IP6, KK_INBOUND));
 }
 
+__noinline int kk_tunnel4(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb};
+
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
+}
+
 __noinline int kk_tunnel6(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb};
@@ -109,7 +116,7 @@ int kk_tc_public(struct __sk_buff *skb)
 				act = kk_edge4(skb);
 			if (act != KK_TC_ON)
 				return act;
-			reason = kk_plain_inbound(&pkt, 0);
+			reason = kk_plain(&pkt, KK_INBOUND, 0);
 			return reason == KK_NOT_PLAIN ? kk_public4(skb) : kk_act(reason);
 		}
 		if (skb->protocol == KK_BE16(ETH_P_IPV6)) {
@@ -126,11 +133,14 @@ SEC("tc")
 int kk_tc_tunnel(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb};
+	enum kk_reason reason = kk_plain(&pkt, KK_OUTBOUND, 0);
 	__u8 version = 0;
 
+	if (reason != KK_NOT_PLAIN)
+		return kk_act(reason);
 	if (kk_env_load(&pkt, 0, &version, sizeof(version)) == 0 && version >> 4 == KK_IP6)
 		return kk_tunnel6(skb);
-	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
+	return kk_tunnel4(skb);
 }
 
 char kk_license[] SEC("license") = "GPL";

@@ -190,6 +190,11 @@ KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
 	return ktime_get_ns();
 }
 
+KK_INLINE __u64 kk_env_lately(const struct kk_packet *pkt)
+{
+	return ktime_get_coarse_ns();
+}
+
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 {
 	return 0;

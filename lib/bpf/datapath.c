@@ -24,6 +24,7 @@
 #include "bpf/edge.h"
 #include "bpf/groups.h"
 #include "bpf/relay.h"
+#include "bpf/summed.h"
 #include "bpf/tables.h"
 #include "bpf/trace.h"
 #include "kk_tc.skel.h"
@@ -244,6 +245,7 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 	if (r < 0)
 		return r;
 	*ret_adopted = r;
+	dp->skel->rodata->kk_skb_summed = kk_summed_prepare(dp->skel->obj);
 	r = kk_tc__load(dp->skel);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL,
