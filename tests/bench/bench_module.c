@@ -5,12 +5,14 @@
  * are live frames of BPF_PROG_TEST_RUN, super-packets come out of a ring. On one processor the whole way is done before the call
  * returns, so the clock on the wall is what it cost. The ways take turns; medians of the rounds, ours
  * divided by theirs. Needs root, one processor, and the module; made for a virtual machine (make bench-module).
+ *
+ *   bench_module [ROUNDS]
  */
 #include "module_ways.h"
 
 #define FRAMES	   16384
-#define GSO_TURNS  16
-#define ROUNDS	   11
+#define GSO_TURNS  8
+#define ROUNDS_MAX 101
 #define FLOWS_FEW  4
 #define FLOWS_MANY 16384
 
@@ -61,18 +63,18 @@ static double turn(const struct way_setup *setup, const struct gateway *way, str
 	return spent * 1e9 / (double)n;
 }
 
-static void measure(const struct gateway all[N_WAYS], const struct load *load,
+static void measure(const struct gateway all[N_WAYS], const struct load *load, int rounds,
 		    double medians[N_WAYS])
 {
 	struct live *skels[N_WAYS] = {0};
-	double ns[N_WAYS][ROUNDS];
+	double ns[N_WAYS][ROUNDS_MAX];
 
 	for (int way = 0; way < N_WAYS && load->flows; way++) {
 		skels[way] = generator(ways[way].to, load->flows, way == MODULE_65K);
 		way_enter(&all[way]);
 		set_xdp(&all[way], skels[way]);
 	}
-	for (int round = -1; round < ROUNDS; round++)
+	for (int round = -1; round < rounds; round++)
 		for (int way = 0; way < N_WAYS; way++) {
 			double one = turn(&ways[way], &all[way], skels[way]);
 
@@ -81,9 +83,9 @@ static void measure(const struct gateway all[N_WAYS], const struct load *load,
 		}
 	printf("%s\n", load->name);
 	for (int way = 0; way < N_WAYS; way++) {
-		medians[way] = bench_median(ns[way], ROUNDS);
-		printf("  %-22s %6.0f ns (%.0f to %.0f)\n", ways[way].name, medians[way],
-		       ns[way][0], ns[way][ROUNDS - 1]);
+		medians[way] = bench_median(ns[way], (size_t)rounds);
+		printf("  %-26s %6.0f ns (%.0f to %.0f)\n", ways[way].name, medians[way],
+		       ns[way][0], ns[way][rounds - 1]);
 		if (skels[way]) {
 			way_enter(&all[way]);
 			set_xdp(&all[way], NULL);
@@ -93,12 +95,15 @@ static void measure(const struct gateway all[N_WAYS], const struct load *load,
 	fflush(stdout);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	int rounds = argc > 1 ? atoi(argv[1]) : 11;
 	double medians[sizeof(loads) / sizeof(*loads)][N_WAYS];
 	const struct sched_param last = {0};
 	struct gateway all[N_WAYS];
 
+	if (rounds < 1 || rounds > ROUNDS_MAX)
+		bench_die("%d rounds: 1 to %d", rounds, ROUNDS_MAX);
 	bench_run("sysctl -qw net.netfilter.nf_conntrack_max=262144");
 	for (int way = 0; way < N_WAYS; way++)
 		all[way] = way_make(&ways[way]);
@@ -106,7 +111,7 @@ int main(void)
 	if (sched_setscheduler(0, SCHED_IDLE, &last) < 0)
 		bench_die("SCHED_IDLE: %s", strerror(errno));
 	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
-		measure(all, &loads[i], medians[i]);
+		measure(all, &loads[i], rounds, medians[i]);
 	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
 		for (int way = 0; way < N_WAYS; way++)
 			if (ways[way].figure)

@@ -18,7 +18,7 @@
 #define WAY_LISTENERS 65535
 #define WAY_AGENTS    250
 
-enum way { MODULE, NFT, FLOWTABLE, IPVS, FORWARD, MODULE_65K, N_WAYS };
+enum way { MODULE, NFT, FLOWTABLE, IPVS, FORWARD, MODULE_65K, REDIRECT, N_WAYS };
 
 struct way_setup {
 	const char *name;
@@ -53,6 +53,9 @@ static const struct way_setup ways[N_WAYS] = {
 	[FORWARD] = {"plain forwarding", "forward", LIVE_AGENT, "true", 0},
 	[MODULE_65K] = {"module, 65k listeners", NULL, LIVE_ADDRESS,
 			"sysctl -qw net.ipv4.ip_forward=0", WAY_LISTENERS},
+	/* What making packets and counting them costs alone. */
+	[REDIRECT] = {"tc redirect, nothing done", NULL, LIVE_ADDRESS,
+		      "tc qdisc add dev pub clsact", 0},
 };
 
 struct gateway {
@@ -150,6 +153,10 @@ static inline struct gateway way_make(const struct way_setup *setup)
 		way_load_module(setup->listeners);
 	way.far = if_nametoindex("far");
 	way.pub = if_nametoindex("pub");
+	if (setup == &ways[REDIRECT])
+		live_set_tc((int)way.pub,
+			    bpf_program__fd(
+				    live_load(1, if_nametoindex("tun"))->progs.kk_live_redirect));
 	way.gso = gso_ring_make("far", setup->to, LIVE_PORT);
 	return way;
 }
