@@ -50,7 +50,7 @@ def test_host_and_netlink(on_kernel, module):
 @pytest.mark.debug
 def test_traffic(on_kernel, module):
     """Through kernel WireGuard, in both families, with fragments; unloaded under it a hundred times."""
-    cmocka(on_kernel, module, "test_module_traffic", timeout_s=600)
+    cmocka(on_kernel, module, "test_module_traffic", timeout_s=900)
 
 
 @pytest.mark.check
