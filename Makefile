@@ -11,7 +11,7 @@
 #   make install    programs, units, man pages and completion, below DESTDIR; make uninstall takes them away
 #   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
 #   make dkms-install   gives the module to DKMS, which builds it for each kernel with headers (root)
-#   make bench-forward  ns per packet at tc and XDP, live frames beside nftables; loading and churn of tables (root)
+#   make bench-forward  ns per packet at tc and XDP, live frames beside nftables, tables, relay, a SYN flood (root)
 #   make bench-module   ns per packet of the kernel module beside nftables and IPVS, in a virtual machine
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
@@ -202,10 +202,10 @@ bench-tunnel: $B/kkwg $B/bench/rr
 bench-publish: all $B/bench/rr $B/bench/connect
 	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU))
 
-# Control killed 200 times in the middle of writes; make check does it 12 times.
+# Control killed 200 times in the middle of writes, and how long it took to start; make check does it 12 times.
 .PHONY: check-control-kill
 check-control-kill: $B/kkcontrold
-	KK_KILLS=200 scripts/check system -k test_killed_again_and_again --timeout=900
+	KK_KILLS=200 scripts/check system -k test_killed_again_and_again --timeout=900 -s
 
 # Control with 5,100 nodes and 10,000 services; see tests/bench/control.py.
 .PHONY: bench-control

@@ -232,6 +232,13 @@ int kk_store_end(struct kk_store *store, int r, struct kk_err *err);
 /* What the outermost kk_store_end() would find wrong, for a transaction that is not to come to anything. */
 int kk_store_check(struct kk_store *store, struct kk_err *err);
 
+/*
+ * Until kk_store_read_end() everything is read as it is now, which takes the database's locks once and not for each
+ * query. Nothing can be changed meanwhile. Where it does not come about, queries are as usual.
+ */
+void kk_store_read_begin(struct kk_store *store);
+void kk_store_read_end(struct kk_store *store);
+
 /* The subnet of Agent @number, 0 to KK_AGENTS_MAX - 1 (requirement K4). */
 struct kk_prefix4 kk_agent_subnet(const struct kk_prefix4 *pool, int64_t number);
 
