@@ -7,6 +7,7 @@
 #   make check-long tests that wait for minutes (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
+#   make install    programs, units, man pages and completion, below DESTDIR; make uninstall takes them away
 #   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
 #   make dkms-install   gives the module to DKMS, which builds it for each kernel with headers (root)
 #   make bench-forward  ns per packet at tc and XDP, live frames beside nftables; loading and churn of tables (root)
@@ -39,7 +40,7 @@ SANFLAGS :=
 OPT := -O2 -g
 endif
 
-PKGS := libmicrohttpd jansson sqlite3 libssl libcrypto libcurl libsystemd libnl-route-3.0 libnl-genl-3.0 libbpf libxdp
+PKGS := libmicrohttpd jansson sqlite3 libssl libcrypto libcurl libsystemd libnl-route-3.0 libnl-genl-3.0 libbpf libxdp zlib
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lwslay
 
@@ -70,7 +71,7 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
 
 .DELETE_ON_ERROR:
-.PHONY: all module dkms-install dkms-remove bench-forward unit-build vm-build unit check check-vm check-bare demo fmt lint clean
+.PHONY: all install uninstall module dkms-install dkms-remove bench-forward unit-build vm-build unit check check-vm check-bare demo fmt lint clean
 .SECONDARY:
 
 all: $(BINS) $(BPF_OBJ)
@@ -119,7 +120,8 @@ $B/unit/%: $B/obj/tests/unit/%.o $(LIB) $(ARCHIVES)
 $B/bpf/%.bpf.o: tests/bench/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
-$B/obj/tests/bench/bench_live.o: $B/gen/live.skel.h
+$(patsubst %,$B/obj/tests/bench/bench_%.o,live relay flood): $B/gen/live.skel.h
+$B/obj/tests/bench/bench_forward.o $B/obj/tests/bench/bench_xdp.o: $B/gen/drive.skel.h
 
 # Lets allocations fail.
 $B/unit/kkwg/test_wg_shards: private LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
@@ -129,21 +131,25 @@ $B/bench/%: $B/obj/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) -lm -lpthread
 
-bench-forward: $B/bench/bench_forward $B/bench/bench_tables $B/bench/bench_xdp $B/bench/bench_live
+BENCH_FORWARD := $(addprefix $B/bench/bench_,forward tables xdp live relay flood)
+bench-forward: $(BENCH_FORWARD) $B/bench/connect
 	$B/bench/bench_forward
 	$B/bench/bench_tables
 	$B/bench/bench_xdp
 	$B/bench/bench_live
+	$B/bench/bench_relay
+	$B/bench/bench_flood $B/bench/connect
 
 # What the whole-system tests need besides the programs.
 unit-build: $(UNIT) $B/bench/flood
 
 # tests/vm/test_x.c: the same, but run on the kernels of make check-vm.
-VM_TEST_SRC := $(wildcard tests/vm/test_*.c)
+VM_TEST_SRC := $(wildcard tests/vm/test_*.c) tests/vm/fuzz_genl.c
 VM_TEST := $(VM_TEST_SRC:tests/vm/%.c=$B/vm/%)
+$B/vm/fuzz_genl: $B/obj/tests/vm/fuzz_message.o $B/obj/tests/vm/fuzz_traffic.o
 $B/vm/%: $B/obj/tests/vm/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread
 
 vm-build: $(VM_TEST)
 
@@ -246,6 +252,36 @@ $B/kmod/%/kakuremichi.ko: $(MODULE_SRC)
 	@mkdir -p $(@D)
 	cp --parents -p $(MODULE_SRC) $(@D)
 	+$(MAKE) -C $(KDIR) M=$(CURDIR)/$(@D) $(if $(V),,-s) modules
+
+# Below /usr, where the units look for them. Nothing that runs is touched: restart it yourself.
+INSTALL_PROGRAMS := $(foreach p,$(PROGRAMS),$(name-$p))
+install-dir-kkctl := /usr/bin
+install-dir-kkwg := /usr/bin
+install-dir-kkrelay := /usr/libexec/kakuremichi
+install-dir = $(or $(install-dir-$1),/usr/sbin)
+INSTALL_MAN := $(wildcard doc/*.[1-8])
+INSTALL_UNITS := $(wildcard packaging/*.service)
+
+# $(1): file, $(2): folder, $(3): mode
+define install-file
+	install -D -m $3 $1 $(DESTDIR)$2/$(notdir $1)
+
+endef
+define uninstall-file
+	rm -f $(DESTDIR)$2/$(notdir $1)
+
+endef
+# $(1): what is done to each
+install-all = $(foreach p,$(INSTALL_PROGRAMS),$(call $1,$B/$p,$(call install-dir,$p),755)) \
+	$(foreach f,$(INSTALL_MAN),$(call $1,$f,/usr/share/man/man$(subst .,,$(suffix $f)),644)) \
+	$(foreach f,$(INSTALL_UNITS),$(call $1,$f,/usr/lib/systemd/system,644)) \
+	$(call $1,packaging/bash-completion/kkctl,/usr/share/bash-completion/completions,644)
+
+install: $(BINS)
+	$(call install-all,install-file)
+
+uninstall:
+	$(call install-all,uninstall-file)
 
 # As a package would put it: a copy of the sources, which DKMS builds for KVER now and for later kernels by itself.
 DKMS_SRC := /usr/src/kakuremichi-$(VERSION)

@@ -33,7 +33,8 @@
 /* What strangers get; see kk_httpd_config. */
 #define PENDING_MAX	    8192
 #define PENDING_PER_ADDRESS 512
-#define RATE_PER_ADDRESS    500
+#define RATE_PER_ADDRESS    500 /* unless --rate */
+#define RATE_MAX	    1000000
 /* Failed logins: at once, and then one for so many seconds. */
 #define ACCOUNT_BURST  5
 #define ACCOUNT_REFILL 30
@@ -42,6 +43,7 @@
 
 struct options {
 	const char *state, *listen, *url, *pool;
+	int64_t rate;
 	bool verbose, help, version;
 };
 
@@ -56,6 +58,9 @@ static const struct kk_option option_table[] = {
 		  "--listen]"),
 	KK_OPTION("pool", 0, "PREFIX", KK_OPTION_STRING, struct options, pool,
 		  "the /8 that Agents get their subnets from [10.0.0.0/8]"),
+	KK_OPTION("rate", 0, "N", KK_OPTION_INT, struct options, rate,
+		  "connections and requests that one address gets a second, 0 for any number [500]",
+		  .max = RATE_MAX),
 	KK_OPTION("verbose", 'v', NULL, KK_OPTION_FLAG, struct options, verbose,
 		  "log what is done in detail"),
 	KK_OPTION("help", 'h', NULL, KK_OPTION_FLAG, struct options, help, "print this"),
@@ -75,6 +80,7 @@ struct settings {
 	const char *state;
 	struct sockaddr_in listen;
 	struct kk_prefix4 pool;
+	unsigned int rate;
 	char url[256];
 };
 
@@ -144,6 +150,7 @@ static int read_settings(const struct options *o, struct settings *s, struct kk_
 	if (s->pool.len != POOL_LEN)
 		return kk_err_set(err, EINVAL, "pool", "pool: %s is not a /%d", o->pool, POOL_LEN);
 	s->state = o->state;
+	s->rate = (unsigned int)o->rate;
 	return read_url(o->url, s, err);
 }
 
@@ -195,7 +202,7 @@ static int start_httpd(struct kk_control *control, const struct settings *s,
 		.connections_max = connections_max(),
 		.pending_max = PENDING_MAX,
 		.pending_per_address = PENDING_PER_ADDRESS,
-		.rate_per_address = RATE_PER_ADDRESS,
+		.rate_per_address = s->rate,
 		.handle = kk_rest_handle,
 		.refuse = kk_rest_refuse,
 		.gone = kk_rest_gone,
@@ -314,6 +321,7 @@ int main(int argc, char **argv)
 		.state = "/var/lib/kakuremichi/control",
 		.listen = "0.0.0.0:8443",
 		.pool = "10.0.0.0/8",
+		.rate = RATE_PER_ADDRESS,
 	};
 	struct settings settings = {0};
 	struct kk_err err = {0};

@@ -35,7 +35,8 @@ struct ctl_options {
 	struct kk_option_list agents;
 	const char *agent, *gateway;
 	const char *tcp, *udp, *port, *target;
-	struct kk_option_list allow, deny;
+	struct kk_option_list allow, deny, prefixes, hosts;
+	const char *access, *from, *to; /* of a service; of a rule */
 	const char *limit_packets, *limit_connections;
 	const char *drain, *for_, *service;
 	bool proxy_protocol;
@@ -75,7 +76,7 @@ struct ctl_noun {
 
 extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_service, ctl_deny, ctl_ban, ctl_token,
 	ctl_key, ctl_status, ctl_sessions, ctl_datapath, ctl_user, ctl_org, ctl_audit, ctl_login,
-	ctl_logout, ctl_apply, ctl_backup, ctl_restore;
+	ctl_logout, ctl_apply, ctl_backup, ctl_restore, ctl_host, ctl_group, ctl_rule, ctl_export;
 
 #define CTL_OPTION(name_, value_, type_, member_, help_, ...)                                      \
 	KK_OPTION(name_, 0, value_, type_, struct ctl_options, member_, help_, .once = true,       \

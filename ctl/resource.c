@@ -2,6 +2,7 @@
 #include "ctl/resource.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "ctl/api.h"
 #include "util/json.h"
@@ -31,8 +32,7 @@ void ctl_format_expires(const json_t *obj, char *text, size_t size)
 	format_time(json_object_get(obj, "expires_at"), text, size);
 }
 
-/* Everything in one answer, whatever the pages that it came in. */
-static int read_all(struct ctl *ctl, const char *collection, json_t **ret)
+int ctl_read_all(struct ctl *ctl, const char *collection, json_t **ret)
 {
 	KK_CLEANUP_JSON json_t *all = json_array();
 	json_int_t after = 0;
@@ -58,7 +58,7 @@ static int read_all(struct ctl *ctl, const char *collection, json_t **ret)
 int ctl_resource_list(struct ctl *ctl, const struct ctl_resource *resource)
 {
 	KK_CLEANUP_JSON json_t *answer = NULL;
-	int r = read_all(ctl, resource->collection, &answer);
+	int r = ctl_read_all(ctl, resource->collection, &answer);
 
 	if (r == CTL_DONE && !ctl_printed_json(ctl, answer))
 		ctl_print_list(json_object_get(answer, "items"), resource->columns,
@@ -86,4 +86,31 @@ int ctl_resource_rm(struct ctl *ctl, const struct ctl_resource *resource)
 	if (r == CTL_DONE && !ctl_printed_json(ctl, answer))
 		printf("%s %s is removed\n", resource->what, ctl->name);
 	return r;
+}
+
+static int change(struct ctl *ctl, const struct ctl_resource *resource, json_t *body,
+		  const char *method, const char *done)
+{
+	const bool whole = strcmp(method, "POST") == 0;
+	char path[96], what[96];
+
+	snprintf(path, sizeof(path), "/api/v1/%s%s%s", resource->collection, whole ? "" : "/",
+		 whole ? "" : ctl->name);
+	snprintf(what, sizeof(what), "%s %s is %s", resource->what, ctl->name, done);
+	return ctl_change(ctl, body, method, path, what);
+}
+
+int ctl_resource_add(struct ctl *ctl, const struct ctl_resource *resource, json_t *body)
+{
+	return change(ctl, resource, body, "POST", "added");
+}
+
+int ctl_resource_set(struct ctl *ctl, const struct ctl_resource *resource, json_t *body)
+{
+	return change(ctl, resource, body, "PATCH", "changed");
+}
+
+int ctl_resource_drop(struct ctl *ctl, const struct ctl_resource *resource)
+{
+	return change(ctl, resource, NULL, "DELETE", "removed");
 }

@@ -14,10 +14,16 @@ struct ctl_resource {
 	size_t n_columns;
 };
 
+/* {"items":[...]} of a collection, page by page; *@ret is the caller's. */
+int ctl_read_all(struct ctl *ctl, const char *collection, json_t **ret);
 /* Lists all of it, page by page. */
 int ctl_resource_list(struct ctl *ctl, const struct ctl_resource *resource);
 int ctl_resource_show(struct ctl *ctl, const struct ctl_resource *resource);
 int ctl_resource_rm(struct ctl *ctl, const struct ctl_resource *resource);
+/* What gateways are told of: makes, changes, removes it and says how many carry that. @body is taken over. */
+int ctl_resource_add(struct ctl *ctl, const struct ctl_resource *resource, json_t *body);
+int ctl_resource_set(struct ctl *ctl, const struct ctl_resource *resource, json_t *body);
+int ctl_resource_drop(struct ctl *ctl, const struct ctl_resource *resource);
 /* Prints @answer as JSON where that is wanted, and returns whether it did. */
 bool ctl_printed_json(const struct ctl *ctl, const json_t *answer);
 

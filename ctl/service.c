@@ -38,14 +38,25 @@ static void format_address(const json_t *obj, char *text, size_t size)
 	snprintf(text, size, "%s", *address ? address : "the first of each family");
 }
 
+static bool is_closed(const json_t *obj)
+{
+	return strcmp(ctl_text(obj, "access"), "rules") == 0;
+}
+
+static void format_access(const json_t *obj, char *text, size_t size)
+{
+	snprintf(text, size, "%s", is_closed(obj) ? "whom rules let in, and the allowed" : "open");
+}
+
 static void format_allow(const json_t *obj, char *text, size_t size)
 {
-	ctl_format_names(json_object_get(obj, "allow"), "all that is not denied", text, size);
+	ctl_format_names(json_object_get(obj, "allow"),
+			 is_closed(obj) ? "-" : "all that is not denied", text, size);
 }
 
 static void format_deny(const json_t *obj, char *text, size_t size)
 {
-	bool allows = json_array_size(json_object_get(obj, "allow")) > 0;
+	bool allows = is_closed(obj) || json_array_size(json_object_get(obj, "allow")) > 0;
 
 	ctl_format_names(json_object_get(obj, "deny"),
 			 allows ? "all that is not allowed" : "nothing", text, size);
@@ -84,6 +95,7 @@ static void format_policy(const json_t *obj, char *text, size_t size)
 	add_word(text, size, json_is_integer(json_object_get(obj, "draining_until")), "draining");
 	add_word(text, size, json_is_true(json_object_get(obj, "proxy_protocol")),
 		 "PROXY protocol");
+	add_word(text, size, is_closed(obj), "rules");
 	add_word(text, size,
 		 json_array_size(json_object_get(obj, "allow")) ||
 			 json_array_size(json_object_get(obj, "deny")),
@@ -120,6 +132,7 @@ static const struct ctl_column show_columns[] = {
 	{"AGENT", NULL, format_agents},
 	{"TARGET", "target", NULL},
 	{"PROXY PROTOCOL", "proxy_protocol", NULL},
+	{"ACCESS", NULL, format_access},
 	{"ALLOWED", NULL, format_allow},
 	{"DENIED", NULL, format_deny},
 	{"PACKETS", NULL, format_packets},
@@ -288,8 +301,11 @@ static int rm(struct ctl *ctl)
 		   "publish on this address of a gateway only (default all: the first of each "    \
 		   "family)")
 #define POLICY_OPTIONS                                                                             \
-	CTL_OPTION("allow", "PREFIX", KK_OPTION_LIST, allow,                                       \
-		   "let in these sources and no others; may be repeated, none: all"),              \
+	CTL_OPTION("access", "open|rules", KK_OPTION_STRING, access,                               \
+		   "whether all may come in, or only whom rules and --allow let in (default "      \
+		   "open)"),                                                                       \
+		CTL_OPTION("allow", "PREFIX", KK_OPTION_LIST, allow,                               \
+			   "let in these sources and no others; may be repeated, none: all"),      \
 		CTL_OPTION("deny", "PREFIX", KK_OPTION_LIST, deny,                                 \
 			   "shut out these sources; may be repeated, none: nobody"),               \
 		CTL_OPTION("limit-packets", "N/s", KK_OPTION_STRING, limit_packets,                \

@@ -124,6 +124,16 @@ static int take_address(const char *text, json_t *body)
 	return CTL_DONE;
 }
 
+static int take_access(const char *text, json_t *body)
+{
+	if (!text)
+		return CTL_DONE;
+	if (strcmp(text, "open") != 0 && strcmp(text, "rules") != 0)
+		return ctl_fail(CTL_USAGE, "access: \"%.64s\" is neither open nor rules", text);
+	json_object_set_new(body, "access", json_string(text));
+	return CTL_DONE;
+}
+
 /* What add and set have alike. */
 static int take_common(const struct ctl_options *o, json_t *body)
 {
@@ -133,6 +143,8 @@ static int take_common(const struct ctl_options *o, json_t *body)
 		r = take_target(o->target, body);
 	if (r == CTL_DONE)
 		r = take_address(o->address, body);
+	if (r == CTL_DONE)
+		r = take_access(o->access, body);
 	if (r == CTL_DONE)
 		r = take_prefixes("allow", &o->allow, body);
 	if (r == CTL_DONE)

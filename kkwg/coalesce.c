@@ -134,6 +134,8 @@ static void write_out(struct coalesce *c, const tun_header *hdr, unsigned int n)
 {
 	if (tun_write(c->tun, hdr, c->iov, (int)n) < 0)
 		c->lost += n;
+	else if (hdr->gso_type == VIRTIO_NET_HDR_GSO_UDP_L4)
+		c->datagrams += n;
 }
 
 /* The headers of the first packet become those of the whole. */

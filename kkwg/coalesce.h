@@ -19,6 +19,8 @@
 struct coalesce {
 	struct tun *tun;
 	uint64_t lost; /* packets that the interface refused */
+	unsigned int
+		datagrams; /* of UDP that were written, in super-packets; the owner sets it back */
 	/* The super-packet in the making; count 0: none. */
 	unsigned int count;
 	bool ip6, tcp;

@@ -198,9 +198,19 @@ void inbound_take(struct inbound *in, const struct udp_received *r, uint64_t now
 	flush(in);
 }
 
+/* Whether so much of UDP was delivered that its reader has to have a turn. */
+static bool reader_is_due(struct inbound *in)
+{
+	if (in->coalesce.datagrams < INBOUND_DATAGRAMS)
+		return false;
+	in->coalesce.datagrams = 0;
+	in->delivered = true;
+	return true;
+}
+
 bool inbound_work(struct inbound *in, uint64_t now)
 {
-	for (size_t bytes = 0; bytes < KKWG_RUN && in->count;) {
+	for (size_t bytes = 0; bytes < KKWG_RUN && in->count && !reader_is_due(in);) {
 		struct inbound_message *m = &in->queue[in->head];
 
 		if (codel_should_drop(&in->codel, now - m->since, now))
@@ -212,7 +222,9 @@ bool inbound_work(struct inbound *in, uint64_t now)
 		in->count--;
 	}
 	/* The rest of a super-packet that was too long for one send is the next message. */
-	if (!in->count)
+	if (!in->count) {
 		flush(in);
+		reader_is_due(in);
+	}
 	return in->count > 0;
 }

@@ -23,6 +23,11 @@
 #define INBOUND_QUEUE	16	    /* messages in hand */
 #define INBOUND_SHORT	2048	    /* longest message that may go before others */
 #define INBOUND_FLOWS	4	    /* flows of a message that are told apart */
+/*
+ * Datagrams of UDP after which who receives them has a turn. A socket with a buffer of the usual size has room for 92 of
+ * full size and 277 small ones, and nothing but the reader keeps it from running over.
+ */
+#define INBOUND_DATAGRAMS 64
 
 /* A received message that waits. */
 struct inbound_message {
@@ -45,7 +50,7 @@ struct inbound {
 	struct codel codel;
 	bool junk; /* something without content came last: more of it may be between us and what counts */
 	bool drop_one; /* CoDel wants the next packet gone */
-	bool delivered; /* a short packet with content reached the interface: somebody waits for it */
+	bool delivered; /* a short packet with content reached the interface, or many of UDP: somebody waits for it */
 	uint64_t last_delivery; /* when that was, ns */
 	uint64_t last_bulk;	/* when a train was received, ns */
 	uint64_t dropped;	/* packets that CoDel dropped or marked */

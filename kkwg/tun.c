@@ -33,7 +33,7 @@ static void offload(struct tun *t)
 		 t->uso ? "yes" : "no");
 }
 
-static int set_mtu(struct tun *t, bool fresh, struct kk_err *err)
+static int set_defaults(struct tun *t, bool fresh, struct kk_err *err)
 {
 	KK_CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq ifr = {0};
@@ -47,6 +47,9 @@ static int set_mtu(struct tun *t, bool fresh, struct kk_err *err)
 	ifr.ifr_mtu = TUN_MTU;
 	if (ioctl(fd, SIOCSIFMTU, &ifr) < 0)
 		return kk_err_set(err, errno, "interface", "%s: cannot set the MTU: %m", t->name);
+	ifr.ifr_qlen = TUN_QUEUE;
+	if (ioctl(fd, SIOCSIFTXQLEN, &ifr) < 0)
+		kk_debug("%s: the queue keeps its length: %m", t->name);
 	return 0;
 }
 
@@ -80,7 +83,7 @@ static int open_first(struct tun *t, const char *name, short queues, struct kk_e
 	if (t->vnet)
 		ioctl(t->fd, TUNSETVNETHDRSZ, &size);
 	offload(t);
-	if (set_mtu(t, fresh, err) < 0) {
+	if (set_defaults(t, fresh, err) < 0) {
 		tun_close(t);
 		return -err->code;
 	}

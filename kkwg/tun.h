@@ -24,7 +24,12 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
-#define TUN_MTU	       1420
+#define TUN_MTU 1420
+/*
+ * Packets that the interface holds for us. Nothing slows down a program that sends UDP: on a kernel that does not preempt,
+ * it sends so many before the next tick, while we wait for its processor.
+ */
+#define TUN_QUEUE      1000
 #define TUN_PACKET_MAX 65535
 
 typedef struct virtio_net_hdr tun_header;

@@ -26,6 +26,9 @@ static int read_place(const struct kk_settings *set, struct nlattr *const *attrs
 		return kk_missing(extack, nest, KK_LISTENER_A_PORT, "the port is missing");
 	range->slot = nla_get_u8(attrs[KK_LISTENER_A_SLOT]);
 	range->protocol = nla_get_u8(attrs[KK_LISTENER_A_PROTOCOL]);
+	if (range->protocol != KK_TCP && range->protocol != KK_UDP)
+		return kk_refuse(extack, attrs[KK_LISTENER_A_PROTOCOL],
+				 "the protocol is neither TCP (6) nor UDP (17)");
 	range->port = nla_get_u16(attrs[KK_LISTENER_A_PORT]);
 	if (attrs[KK_LISTENER_A_PORTS])
 		range->n = nla_get_u16(attrs[KK_LISTENER_A_PORTS]);

@@ -28,17 +28,10 @@ static const struct nla_policy settings[KK_SETTINGS_A_MAX + 1] = {
 	[KK_SETTINGS_A_FLOWS_MAX] = NLA_POLICY_FULL_RANGE(NLA_U32, &flows_max),
 };
 
-static int check_protocol(const struct nlattr *attr, struct netlink_ext_ack *extack)
-{
-	if (nla_get_u8(attr) == KK_TCP || nla_get_u8(attr) == KK_UDP)
-		return 0;
-	NL_SET_ERR_MSG_ATTR(extack, attr, "the protocol is neither TCP (6) nor UDP (17)");
-	return -EINVAL;
-}
-
 static const struct nla_policy kk_policy_listener[KK_LISTENER_A_MAX + 1] = {
 	[KK_LISTENER_A_SLOT] = NLA_POLICY_MAX(NLA_U8, KK_SLOTS_MAX - 1),
-	[KK_LISTENER_A_PROTOCOL] = NLA_POLICY_VALIDATE_FN(NLA_U8, check_protocol),
+	/* TCP to UDP. No function: 6.1 warns when it describes that of a number to whoever asks for the policy. */
+	[KK_LISTENER_A_PROTOCOL] = NLA_POLICY_RANGE(NLA_U8, 6, 17),
 	[KK_LISTENER_A_PORT] = NLA_POLICY_MIN(NLA_U16, 1),
 	[KK_LISTENER_A_PORTS] = NLA_POLICY_MIN(NLA_U16, 1),
 	[KK_LISTENER_A_AGENT] = NLA_POLICY_EXACT_LEN(4),

@@ -105,7 +105,7 @@ static void free_work(struct work_struct *work)
 {
 	struct kk_tables *tables = container_of(to_rcu_work(work), struct kk_tables, free);
 
-	if (tables->listeners)
+	if (tables->last)
 		free_listeners(tables->listeners);
 	kfree(tables);
 }
@@ -115,9 +115,8 @@ void kk_tables_free(struct kk_tables *tables)
 	if (!tables)
 		return;
 	/* The services at once, under the lock; what packets still read of the rest, later. */
-	if (--tables->listeners->users)
-		tables->listeners = NULL;
-	else
+	tables->last = --tables->listeners->users == 0;
+	if (tables->last)
 		put_services(tables->listeners);
 	INIT_RCU_WORK(&tables->free, free_work);
 	queue_rcu_work(kk_workqueue, &tables->free);

@@ -46,6 +46,7 @@ struct kk_tables {
 	struct kk_edge_settings edge;
 	u32 flags, flows_max;
 	struct kk_listeners *listeners;
+	bool last; /* the listeners go with it */
 	struct rcu_work free;
 };
 

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "controld/push/push.h"
+#include "controld/push/report.h"
 #include "poll/poll.h"
 #include "ws/ws.h"
 
@@ -26,25 +27,35 @@ struct kk_node {
 	bool self;     /* what changed is the node itself */
 	int64_t acked; /* the generation that it has; 0: none of this epoch */
 	int64_t sent;  /* what it has been sent and not answered yet, else 0 */
-	char *report;  /* JSON text, which is a tenth of what it is as objects */
+	struct kk_report report;
 	json_t *refused;
 	TAILQ_ENTRY(kk_node) link; /* of those that are due */
 	TAILQ_ENTRY(kk_node) greeting_link;
 };
+
+#define KK_SHARED_DELTAS 8 /* from as many generations, while gateways are told of the last one */
 
 /*
  * What all gateways of an organisation are told alike, as text, made once while nothing changes: with a hundred
  * of them, that is what a change costs.
  */
 struct kk_shared {
-	struct {
+	struct kk_shared_text {
 		int64_t org, from, generation; /* @from 0: the lists of a snapshot */
-		char *text;		       /* NULL: a delta with nothing in it */
-	} delta, lists;
+		int model;
+		char *text;				 /* NULL: a delta with nothing in it */
+	} deltas[KK_SHARED_DELTAS], lists[KK_MODEL + 1]; /* the latter by model */
+	size_t next;					 /* delta that goes for a new one */
 };
 
-/* What the node has to be sent now, NULL if nothing; *@ret_generation is where it leads. */
-int kk_shared_message(struct kk_push *push, const struct kk_node *node, char **ret,
+/* A message; @own is its text where it is the node's alone, to be freed, else NULL. */
+struct kk_message {
+	const char *text; /* NULL: there is nothing to tell */
+	char *own;
+};
+
+/* What the node has to be sent now; *@ret_generation is where it leads. */
+int kk_shared_message(struct kk_push *push, const struct kk_node *node, struct kk_message *ret,
 		      int64_t *ret_generation, struct kk_err *err);
 void kk_shared_clean(struct kk_shared *shared);
 
@@ -61,7 +72,7 @@ struct kk_push {
 	sd_event *event;
 	struct kk_poll *poll; /* of the nodes' lines */
 	struct kk_store *store;
-	sd_event_source *flush, *greet, *retry, *timer;
+	sd_event_source *flush, *greet, *retry, *timer, *check;
 	TAILQ_HEAD(, kk_node) due, greeting;
 	uint64_t flushed; /* when nodes were sent something last, CLOCK_MONOTONIC microseconds */
 	struct kk_shared shared;
@@ -97,7 +108,7 @@ void kk_node_update(struct kk_node *node);
 /* pending.c */
 int kk_pending_init(struct kk_push *push);
 void kk_pending_clean(struct kk_push *push);
-/* A node's state changed: settles what nobody is waited for any more. */
+/* A node's state changed: soon settles what nobody is waited for any more. */
 void kk_pending_check(struct kk_push *push);
 /* @node refused what led from @from to @to: undoes it. Returns how many changes were undone. */
 int kk_pending_undo(struct kk_push *push, const struct kk_node *node, int64_t from, int64_t to,

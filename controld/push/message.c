@@ -56,7 +56,7 @@ int kk_message_service_model(const struct kk_service_row *row)
 {
 	return row->last_port > row->port || row->n_members > 1 || row->address.family ||
 			       row->limit_packets || row->limit_connections || row->n_rules ||
-			       row->drain_until
+			       row->closed || row->drain_until
 		       ? 2
 		       : 1;
 }
@@ -363,6 +363,10 @@ bool kk_message_concerns(int64_t org, enum kk_kind role, int64_t id, const struc
 	case KK_RULE:
 	case KK_BAN:
 		return role == KK_GATEWAY;
+	case KK_HOST:
+	case KK_GROUP:
+	case KK_ACCESS_RULE:
+		break;
 	}
 	return false;
 }
@@ -532,7 +536,8 @@ int kk_message_delta(struct kk_store *store, enum kk_kind role, int64_t id, int 
 	int r;
 
 	*ret = NULL;
-	r = kk_store_changes(store, from, collect, &c, err);
+	r = role == KK_AGENT ? kk_store_agent_changes(store, from, id, collect, &c, err)
+			     : kk_store_changes(store, from, collect, &c, err);
 	if (r == 0 && c.n) {
 		qsort(c.changes, c.n, sizeof(*c.changes), by_object);
 		r = build_delta(store, &c, from, ret);

@@ -43,14 +43,19 @@ static void hang_up(struct kk_node *node, unsigned int status, const char *reaso
 
 void kk_node_update(struct kk_node *node)
 {
-	KK_CLEANUP_FREE char *text = NULL;
+	KK_CLEANUP_FREE char *own = NULL;
 	struct kk_push *push = node->push;
+	struct kk_message message = {0};
 	struct kk_err err = {0};
 	int64_t generation = 0;
+	const char *text;
+	size_t len;
 	int r;
 
 	kk_node_enter(node);
-	r = kk_shared_message(push, node, &text, &generation, &err);
+	r = kk_shared_message(push, node, &message, &generation, &err);
+	text = message.text;
+	own = message.own;
 	if (r < 0) {
 		hang_up(node, CLOSE_INTERNAL, err.msg[0] ? err.msg : strerror(-r));
 		return;
@@ -61,10 +66,11 @@ void kk_node_update(struct kk_node *node)
 		node->refused = NULL;
 		return;
 	}
+	len = strlen(text);
 	node->sent = generation;
 	push->messages++;
-	push->bytes += strlen(text);
-	r = kk_ws_send(node->ws, text, strlen(text));
+	push->bytes += len;
+	r = kk_ws_send(node->ws, text, len);
 	/* A line that cannot take it ends, and tells so by its @closed. */
 	if (r == -ENOMEM)
 		hang_up(node, CLOSE_INTERNAL, "out of memory");
@@ -193,28 +199,25 @@ static void on_nack(struct kk_node *node, const json_t *msg)
 }
 
 /* What it says of itself is kept until it says something else, so there is a bound to it. */
-static void on_report(struct kk_node *node, json_t *msg)
+static void on_report(struct kk_node *node, const json_t *msg, const char *text, size_t len)
 {
 	size_t max = node->role == KK_GATEWAY ? GATEWAY_REPORT_MAX : AGENT_REPORT_MAX;
 	json_t *ports = json_object_get(msg, "ports_in_use");
-	KK_CLEANUP_FREE char *text = NULL;
-	char *report;
+	KK_CLEANUP_FREE char *list = NULL;
 
-	json_object_del(msg, "type");
-	report = kk_json_text(msg);
-	if (report && strlen(report) > max) {
+	if (len > max) {
 		kk_warn("%s %s: a report of %zu bytes is passed over, %zu are the most",
-			role_name(node), node->name, strlen(report), max);
-		free(report);
+			role_name(node), node->name, len, max);
 		return;
 	}
-	free(node->report);
-	node->report = report;
+	if (kk_report_keep(&node->report, text, len) < 0)
+		kk_warn("%s %s: its report is not kept: out of memory", role_name(node),
+			node->name);
 	if (node->role != KK_GATEWAY || !json_is_array(ports))
 		return;
-	text = kk_json_text(ports);
-	if (text && strlen(text) <= PORTS_MAX)
-		kk_store_gateway_set_ports(node->push->store, node->id, text, NULL);
+	list = kk_json_text(ports);
+	if (list && strlen(list) <= PORTS_MAX)
+		kk_store_gateway_set_ports(node->push->store, node->id, list, NULL);
 }
 
 static void on_message(struct kk_ws *ws, const char *text, size_t len, void *userdata)
@@ -236,7 +239,7 @@ static void on_message(struct kk_ws *ws, const char *text, size_t len, void *use
 	else if (strcmp(type, "nack") == 0)
 		on_nack(node, msg);
 	else if (strcmp(type, "report") == 0)
-		on_report(node, msg);
+		on_report(node, msg, text, len);
 	else
 		kk_debug("%s %s: a message of the unknown type %.32s is passed over",
 			 role_name(node), node->name, type);

@@ -215,13 +215,11 @@ static int64_t common_generation(struct kk_push *push, int64_t org)
 	return common;
 }
 
-void kk_pending_check(struct kk_push *push)
+static void check(struct kk_push *push)
 {
 	struct kk_pending *p, *next;
 	int64_t org = 0, common = 0;
 
-	if (TAILQ_EMPTY(&push->pending))
-		return;
 	for (p = TAILQ_FIRST(&push->pending); p; p = next) {
 		next = TAILQ_NEXT(p, link);
 		if (p->change.org != org) {
@@ -234,6 +232,20 @@ void kk_pending_check(struct kk_push *push)
 		drop(push, p);
 	}
 	set_timer(push);
+}
+
+/* Thousands of nodes that answer one after the other are looked at together, after each turn of their lines. */
+static int on_check(sd_event_source *source, void *userdata)
+{
+	(void)source;
+	check(userdata);
+	return 0;
+}
+
+void kk_pending_check(struct kk_push *push)
+{
+	if (!TAILQ_EMPTY(&push->pending))
+		sd_event_source_set_enabled(push->check, SD_EVENT_ONESHOT);
 }
 
 int kk_push_wait(struct kk_push *push, const struct kk_push_change *change)
@@ -251,7 +263,7 @@ int kk_push_wait(struct kk_push *push, const struct kk_push_change *change)
 	TAILQ_INSERT_TAIL(&push->pending, p, link);
 	if (!change->wait_s)
 		settle(push, p, NULL);
-	kk_pending_check(push);
+	check(push);
 	return 0;
 }
 
@@ -302,13 +314,31 @@ static bool any_superseded(struct kk_push *push, const struct kk_push_change *ch
 	return false;
 }
 
+/* What is put back where it was may take the place of what is put back as well. */
+static int release_all(struct kk_push *push, const struct kk_push_change *change,
+		       struct kk_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < change->n_undo && r == 0; i++) {
+		const struct kk_push_undo *undo = &change->undo[i];
+		struct kk_service_row now;
+
+		if (undo->existed &&
+		    kk_store_service_get_id(push->store, undo->service, &now, NULL) == 0 &&
+		    kk_service_row_moves(&now, &undo->before))
+			r = kk_store_service_release(push->store, undo->service, err);
+	}
+	return r;
+}
+
 /*
  * First what was made goes and what was changed is put back, then what was removed comes again: what one of them
  * took, another may have had.
  */
 static int restore_all(struct kk_push *push, struct kk_push_change *change, struct kk_err *err)
 {
-	int r = 0;
+	int r = release_all(push, change, err);
 
 	for (int existed = 0; existed <= 1; existed++) {
 		for (size_t i = change->n_undo; i-- > 0 && r == 0;) {
@@ -369,14 +399,19 @@ int kk_pending_undo(struct kk_push *push, const struct kk_node *node, int64_t fr
 
 int kk_pending_init(struct kk_push *push)
 {
-	return sd_event_add_time(push->event, &push->timer, CLOCK_MONOTONIC, UINT64_MAX, 1000,
-				 on_timer, push);
+	int r = sd_event_add_time(push->event, &push->timer, CLOCK_MONOTONIC, UINT64_MAX, 1000,
+				  on_timer, push);
+
+	if (r >= 0)
+		r = sd_event_add_defer(push->event, &push->check, on_check, push);
+	return r < 0 ? r : sd_event_source_set_enabled(push->check, SD_EVENT_OFF);
 }
 
 void kk_pending_clean(struct kk_push *push)
 {
 	struct kk_pending *p;
 
+	push->check = sd_event_source_disable_unref(push->check);
 	while ((p = TAILQ_FIRST(&push->pending)))
 		drop(push, p);
 }

@@ -172,6 +172,9 @@ static void on_change(const struct kk_change *changes, size_t n, void *userdata)
 		struct kk_node *node =
 			kk_push_node(push, one, c->kind == KK_SERVICE ? c->agent : c->id);
 
+		/* What follows from the others for the gateways is among the changes, too. */
+		if (c->kind > KK_BAN)
+			continue;
 		/* Rules and bans are of gateways alone. */
 		if (c->kind <= KK_SERVICE && node && node->org == c->org) {
 			node->self |= c->kind != KK_SERVICE;
@@ -315,7 +318,7 @@ static void free_node(struct kk_node *node)
 		TAILQ_REMOVE(&node->push->due, node, link);
 	if (node->greeting)
 		TAILQ_REMOVE(&node->push->greeting, node, greeting_link);
-	free(node->report);
+	kk_report_clean(&node->report);
 	json_decref(node->refused);
 	free(node);
 }
@@ -408,8 +411,14 @@ void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct k
 	ret->connected = node->ready || node->greeting;
 	if (node->ready)
 		ret->acked = kk_node_has(node, now) ? now : node->acked;
-	ret->report = node->report;
 	ret->refused = node->refused;
+}
+
+json_t *kk_push_report(struct kk_push *push, enum kk_kind role, int64_t id)
+{
+	const struct kk_node *node = kk_push_node(push, role, id);
+
+	return node ? kk_report_json(&node->report) : NULL;
 }
 
 void kk_push_count(struct kk_push *push, struct kk_push_counts *ret)

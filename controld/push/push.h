@@ -35,12 +35,13 @@ void kk_push_sweep(struct kk_push *push);
 
 struct kk_push_state {
 	bool connected;
-	int64_t acked;	    /* the generation that the node carries, -1: not known */
-	const char *report; /* JSON text, borrowed, or NULL */
+	int64_t acked; /* the generation that the node carries, -1: not known */
 	json_t *refused; /* the nack that stands, {"generation","field","message"}, borrowed, or NULL */
 };
 
 void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct kk_push_state *ret);
+/* What the node reported last, a new reference, or NULL. */
+json_t *kk_push_report(struct kk_push *push, enum kk_kind role, int64_t id);
 
 /* What a service was before a change, so that a gateway's nack can undo it. */
 struct kk_push_undo {

@@ -18,15 +18,11 @@ static int no_memory(struct kk_err *err)
 
 void kk_shared_clean(struct kk_shared *shared)
 {
-	free(shared->delta.text);
-	free(shared->lists.text);
+	for (size_t i = 0; i < ARRAY_SIZE(shared->deltas); i++)
+		free(shared->deltas[i].text);
+	for (size_t i = 0; i < ARRAY_SIZE(shared->lists); i++)
+		free(shared->lists[i].text);
 	*shared = (struct kk_shared){0};
-}
-
-/* Old gateways are told less. */
-static bool is_shared(const struct kk_node *node)
-{
-	return node->role == KK_GATEWAY && node->model == KK_MODEL;
 }
 
 /* The node's own, as text. */
@@ -43,86 +39,114 @@ static int make_delta(struct kk_push *push, const struct kk_node *node, char **r
 	return msg && !*ret ? no_memory(err) : 0;
 }
 
-static int copy(const char *text, char **ret, struct kk_err *err)
+static struct kk_shared_text *find_delta(struct kk_shared *shared, const struct kk_node *node,
+					 int64_t generation)
 {
-	*ret = text ? strdup(text) : NULL;
-	return text && !*ret ? no_memory(err) : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(shared->deltas); i++) {
+		struct kk_shared_text *d = &shared->deltas[i];
+
+		if (d->org == node->org && d->model == node->model && d->from == node->acked &&
+		    d->generation == generation)
+			return d;
+	}
+	return NULL;
 }
 
 static int get_delta(struct kk_push *push, const struct kk_node *node, int64_t generation,
-		     char **ret, struct kk_err *err)
+		     struct kk_message *ret, struct kk_err *err)
 {
 	struct kk_shared *shared = &push->shared;
+	struct kk_shared_text *delta;
+	char *text = NULL;
 	int r;
 
-	if (!is_shared(node) || node->self)
-		return make_delta(push, node, ret, err);
-	if (shared->delta.org == node->org && shared->delta.from == node->acked &&
-	    shared->delta.generation == generation)
-		return copy(shared->delta.text, ret, err);
-	r = make_delta(push, node, ret, err);
-	if (r < 0)
+	if (node->role != KK_GATEWAY || node->self) {
+		r = make_delta(push, node, &ret->own, err);
+		ret->text = ret->own;
 		return r;
-	free(shared->delta.text);
-	shared->delta.org = 0;
-	r = copy(*ret, &shared->delta.text, err);
-	if (r < 0)
-		return r;
-	shared->delta.org = node->org;
-	shared->delta.from = node->acked;
-	shared->delta.generation = generation;
+	}
+	delta = find_delta(shared, node, generation);
+	if (!delta) {
+		r = make_delta(push, node, &text, err);
+		if (r < 0)
+			return r;
+		delta = &shared->deltas[shared->next++ % ARRAY_SIZE(shared->deltas)];
+		free(delta->text);
+		*delta = (struct kk_shared_text){.org = node->org,
+						 .from = node->acked,
+						 .generation = generation,
+						 .model = node->model,
+						 .text = text};
+	}
+	ret->text = delta->text;
 	return 0;
 }
 
-static int get_lists(struct kk_push *push, const struct kk_node *node, int64_t generation,
-		     struct kk_err *err)
+static int make_lists(struct kk_push *push, const struct kk_node *node, char **ret,
+		      struct kk_err *err)
 {
 	KK_CLEANUP_JSON json_t *lists = NULL;
-	struct kk_shared *shared = &push->shared;
-	int r;
+	int r = kk_message_lists(push->store, node->role, node->id, node->model, &lists, err);
 
-	if (is_shared(node) && shared->lists.org == node->org &&
-	    shared->lists.generation == generation)
-		return 0;
-	r = kk_message_lists(push->store, node->role, node->id, node->model, &lists, err);
 	if (r < 0)
 		return r;
-	free(shared->lists.text);
-	shared->lists.text = kk_json_text(lists);
-	/* An Agent's lists are its own. */
-	shared->lists.org = is_shared(node) ? node->org : 0;
-	shared->lists.generation = generation;
-	return shared->lists.text ? 0 : no_memory(err);
+	*ret = kk_json_text(lists);
+	return *ret ? 0 : no_memory(err);
+}
+
+/* *@ret is borrowed from @push, or the same as *@own. */
+static int get_lists(struct kk_push *push, const struct kk_node *node, int64_t generation,
+		     const char **ret, char **own, struct kk_err *err)
+{
+	struct kk_shared_text *lists = &push->shared.lists[node->model];
+	char *text = NULL;
+	int r = 0;
+
+	if (node->role != KK_GATEWAY) {
+		r = make_lists(push, node, own, err);
+		*ret = *own;
+		return r;
+	}
+	if (lists->org != node->org || lists->generation != generation) {
+		r = make_lists(push, node, &text, err);
+		if (r < 0)
+			return r;
+		free(lists->text);
+		*lists = (struct kk_shared_text){
+			.org = node->org, .generation = generation, .text = text};
+	}
+	*ret = lists->text;
+	return 0;
 }
 
 static int get_snapshot(struct kk_push *push, const struct kk_node *node, int64_t generation,
-			char **ret, struct kk_err *err)
+			struct kk_message *ret, struct kk_err *err)
 {
 	KK_CLEANUP_JSON json_t *head = NULL;
-	KK_CLEANUP_FREE char *text = NULL;
-	const char *lists;
+	KK_CLEANUP_FREE char *text = NULL, *own = NULL;
+	const char *lists = NULL;
 	size_t len;
 	int r = kk_message_head(push->store, node->role, node->id, node->model, &head, err);
 
 	if (r == 0)
-		r = get_lists(push, node, generation, err);
+		r = get_lists(push, node, generation, &lists, &own, err);
 	if (r < 0)
 		return r;
 	text = kk_json_text(head);
-	lists = push->shared.lists.text;
 	len = text ? strlen(text) : 0;
-	*ret = len ? malloc(len + strlen(lists) + 1) : NULL;
-	if (!*ret)
+	ret->own = len ? malloc(len + strlen(lists) + 1) : NULL;
+	if (!ret->own)
 		return no_memory(err);
 	/* Both are objects: one's closing brace and the other's opening one become a comma. */
-	memcpy(*ret, text, len - 1);
-	(*ret)[len - 1] = ',';
-	strcpy(*ret + len, lists + 1);
+	memcpy(ret->own, text, len - 1);
+	ret->own[len - 1] = ',';
+	strcpy(ret->own + len, lists + 1);
+	ret->text = ret->own;
 	push->snapshots++;
 	return 0;
 }
 
-int kk_shared_message(struct kk_push *push, const struct kk_node *node, char **ret,
+int kk_shared_message(struct kk_push *push, const struct kk_node *node, struct kk_message *ret,
 		      int64_t *ret_generation, struct kk_err *err)
 {
 	int64_t generation = kk_store_generation(push->store);

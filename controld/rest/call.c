@@ -295,8 +295,9 @@ static int change(struct kk_call *call)
 		r = 0;
 	}
 	if (r == 0 && call->dry_run) {
+		r = kk_store_check(store, &call->err);
 		kk_store_end(store, -ECANCELED, NULL);
-		return 0;
+		return r;
 	}
 	return kk_store_end(store, r, &call->err);
 }

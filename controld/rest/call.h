@@ -144,6 +144,21 @@ int kk_denials_remove(struct kk_call *call);
 int kk_bans_add(struct kk_call *call);
 int kk_bans_list(struct kk_call *call);
 int kk_bans_remove(struct kk_call *call);
+int kk_hosts_add(struct kk_call *call);
+int kk_hosts_list(struct kk_call *call);
+int kk_hosts_show(struct kk_call *call);
+int kk_hosts_set(struct kk_call *call);
+int kk_hosts_remove(struct kk_call *call);
+int kk_groups_add(struct kk_call *call);
+int kk_groups_list(struct kk_call *call);
+int kk_groups_show(struct kk_call *call);
+int kk_groups_set(struct kk_call *call);
+int kk_groups_remove(struct kk_call *call);
+int kk_rules_add(struct kk_call *call);
+int kk_rules_list(struct kk_call *call);
+int kk_rules_show(struct kk_call *call);
+int kk_rules_set(struct kk_call *call);
+int kk_rules_remove(struct kk_call *call);
 int kk_tokens_add(struct kk_call *call);
 int kk_tokens_list(struct kk_call *call);
 int kk_tokens_remove(struct kk_call *call);
@@ -181,13 +196,29 @@ void kk_node_open(struct kk_control *control, struct kk_httpd_request *req,
 json_t *kk_gateway_json(struct kk_control *control, const struct kk_gateway_row *row);
 json_t *kk_agent_json(struct kk_control *control, const struct kk_agent_row *row);
 json_t *kk_service_json(const struct kk_service_row *row);
+/* Of a service only what a caller says of it. */
+json_t *kk_service_said_json(const struct kk_service_row *row);
+json_t *kk_host_json(const struct kk_host_row *row);
+json_t *kk_group_json(const struct kk_group_row *row);
+json_t *kk_access_rule_json(const struct kk_access_rule_row *row);
 /* Objects as callers write them, checked as far as that goes without the store. */
 int kk_gateway_read(struct kk_control *control, const json_t *obj, struct kk_gateway_row *row,
 		    struct kk_err *err);
 int kk_agent_read(struct kk_control *control, const json_t *obj, struct kk_agent_row *row,
 		  struct kk_err *err);
-int kk_service_read(struct kk_control *control, const json_t *obj, struct kk_service_row *row,
-		    struct kk_err *err);
+int kk_service_read(const json_t *obj, struct kk_service_row *row, struct kk_err *err);
+/* host_ports.c: the ports that the hosts of the organisation's gateways serve themselves. */
+struct kk_host_ports;
+int kk_host_ports_read(struct kk_control *control, struct kk_host_ports **ret, struct kk_err *err);
+void kk_host_ports_free(struct kk_host_ports *ports);
+/* -EEXIST where the service would take one of them. */
+int kk_host_ports_check(const struct kk_host_ports *ports, const struct kk_service_row *row,
+			struct kk_err *err);
+int kk_host_read(const json_t *obj, struct kk_host_row *row, struct kk_err *err);
+int kk_group_read(const json_t *obj, struct kk_group_row *row, struct kk_err *err);
+int kk_access_rule_read(const json_t *obj, struct kk_access_rule_row *row, struct kk_err *err);
+/* "tcp" or "udp" */
+int kk_protocol_read(const char *text, uint8_t *ret, struct kk_err *err);
 /* A join token for the node; the text in *@ret is the caller's. */
 int kk_token_make(struct kk_control *control, struct kk_token_row *row, int64_t expires_in,
 		  char **ret, struct kk_err *err);

@@ -14,7 +14,7 @@
 #define DRAIN_MAX_S 86400
 
 struct fields {
-	const char *name, *agent, *protocol, *target, *address;
+	const char *name, *agent, *protocol, *target, *address, *access;
 	json_t *agents, *allow, *deny;
 	int64_t port, last_port, limit_packets, limit_connections;
 	bool proxy_protocol;
@@ -28,7 +28,7 @@ struct fields {
 		FIELD(last_port, KK_JSON_INT, 0, .min = 1, .max = 65535),                          \
 		FIELD(proxy_protocol, KK_JSON_BOOL, 0),                                            \
 		FIELD(address, KK_JSON_STRING, KK_JSON_NULLABLE), FIELD(allow, KK_JSON_ANY, 0),    \
-		FIELD(deny, KK_JSON_ANY, 0),                                                       \
+		FIELD(deny, KK_JSON_ANY, 0), FIELD(access, KK_JSON_STRING, 0),                     \
 		FIELD(limit_packets, KK_JSON_INT, 0, .min = 0, .max = LIMIT_MAX),                  \
 		FIELD(limit_connections, KK_JSON_INT, 0, .min = 0, .max = LIMIT_MAX)
 
@@ -78,30 +78,42 @@ static json_t *rules_json(const struct kk_service_row *row, bool allow)
 	return list;
 }
 
-json_t *kk_service_json(const struct kk_service_row *row)
+json_t *kk_service_said_json(const struct kk_service_row *row)
 {
 	char text[KK_ADDRESS_TEXT];
-	json_t *obj = json_pack(
-		"{s:I, s:s, s:s, s:o, s:s, s:i, s:i, s:i, s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:o, s:I}",
-		"id", (json_int_t)row->id, "name", row->name, "agent", row->members[0].name,
-		"agents", members_json(row), "protocol", kk_message_protocol(row->protocol), "port",
-		(int)row->port, "last_port", (int)row->last_port, "agent_port",
-		(int)row->agent_port, "target", row->target, "proxy_protocol",
-		(int)row->proxy_protocol, "address",
-		row->address.family ? json_string(kk_address_text(&row->address, text))
-				    : json_null(),
-		"allow", rules_json(row, true), "deny", rules_json(row, false), "limit_packets",
-		(json_int_t)row->limit_packets, "limit_connections",
-		(json_int_t)row->limit_connections, "draining_until",
+
+	return json_pack("{s:s, s:o, s:s, s:i, s:i, s:s, s:b, s:o, s:s, s:o, s:o, s:I, s:I}",
+			 "name", row->name, "agents", members_json(row), "protocol",
+			 kk_message_protocol(row->protocol), "port", (int)row->port, "last_port",
+			 (int)row->last_port, "target", row->target, "proxy_protocol",
+			 (int)row->proxy_protocol, "address",
+			 row->address.family ? json_string(kk_address_text(&row->address, text))
+					     : json_null(),
+			 "access", row->closed ? "rules" : "open", "allow", rules_json(row, true),
+			 "deny", rules_json(row, false), "limit_packets",
+			 (json_int_t)row->limit_packets, "limit_connections",
+			 (json_int_t)row->limit_connections);
+}
+
+json_t *kk_service_json(const struct kk_service_row *row)
+{
+	json_t *obj = kk_service_said_json(row);
+	KK_CLEANUP_JSON json_t *more = json_pack(
+		"{s:I, s:s, s:i, s:o, s:I}", "id", (json_int_t)row->id, "agent",
+		row->members[0].name, "agent_port", (int)row->agent_port, "draining_until",
 		row->drain_until ? json_integer(row->drain_until) : json_null(), "generation",
 		(json_int_t)row->generation);
 
+	if (!obj || !more || json_object_update(obj, more)) {
+		json_decref(obj);
+		return NULL;
+	}
 	return obj;
 }
 
 /* ---- as it is given ---- */
 
-static int read_protocol(const char *text, uint8_t *ret, struct kk_err *err)
+int kk_protocol_read(const char *text, uint8_t *ret, struct kk_err *err)
 {
 	if (strcmp(text, "tcp") == 0)
 		*ret = IPPROTO_TCP;
@@ -237,6 +249,16 @@ static int read_rules(const char *field, const json_t *list, bool allow, struct 
 	return 0;
 }
 
+/* Whether all may come in that are not shut out, or only those whom access rules and allow let in. */
+static int read_access(const char *text, bool *ret_closed, struct kk_err *err)
+{
+	*ret_closed = strcmp(text, "rules") == 0;
+	if (*ret_closed || strcmp(text, "open") == 0)
+		return 0;
+	return kk_err_set(err, EINVAL, "access", "access: \"%.16s\" is neither open nor rules",
+			  text);
+}
+
 /* What is in both kinds of body; what is not named stays. */
 static int read_common(const struct fields *f, const json_t *body, struct kk_service_row *row,
 		       struct kk_err *err)
@@ -250,6 +272,8 @@ static int read_common(const struct fields *f, const json_t *body, struct kk_ser
 		row->address = (struct kk_address){0};
 	if (r == 0 && f->address)
 		r = kk_parse_address("address", f->address, &row->address, err);
+	if (r == 0 && f->access)
+		r = read_access(f->access, &row->closed, err);
 	if (r == 0)
 		r = read_rules("allow", f->allow, true, row, err);
 	if (r == 0)
@@ -264,51 +288,21 @@ static int read_common(const struct fields *f, const json_t *body, struct kk_ser
 	return check_ranges(row, err);
 }
 
-struct port_user {
-	const char *protocol;
-	uint16_t port, last_port;
-	json_int_t found;
-	char name[KK_NAME_MAX + 1];
-};
-
-static int find_user(const char *name, const char *ports, void *userdata)
-{
-	KK_CLEANUP_JSON json_t *list = kk_json_parse(ports, strlen(ports), NULL);
-	struct port_user *user = userdata;
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item) {
-		const char *protocol = json_string_value(json_object_get(item, "protocol"));
-		json_int_t port = json_integer_value(json_object_get(item, "port"));
-
-		if (!protocol || strcmp(protocol, user->protocol) != 0 || port < user->port ||
-		    port > user->last_port)
-			continue;
-		user->found = port;
-		strcpy(user->name, name);
-		return 1;
-	}
-	return 0;
-}
-
 /* A gateway's host may serve the port itself: it would lose it. */
 static int check_gateways(struct kk_control *control, const struct kk_service_row *row,
 			  struct kk_err *err)
 {
-	struct port_user user = {.protocol = kk_message_protocol(row->protocol),
-				 .port = row->port,
-				 .last_port = row->last_port};
-	int r = kk_store_gateway_list_ports(control->store, find_user, &user, err);
+	struct kk_host_ports *ports;
+	int r = kk_host_ports_read(control, &ports, err);
 
-	if (r <= 0)
+	if (r < 0)
 		return r;
-	return kk_err_set(err, EEXIST, "port", "port: %lld/%s is used by gateway %s itself",
-			  user.found, user.protocol, user.name);
+	r = kk_host_ports_check(ports, row, err);
+	kk_host_ports_free(ports);
+	return r;
 }
 
-int kk_service_read(struct kk_control *control, const json_t *obj, struct kk_service_row *row,
-		    struct kk_err *err)
+int kk_service_read(const json_t *obj, struct kk_service_row *row, struct kk_err *err)
 {
 	struct fields f = {0};
 	int r = kk_json_read(obj, add_fields, ARRAY_SIZE(add_fields), &f, err);
@@ -318,7 +312,7 @@ int kk_service_read(struct kk_control *control, const json_t *obj, struct kk_ser
 	if (r == 0 && !f.agent && !f.agents)
 		r = kk_err_set(err, EINVAL, "agent", "agent: is missing");
 	if (r == 0)
-		r = read_protocol(f.protocol, &row->protocol, err);
+		r = kk_protocol_read(f.protocol, &row->protocol, err);
 	if (!f.last_port)
 		f.last_port = f.port;
 	if (r == 0)
@@ -326,7 +320,7 @@ int kk_service_read(struct kk_control *control, const json_t *obj, struct kk_ser
 	if (r < 0)
 		return r;
 	strcpy(row->name, f.name);
-	return check_gateways(control, row, err);
+	return 0;
 }
 
 /* The answer waits for a change that led from @before, or from nothing. */
@@ -346,8 +340,10 @@ static int wait_for(struct kk_call *call, int64_t service, const struct kk_servi
 int kk_services_add(struct kk_call *call)
 {
 	struct kk_service_row row = {0};
-	int r = kk_service_read(call->control, call->body, &row, &call->err);
+	int r = kk_service_read(call->body, &row, &call->err);
 
+	if (r == 0)
+		r = check_gateways(call->control, &row, &call->err);
 	if (r == 0)
 		r = kk_store_service_add(call->control->store, &row, &call->err);
 	if (r == 0)
@@ -421,7 +417,7 @@ int kk_services_set(struct kk_call *call)
 	if (r == 0)
 		r = read_set(call, &row);
 	if (r == 0)
-		r = kk_store_service_set(call->control->store, &row, &call->err);
+		r = kk_store_service_replace(call->control->store, &before, &row, &call->err);
 	if (r == 0)
 		r = kk_call_answer(call, 200, kk_service_json(&row));
 	return r < 0 ? r : wait_for(call, row.id, &before);
@@ -442,7 +438,7 @@ static int drain(struct kk_call *call, const struct kk_service_row *before, int6
 	int r;
 
 	row.drain_until = time(NULL) + seconds;
-	r = kk_store_service_set(call->control->store, &row, &call->err);
+	r = kk_store_service_replace(call->control->store, before, &row, &call->err);
 	if (r == 0)
 		r = kk_expiry_look(call->control, &call->err);
 	return r < 0 ? r : kk_call_answer(call, 200, kk_service_json(&row));

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <string.h>
 
 #include "controld/rest/call.h"
 
@@ -16,7 +15,7 @@ static int append(struct listing *l, enum kk_kind role, int64_t id, json_t *item
 	json_t *report;
 
 	kk_push_state(l->control->push, role, id, &state);
-	report = state.report ? kk_json_parse(state.report, strlen(state.report), NULL) : NULL;
+	report = kk_push_report(l->control->push, role, id);
 	json_object_set_new(item, "report", report ? report : json_null());
 	if (state.refused)
 		json_object_set(item, "refused", state.refused);

@@ -21,14 +21,12 @@ static void read_row(sqlite3_stmt *stmt, struct kk_api_key_row *row)
 static int add(struct kk_store *store, const uint8_t hash[KK_HASH_LEN], struct kk_api_key_row *row,
 	       struct kk_err *err)
 {
-	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM api_keys WHERE org = ? AND name = ?",
-			      "it", store->org, row->name);
+	sqlite3_stmt *same =
+		kk_sql(store, err, "SELECT id FROM api_keys WHERE org = ? AND name = ?", "it",
+		       store->org, row->name);
+	int r = kk_sql_free(store, same, "a key", row->name, err);
 
-	if (r == 0)
-		return kk_err_set(err, EEXIST, "name", "name: there is already a key %s",
-				  row->name);
-	if (r != -ENOENT)
+	if (r < 0)
 		return r;
 	row->created_at = time(NULL);
 	r = kk_sql_run(store, err,
@@ -94,15 +92,8 @@ int kk_store_api_key_get(struct kk_store *store, const char *name, struct kk_api
 	sqlite3_stmt *stmt =
 		kk_sql(store, err, "SELECT " COLUMNS " FROM api_keys WHERE org = ? AND name = ?",
 		       "it", store->org, name);
-	int r = kk_sql_step(store, stmt, err);
 
-	if (r < 0)
-		return r;
-	if (r == 0)
-		return kk_err_set(err, ENOENT, NULL, "there is no key \"%.64s\"", name);
-	read_row(stmt, ret);
-	kk_sql_done(stmt);
-	return 0;
+	return kk_sql_named(kk_sql_one(store, stmt, read_row, ret, err), "key", name, err);
 }
 
 int kk_store_api_key_list(struct kk_store *store,
@@ -113,17 +104,8 @@ int kk_store_api_key_list(struct kk_store *store,
 		kk_sql(store, err, "SELECT " COLUMNS " FROM api_keys WHERE org = ? ORDER BY id",
 		       "i", store->org);
 	struct kk_api_key_row one;
-	int r;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		read_row(stmt, &one);
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 static int remove_key(struct kk_store *store, const char *name, struct kk_err *err)

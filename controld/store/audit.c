@@ -11,25 +11,32 @@
 /* What people know of; a table's columns are asked of the database. */
 static const struct {
 	const char *table, *kind;
-	const char *of; /* a row is a part of an object of this table, ... */
-	const char *by; /* which this column refers to */
+	const char *of;	  /* a row is a part of an object of this table, ... */
+	const char *by;	  /* which this column refers to */
+	const char *only; /* rows with this column set; NULL: all */
 } audited[] = {
-	{"organisations", "organisation", NULL, NULL},
-	{"users", "user", NULL, NULL},
-	{"sessions", "session", NULL, NULL},
-	{"api_keys", "api-key", NULL, NULL},
-	{"gateways", "gateway", NULL, NULL},
-	{"gateway_addresses", "gateway-address", "gateways", "gateway"},
-	{"agents", "agent", NULL, NULL},
-	{"services", "service", NULL, NULL},
-	{"members", "service-agent", "services", "service"},
-	{"rules", "rule", NULL, NULL},
-	{"bans", "ban", NULL, NULL},
-	{"join_tokens", "join-token", NULL, NULL},
+	{"organisations", "organisation", NULL, NULL, NULL},
+	{"users", "user", NULL, NULL, NULL},
+	{"sessions", "session", NULL, NULL, NULL},
+	{"api_keys", "api-key", NULL, NULL, NULL},
+	{"gateways", "gateway", NULL, NULL, NULL},
+	{"gateway_addresses", "gateway-address", "gateways", "gateway", NULL},
+	{"agents", "agent", NULL, NULL, NULL},
+	{"services", "service", NULL, NULL, NULL},
+	{"members", "service-agent", "services", "service", NULL},
+	{"rules", "rule", NULL, NULL, "given"},
+	{"hosts", "host", NULL, NULL, NULL},
+	{"host_prefixes", "host-prefix", "hosts", "host", NULL},
+	{"host_groups", "group", NULL, NULL, NULL},
+	{"group_hosts", "group-host", "host_groups", "host_group", NULL},
+	{"access_rules", "access-rule", NULL, NULL, NULL},
+	{"bans", "ban", NULL, NULL, NULL},
+	{"join_tokens", "join-token", NULL, NULL, NULL},
 };
 
 /* What people do not know of, or is said elsewhere in the entry. */
-static const char *const left_out[] = {"id", "org", "generation", "password", "ports_in_use"};
+static const char *const left_out[] = {"id",	       "org",	 "generation", "password",
+				       "ports_in_use", "moving", "given"};
 
 static void actor_function(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
@@ -143,10 +150,12 @@ static int make_trigger(struct kk_store *store, size_t i, const struct parts *p,
 static int make_triggers(struct kk_store *store, size_t i, const struct parts *p,
 			 struct kk_err *err)
 {
-	char *added = sqlite3_mprintf("INSERT ON main.%s", audited[i].table);
+	const char *only = audited[i].only ? audited[i].only : "";
+	const char *new_row = only[0] ? " WHEN NEW." : "", *old_row = only[0] ? " WHEN OLD." : "";
+	char *added = sqlite3_mprintf("INSERT ON main.%s%s%s", audited[i].table, new_row, only);
 	char *set = sqlite3_mprintf("UPDATE OF %s ON main.%s WHEN %s", p->columns, audited[i].table,
 				    p->differs);
-	char *removed = sqlite3_mprintf("DELETE ON main.%s", audited[i].table);
+	char *removed = sqlite3_mprintf("DELETE ON main.%s%s%s", audited[i].table, old_row, only);
 	char *before = sqlite3_mprintf("json_object(%s)", p->old_json);
 	char *after = sqlite3_mprintf("json_object(%s)", p->new_json);
 	int r = -ENOMEM;

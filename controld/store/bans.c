@@ -23,15 +23,8 @@ static void read_row(sqlite3_stmt *stmt, struct kk_ban_row *row)
 int kk_store_ban_get(struct kk_store *store, int64_t id, struct kk_ban_row *ret, struct kk_err *err)
 {
 	sqlite3_stmt *stmt = kk_sql(store, err, SELECT "WHERE b.id = ?", "i", id);
-	int r = kk_sql_step(store, stmt, err);
 
-	if (r == 0)
-		return kk_err_set(err, ENOENT, NULL, "there is no ban with id %lld", (long long)id);
-	if (r < 0)
-		return r;
-	read_row(stmt, ret);
-	kk_sql_done(stmt);
-	return 0;
+	return kk_sql_numbered(kk_sql_one(store, stmt, read_row, ret, err), "ban", id, err);
 }
 
 int kk_store_ban_list(struct kk_store *store,
@@ -41,17 +34,8 @@ int kk_store_ban_list(struct kk_store *store,
 	sqlite3_stmt *stmt =
 		kk_sql(store, err, SELECT "WHERE b.org = ? ORDER BY b.id", "i", store->org);
 	struct kk_ban_row one;
-	int r;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		read_row(stmt, &one);
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 static int remove_ban(struct kk_store *store, int64_t id, struct kk_err *err)
@@ -142,8 +126,7 @@ int kk_store_ban_remove(struct kk_store *store, int64_t id, struct kk_err *err)
 		return r;
 	r = kk_sql_number(store, &row.id, err, "SELECT id FROM bans WHERE org = ? AND id = ?", "ii",
 			  store->org, id);
-	if (r == -ENOENT)
-		kk_err_set(err, ENOENT, NULL, "there is no ban with id %lld", (long long)id);
+	kk_sql_numbered(r, "ban", id, err);
 	return kk_tx_end(store, r < 0 ? r : remove_ban(store, id, err), err);
 }
 

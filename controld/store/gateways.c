@@ -38,43 +38,23 @@ static void read_row(sqlite3_stmt *stmt, struct kk_gateway_row *row)
 	row->has_key = kk_sql_key(stmt, 5, row->public_key);
 }
 
-static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_gateway_row *ret,
-		     struct kk_err *err)
-{
-	int r = kk_sql_step(store, stmt, err);
-
-	if (r <= 0)
-		return r < 0 ? r : -ENOENT;
-	read_row(stmt, ret);
-	kk_sql_done(stmt);
-	return 0;
-}
-
 int kk_store_gateway_get(struct kk_store *store, const char *name, struct kk_gateway_row *ret,
 			 struct kk_err *err)
 {
-	int r = read_only(store,
-			  kk_sql(store, err,
-				 "SELECT " COLUMNS " FROM gateways WHERE org = ? AND name = ?",
-				 "it", store->org, name),
-			  ret, err);
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE org = ? AND name = ?",
+		       "it", store->org, name);
 
-	if (r == -ENOENT)
-		return kk_err_set(err, ENOENT, NULL, "there is no gateway \"%.64s\"", name);
-	return r;
+	return kk_sql_named(kk_sql_one(store, stmt, read_row, ret, err), "gateway", name, err);
 }
 
 int kk_store_gateway_get_id(struct kk_store *store, int64_t id, struct kk_gateway_row *ret,
 			    struct kk_err *err)
 {
-	int r = read_only(
-		store, kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE id = ?", "i", id),
-		ret, err);
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE id = ?", "i", id);
 
-	if (r == -ENOENT)
-		return kk_err_set(err, ENOENT, NULL, "there is no gateway with id %lld",
-				  (long long)id);
-	return r;
+	return kk_sql_numbered(kk_sql_one(store, stmt, read_row, ret, err), "gateway", id, err);
 }
 
 int kk_store_gateway_list(struct kk_store *store,
@@ -85,17 +65,8 @@ int kk_store_gateway_list(struct kk_store *store,
 		kk_sql(store, err, "SELECT " COLUMNS " FROM gateways WHERE org = ? ORDER BY id",
 		       "i", store->org);
 	struct kk_gateway_row one;
-	int r;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		read_row(stmt, &one);
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 /* The lowest index that is free; .100 is the Agent's. */

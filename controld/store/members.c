@@ -52,7 +52,7 @@ int kk_members_write(struct kk_store *store, const struct kk_service_row *row, s
 	static const char put[] =
 		"INSERT INTO members (service, agent, org, protocol, port, last_port) "
 		"VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (service, agent) DO UPDATE SET "
-		"port = excluded.port, last_port = excluded.last_port";
+		"port = excluded.port, last_port = excluded.last_port, moving = 0";
 	static const char list[] = "SELECT agent FROM members WHERE service = ?";
 	static const char drop[] = "DELETE FROM members WHERE service = ? AND agent = ?";
 	int64_t gone[KK_MEMBERS_MAX];

@@ -38,14 +38,11 @@ static void read_row(sqlite3_stmt *stmt, struct kk_org_row *row)
 
 static int add(struct kk_store *store, struct kk_org_row *row, struct kk_err *err)
 {
-	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM organisations WHERE name = ?", "t",
-			      row->name);
+	sqlite3_stmt *same =
+		kk_sql(store, err, "SELECT id FROM organisations WHERE name = ?", "t", row->name);
+	int r = kk_sql_free(store, same, "an organisation", row->name, err);
 
-	if (r == 0)
-		return kk_err_set(err, EEXIST, "name", "name: there is already an organisation %s",
-				  row->name);
-	if (r != -ENOENT)
+	if (r < 0)
 		return r;
 	row->created_at = time(NULL);
 	r = kk_sql_run(store, err, "INSERT INTO organisations (name, created_at) VALUES (?, ?)",
@@ -67,15 +64,8 @@ int kk_store_org_get(struct kk_store *store, const char *name, struct kk_org_row
 	sqlite3_stmt *stmt =
 		kk_sql(store, err, "SELECT id, name, created_at FROM organisations WHERE name = ?",
 		       "t", name);
-	int r = kk_sql_step(store, stmt, err);
 
-	if (r < 0)
-		return r;
-	if (r == 0)
-		return kk_err_set(err, ENOENT, NULL, "there is no organisation \"%.64s\"", name);
-	read_row(stmt, ret);
-	kk_sql_done(stmt);
-	return 0;
+	return kk_sql_named(kk_sql_one(store, stmt, read_row, ret, err), "organisation", name, err);
 }
 
 int kk_store_org_list(struct kk_store *store,
@@ -85,17 +75,8 @@ int kk_store_org_list(struct kk_store *store,
 	sqlite3_stmt *stmt = kk_sql(
 		store, err, "SELECT id, name, created_at FROM organisations ORDER BY id", "");
 	struct kk_org_row one;
-	int r;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		read_row(stmt, &one);
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 static int remove_org(struct kk_store *store, const char *name, struct kk_err *err)

@@ -28,7 +28,7 @@ static int check_address(struct kk_store *store, const struct kk_service_row *ro
 {
 	static const char sql[] =
 		"SELECT name, port, last_port FROM services WHERE org = ? AND protocol = ? AND address = ? AND "
-		"port <= ? AND id <> ? ORDER BY port DESC LIMIT 1";
+		"moving = 0 AND port <= ? AND id <> ? ORDER BY port DESC LIMIT 1";
 	sqlite3_stmt *stmt = kk_sql(store, err, sql, "iitii", store->org, (int64_t)row->protocol,
 				    address, (int64_t)row->last_port, row->id);
 	char name[KK_NAME_MAX + 1], wanted[12], taken[12], where[KK_ADDRESS_TEXT + 4] = "";
@@ -59,23 +59,25 @@ static int check_address(struct kk_store *store, const struct kk_service_row *ro
 static int check_first_addresses(struct kk_store *store, const struct kk_service_row *row,
 				 struct kk_err *err)
 {
-	static const char sql[] =
-		"SELECT DISTINCT s.address FROM services s JOIN gateway_addresses g "
-		"ON g.org = s.org AND g.address = s.address WHERE s.org = ? AND s.address <> '' "
-		"AND g.is_first AND s.address > ? "
-		"ORDER BY s.address LIMIT 1";
+	/* The index has only what has an address of its own: one look each, and none where nothing has. */
+	static const char next[] =
+		"SELECT address, EXISTS (SELECT 1 FROM gateway_addresses g WHERE g.org = ? AND "
+		"g.address = s.address AND g.is_first) FROM services s INDEXED BY services_address "
+		"WHERE address <> '' AND address > ? ORDER BY address LIMIT 1";
 	char address[KK_ADDRESS_TEXT] = "";
 	int r = 0;
 
 	while (r == 0) {
-		sqlite3_stmt *stmt = kk_sql(store, err, sql, "it", store->org, address);
+		sqlite3_stmt *stmt = kk_sql(store, err, next, "it", store->org, address);
+		bool first;
 
 		r = kk_sql_step(store, stmt, err);
 		if (r <= 0)
 			return r;
 		kk_sql_text(stmt, 0, address, sizeof(address));
+		first = sqlite3_column_int(stmt, 1);
 		kk_sql_done(stmt);
-		r = check_address(store, row, address, err);
+		r = first ? check_address(store, row, address, err) : 0;
 	}
 	return r;
 }
@@ -136,8 +138,8 @@ static int taken_until(struct kk_store *store, const struct kk_service_row *row,
 		       int64_t first, int64_t *ret, struct kk_err *err)
 {
 	static const char sql[] =
-		"SELECT last_port FROM members WHERE agent = ? AND protocol = ? AND port <= ? "
-		"AND service <> ? ORDER BY port DESC LIMIT 1";
+		"SELECT last_port FROM members WHERE agent = ? AND protocol = ? AND moving = 0 AND "
+		"port <= ? AND service <> ? ORDER BY port DESC LIMIT 1";
 	int64_t last = 0;
 	int r = kk_sql_number(store, &last, err, sql, "iiii", agent, (int64_t)row->protocol,
 			      first + row->last_port - row->port, row->id);

@@ -10,10 +10,10 @@
 #define SELECT                                                                                     \
 	"SELECT s.id, s.name, s.protocol, s.address, s.port, s.last_port, s.agent_port, "          \
 	"s.target, s.proxy_protocol, s.limit_packets, s.limit_connections, s.drain_until, "        \
-	"s.generation, (SELECT group_concat(m.agent || ':' || a.name) FROM members m "             \
+	"s.generation, s.closed, (SELECT group_concat(m.agent || ':' || a.name) FROM members m "   \
 	"JOIN agents a ON a.id = m.agent WHERE m.service = s.id), "                                \
 	"(SELECT group_concat(substr('-+', r.allow + 1, 1) || r.prefix) FROM rules r "             \
-	"WHERE r.service = s.id) FROM services s "
+	"WHERE r.service = s.id AND r.given) FROM services s "
 
 static int compare_members(const void *a, const void *b)
 {
@@ -75,47 +75,29 @@ static void read_row(sqlite3_stmt *stmt, struct kk_service_row *row)
 		.limit_connections = (uint32_t)sqlite3_column_int64(stmt, 10),
 		.drain_until = sqlite3_column_int64(stmt, 11),
 		.generation = sqlite3_column_int64(stmt, 12),
+		.closed = sqlite3_column_int(stmt, 13),
 	};
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
 	kk_sql_text(stmt, 7, row->target, sizeof(row->target));
-	read_members((const char *)sqlite3_column_text(stmt, 13), row);
-	read_rules((const char *)sqlite3_column_text(stmt, 14), row);
-}
-
-static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_service_row *ret,
-		     struct kk_err *err)
-{
-	int r = kk_sql_step(store, stmt, err);
-
-	if (r <= 0)
-		return r < 0 ? r : -ENOENT;
-	read_row(stmt, ret);
-	kk_sql_done(stmt);
-	return 0;
+	read_members((const char *)sqlite3_column_text(stmt, 14), row);
+	read_rules((const char *)sqlite3_column_text(stmt, 15), row);
 }
 
 int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
 			 struct kk_err *err)
 {
-	int r = read_only(
-		store,
-		kk_sql(store, err, SELECT "WHERE s.org = ? AND s.name = ?", "it", store->org, name),
-		ret, err);
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, SELECT "WHERE s.org = ? AND s.name = ?", "it", store->org, name);
 
-	if (r == -ENOENT)
-		return kk_err_set(err, ENOENT, NULL, "there is no service \"%.64s\"", name);
-	return r;
+	return kk_sql_named(kk_sql_one(store, stmt, read_row, ret, err), "service", name, err);
 }
 
 int kk_store_service_get_id(struct kk_store *store, int64_t id, struct kk_service_row *ret,
 			    struct kk_err *err)
 {
-	int r = read_only(store, kk_sql(store, err, SELECT "WHERE s.id = ?", "i", id), ret, err);
+	sqlite3_stmt *stmt = kk_sql(store, err, SELECT "WHERE s.id = ?", "i", id);
 
-	if (r == -ENOENT)
-		return kk_err_set(err, ENOENT, NULL, "there is no service with id %lld",
-				  (long long)id);
-	return r;
+	return kk_sql_numbered(kk_sql_one(store, stmt, read_row, ret, err), "service", id, err);
 }
 
 int kk_store_service_list(struct kk_store *store, int64_t agent,
@@ -129,17 +111,8 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 			       "i", agent)
 		      : kk_sql(store, err, SELECT "WHERE s.org = ? ORDER BY s.id", "i", store->org);
 	struct kk_service_row one;
-	int r;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		read_row(stmt, &one);
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *err)
@@ -150,14 +123,11 @@ int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *
 
 static int check_name(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
 {
-	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM services WHERE org = ? AND name = ?",
-			      "it", store->org, row->name);
+	sqlite3_stmt *same =
+		kk_sql(store, err, "SELECT id FROM services WHERE org = ? AND name = ?", "it",
+		       store->org, row->name);
 
-	if (r == 0)
-		return kk_err_set(err, EEXIST, "name", "name: there is already a service %s",
-				  row->name);
-	return r == -ENOENT ? 0 : r;
+	return kk_sql_free(store, same, "a service", row->name, err);
 }
 
 /* An address of its own must be some gateway's. */
@@ -180,21 +150,70 @@ static int check_address(struct kk_store *store, const struct kk_service_row *ro
 	return r;
 }
 
-/* What of @row is to be found out, and what stands in its way. */
-static int settle(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
+static bool same_ports(const struct kk_service_row *a, const struct kk_service_row *b)
 {
-	int r = kk_members_find(store, row, err);
+	return a->protocol == b->protocol && a->port == b->port && a->last_port == b->last_port &&
+	       kk_address_equal(&a->address, &b->address);
+}
+
+static bool same_members(const struct kk_service_row *a, const struct kk_service_row *b)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < a->n_members; i++)
+		for (size_t j = 0; j < b->n_members; j++)
+			found += strcmp(a->members[i].name, b->members[j].name) == 0;
+	return found == a->n_members && found == b->n_members;
+}
+
+static bool same_rules(const struct kk_service_row *a, const struct kk_service_row *b)
+{
+	if (a->n_rules != b->n_rules)
+		return false;
+	for (size_t i = 0; i < a->n_rules; i++)
+		if (a->rules[i].allow != b->rules[i].allow ||
+		    !kk_prefix_equal(&a->rules[i].prefix, &b->rules[i].prefix))
+			return false;
+	return true;
+}
+
+bool kk_service_row_moves(const struct kk_service_row *before, const struct kk_service_row *after)
+{
+	return !same_ports(before, after) || !same_members(before, after);
+}
+
+bool kk_service_row_same(const struct kk_service_row *a, const struct kk_service_row *b)
+{
+	return !kk_service_row_moves(a, b) && strcmp(a->name, b->name) == 0 &&
+	       strcmp(a->target, b->target) == 0 && a->proxy_protocol == b->proxy_protocol &&
+	       a->limit_packets == b->limit_packets &&
+	       a->limit_connections == b->limit_connections && a->closed == b->closed &&
+	       same_rules(a, b);
+}
+
+/*
+ * What of @row is to be found out, and what stands in its way. What is as it was in @before, if there is one, was
+ * settled then.
+ */
+static int settle(struct kk_store *store, struct kk_service_row *row,
+		  const struct kk_service_row *before, struct kk_err *err)
+{
+	int r = 0;
 
 	if (row->last_port < row->port)
 		row->last_port = row->port;
+	row->generation = kk_tx_generation(store);
+	if (before && !kk_service_row_moves(before, row)) {
+		memcpy(row->members, before->members, sizeof(row->members));
+		row->agent_port = before->agent_port;
+		return 0;
+	}
+	r = kk_members_find(store, row, err);
 	if (r == 0)
 		r = check_address(store, row, err);
 	if (r == 0)
 		r = kk_ports_check(store, row, err);
-	if (r == 0)
-		r = kk_ports_choose(store, row, err);
-	row->generation = kk_tx_generation(store);
-	return r;
+	return r == 0 ? kk_ports_choose(store, row, err) : r;
 }
 
 static int write_parts(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
@@ -209,14 +228,15 @@ static int insert(struct kk_store *store, struct kk_service_row *row, struct kk_
 {
 	static const char sql[] =
 		"INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, "
-		"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation) "
-		"VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation, "
+		"closed) VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	char address[KK_ADDRESS_TEXT];
-	int r = kk_sql_run(store, err, sql, "iititiiitiiiii", row->id, store->org, row->name,
+	int r = kk_sql_run(store, err, sql, "iititiiitiiiiii", row->id, store->org, row->name,
 			   (int64_t)row->protocol, kk_address_text(&row->address, address),
 			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
 			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
-			   (int64_t)row->limit_connections, row->drain_until, row->generation);
+			   (int64_t)row->limit_connections, row->drain_until, row->generation,
+			   (int64_t)row->closed);
 
 	if (r < 0)
 		return r;
@@ -224,20 +244,37 @@ static int insert(struct kk_store *store, struct kk_service_row *row, struct kk_
 	return write_parts(store, row, err);
 }
 
-static int update(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)
+/* An index is written anew for every column that is named, whether it changes or not. */
+static int update(struct kk_store *store, const struct kk_service_row *row,
+		  const struct kk_service_row *before, struct kk_err *err)
 {
-	static const char sql[] =
-		"UPDATE services SET address = ?, port = ?, last_port = ?, agent_port = ?, "
+	static const char all[] =
+		"UPDATE services SET address = ?, port = ?, last_port = ?, agent_port = ?, moving = 0, "
 		"target = ?, proxy_protocol = ?, limit_packets = ?, limit_connections = ?, "
-		"drain_until = ?, generation = ? WHERE id = ?";
+		"drain_until = ?, generation = ?, closed = ? WHERE id = ?";
+	static const char rest[] =
+		"UPDATE services SET target = ?, proxy_protocol = ?, limit_packets = ?, "
+		"limit_connections = ?, drain_until = ?, generation = ?, closed = ? WHERE id = ?";
 	char address[KK_ADDRESS_TEXT];
-	int r = kk_sql_run(store, err, sql, "tiiitiiiiii", kk_address_text(&row->address, address),
-			   (int64_t)row->port, (int64_t)row->last_port, (int64_t)row->agent_port,
-			   row->target, (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
-			   (int64_t)row->limit_connections, row->drain_until, row->generation,
-			   row->id);
+	int r;
 
-	return r < 0 ? r : write_parts(store, row, err);
+	if (!kk_service_row_moves(before, row))
+		r = kk_sql_run(store, err, rest, "tiiiiiii", row->target,
+			       (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
+			       (int64_t)row->limit_connections, row->drain_until, row->generation,
+			       (int64_t)row->closed, row->id);
+	else
+		r = kk_sql_run(store, err, all, "tiiitiiiiiii",
+			       kk_address_text(&row->address, address), (int64_t)row->port,
+			       (int64_t)row->last_port, (int64_t)row->agent_port, row->target,
+			       (int64_t)row->proxy_protocol, (int64_t)row->limit_packets,
+			       (int64_t)row->limit_connections, row->drain_until, row->generation,
+			       (int64_t)row->closed, row->id);
+	if (r == 0 && kk_service_row_moves(before, row))
+		r = kk_members_write(store, row, err);
+	if (r == 0 && !same_rules(before, row))
+		r = kk_rules_write(store, row, err);
+	return r;
 }
 
 static int add(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
@@ -248,9 +285,11 @@ static int add(struct kk_store *store, struct kk_service_row *row, struct kk_err
 	row->agent_port = 0;
 	r = check_name(store, row, err);
 	if (r == 0)
-		r = settle(store, row, err);
+		r = settle(store, row, NULL, err);
 	if (r == 0)
 		r = insert(store, row, err);
+	if (r == 0 && row->closed)
+		r = kk_rules_follow(store, row->id, err);
 	return r < 0 ? r : kk_members_note(store, KK_ADD, NULL, row, err);
 }
 
@@ -263,28 +302,70 @@ int kk_store_service_add(struct kk_store *store, struct kk_service_row *row, str
 	return kk_tx_end(store, add(store, row, err), err);
 }
 
-static int set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
+/* What lets somebody in is not to vanish by the way. */
+static int check_unused(struct kk_store *store, const struct kk_service_row *row,
+			struct kk_err *err)
 {
-	struct kk_service_row before;
-	int r = kk_store_service_get_id(store, row->id, &before, err);
+	sqlite3_stmt *stmt = kk_sql(
+		store, err, "SELECT 'rule', name FROM access_rules WHERE service = ? LIMIT 1", "i",
+		row->id);
 
-	if (r < 0)
-		return r;
-	if (row->port != before.port || row->last_port != before.last_port)
-		row->agent_port = 0; /* the public ones again, if they are free */
-	r = settle(store, row, err);
-	if (r == 0)
-		r = update(store, row, err);
-	return r < 0 ? r : kk_members_note(store, KK_SET, &before, row, err);
+	return kk_sql_unused(store, stmt, "service", row->name, err);
 }
 
-int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
+static int replace(struct kk_store *store, const struct kk_service_row *before,
+		   struct kk_service_row *row, struct kk_err *err)
+{
+	int r;
+
+	row->id = before->id;
+	/* Where the public ports are others, the Agent's are to be those again, if they are free. */
+	row->agent_port = row->port == before->port && row->last_port == before->last_port
+				  ? before->agent_port
+				  : 0;
+	store->check_access |= before->closed && !row->closed;
+	r = row->drain_until && !before->drain_until ? check_unused(store, before, err) : 0;
+	if (r == 0)
+		r = settle(store, row, before, err);
+	if (r == 0)
+		r = update(store, row, before, err);
+	if (r == 0 && (row->closed || before->closed))
+		r = kk_rules_follow(store, row->id, err);
+	return r < 0 ? r : kk_members_note(store, KK_SET, before, row, err);
+}
+
+int kk_store_service_replace(struct kk_store *store, const struct kk_service_row *before,
+			     struct kk_service_row *row, struct kk_err *err)
 {
 	int r = kk_tx_begin(store, err);
 
 	if (r < 0)
 		return r;
-	return kk_tx_end(store, set(store, row, err), err);
+	return kk_tx_end(store, replace(store, before, row, err), err);
+}
+
+int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
+{
+	struct kk_service_row before;
+	int r = kk_tx_begin(store, err);
+
+	if (r < 0)
+		return r;
+	r = kk_store_service_get_id(store, row->id, &before, err);
+	if (r == 0)
+		r = replace(store, &before, row, err);
+	return kk_tx_end(store, r, err);
+}
+
+int kk_store_service_release(struct kk_store *store, int64_t id, struct kk_err *err)
+{
+	int r = kk_sql_run(store, err, "UPDATE services SET moving = id WHERE id = ?", "i", id);
+
+	if (r == 0)
+		r = kk_sql_run(store, err, "UPDATE members SET moving = service WHERE service = ?",
+			       "i", id);
+	store->released = true;
+	return r;
 }
 
 /* Members, rules and bans go with it; nodes know that. */
@@ -300,6 +381,8 @@ static int remove_service(struct kk_store *store, const char *name, struct kk_er
 	struct kk_service_row row;
 	int r = kk_store_service_get(store, name, &row, err);
 
+	if (r == 0)
+		r = check_unused(store, &row, err);
 	return r < 0 ? r : remove_row(store, &row, err);
 }
 
@@ -324,9 +407,11 @@ static int restore(struct kk_store *store, int64_t id, struct kk_service_row *be
 		return found < 0 ? 0 : remove_row(store, &now, err);
 	r = found < 0 ? check_name(store, before, err) : 0;
 	if (r == 0)
-		r = settle(store, before, err);
+		r = settle(store, before, found < 0 ? NULL : &now, err);
 	if (r == 0)
-		r = found < 0 ? insert(store, before, err) : update(store, before, err);
+		r = found < 0 ? insert(store, before, err) : update(store, before, &now, err);
+	if (r == 0)
+		r = kk_rules_follow(store, before->id, err);
 	if (r < 0)
 		return r;
 	return kk_members_note(store, found < 0 ? KK_ADD : KK_SET, found < 0 ? NULL : &now, before,
@@ -359,12 +444,12 @@ int kk_store_service_expire(struct kk_store *store, int64_t now, char ret_name[K
 	before = kk_store_set_org(store, org);
 	r = kk_tx_begin(store, err);
 	if (r == 0) {
-		r = read_only(store,
-			      kk_sql(store, err,
-				     SELECT "WHERE s.org = ? AND s.drain_until > 0 "
-					    "AND s.drain_until <= ? LIMIT 1",
-				     "ii", org, now),
-			      &row, err);
+		r = kk_sql_one(store,
+			       kk_sql(store, err,
+				      SELECT "WHERE s.org = ? AND s.drain_until > 0 "
+					     "AND s.drain_until <= ? LIMIT 1",
+				      "ii", org, now),
+			       read_row, &row, err);
 		if (r == 0)
 			r = remove_row(store, &row, err);
 		r = kk_tx_end(store, r, err);

@@ -54,6 +54,15 @@ int kk_store_session_find(struct kk_store *store, const uint8_t hash[KK_HASH_LEN
 	return 0;
 }
 
+static void read_row(sqlite3_stmt *stmt, struct kk_session_row *row)
+{
+	row->id = sqlite3_column_int64(stmt, 0);
+	row->created_at = sqlite3_column_int64(stmt, 1);
+	row->expires_at = sqlite3_column_int64(stmt, 2);
+	kk_sql_text(stmt, 3, row->user, sizeof(row->user));
+	kk_sql_text(stmt, 4, row->address, sizeof(row->address));
+}
+
 int kk_store_session_list(struct kk_store *store, int64_t now,
 			  int (*row)(const struct kk_session_row *row, void *userdata),
 			  void *userdata, struct kk_err *err)
@@ -62,24 +71,9 @@ int kk_store_session_list(struct kk_store *store, int64_t now,
 		"SELECT s.id, s.created_at, s.expires_at, u.name, s.address FROM sessions s "
 		"JOIN users u ON u.id = s.user WHERE s.org = ? AND s.expires_at > ? ORDER BY s.id";
 	sqlite3_stmt *stmt = kk_sql(store, err, select, "ii", store->org, now);
-	int r;
+	struct kk_session_row one;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		struct kk_session_row one = {
-			.id = sqlite3_column_int64(stmt, 0),
-			.created_at = sqlite3_column_int64(stmt, 1),
-			.expires_at = sqlite3_column_int64(stmt, 2),
-		};
-
-		kk_sql_text(stmt, 3, one.user, sizeof(one.user));
-		kk_sql_text(stmt, 4, one.address, sizeof(one.address));
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 static int remove_session(struct kk_store *store, int64_t id, struct kk_err *err)

@@ -120,6 +120,44 @@ int kk_sql_only(struct kk_store *store, sqlite3_stmt *stmt, int64_t *ret, struct
 	return 0;
 }
 
+int kk_sql_free(struct kk_store *store, sqlite3_stmt *stmt, const char *what, const char *name,
+		struct kk_err *err)
+{
+	int64_t id;
+	int r = kk_sql_only(store, stmt, &id, err);
+
+	if (r == 0)
+		return kk_err_set(err, EEXIST, "name", "name: there is already %s %s", what, name);
+	return r == -ENOENT ? 0 : r;
+}
+
+int kk_sql_unused(struct kk_store *store, sqlite3_stmt *stmt, const char *what, const char *name,
+		  struct kk_err *err)
+{
+	char kind[16], user[KK_NAME_MAX + 1];
+	int r = kk_sql_step(store, stmt, err);
+
+	if (r <= 0)
+		return r;
+	kk_sql_text(stmt, 0, kind, sizeof(kind));
+	kk_sql_text(stmt, 1, user, sizeof(user));
+	kk_sql_done(stmt);
+	return kk_err_set(err, EBUSY, NULL, "%s %s is in %s %s", what, name, kind, user);
+}
+
+int kk_sql_named(int r, const char *what, const char *name, struct kk_err *err)
+{
+	return r == -ENOENT ? kk_err_set(err, ENOENT, NULL, "there is no %s \"%.64s\"", what, name)
+			    : r;
+}
+
+int kk_sql_numbered(int r, const char *what, int64_t id, struct kk_err *err)
+{
+	return r == -ENOENT ? kk_err_set(err, ENOENT, NULL, "there is no %s with id %lld", what,
+					 (long long)id)
+			    : r;
+}
+
 void kk_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t len)
 {
 	const unsigned char *text = sqlite3_column_text(stmt, column);
@@ -179,7 +217,8 @@ int kk_tx_begin(struct kk_store *store, struct kk_err *err)
 	if (store->depth == 0) {
 		r = check_file(store, err);
 		store->n_changes = 0;
-		store->failed = false;
+		store->failed = store->released = false;
+		store->check_access = store->check_rules = false;
 		if (r == 0)
 			r = kk_sql_run(store, err, "BEGIN IMMEDIATE", "");
 	}
@@ -236,10 +275,28 @@ static int next_generation(struct kk_store *store, struct kk_err *err)
 			  (int64_t)KK_CHANGE_ROWS_MAX);
 }
 
+/* Who gave up his ports must have some again. */
+static int check_released(struct kk_store *store, struct kk_err *err)
+{
+	int64_t id;
+	int r = kk_sql_number(store, &id, err, "SELECT id FROM services WHERE moving <> 0 LIMIT 1",
+			      "");
+
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? r
+		     : kk_err_set(err, EIO, NULL, "service %lld was left without ports",
+				  (long long)id);
+}
+
 static int commit(struct kk_store *store, int r, struct kk_err *err)
 {
 	if (r == 0 && store->failed)
 		r = kk_err_set(err, EIO, NULL, "a part of the change failed");
+	if (r == 0 && store->released)
+		r = check_released(store, err);
+	if (r == 0)
+		r = kk_access_check(store, err);
 	if (r == 0 && store->n_changes)
 		r = next_generation(store, err);
 	if (r == 0)
@@ -271,6 +328,11 @@ int kk_tx_end(struct kk_store *store, int r, struct kk_err *err)
 	if (store->changed)
 		store->changed(store->changes, n, store->userdata);
 	return 0;
+}
+
+int kk_store_check(struct kk_store *store, struct kk_err *err)
+{
+	return kk_access_check(store, err);
 }
 
 int kk_store_begin(struct kk_store *store, struct kk_err *err)

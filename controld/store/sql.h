@@ -26,14 +26,18 @@ struct kk_store {
 	int64_t agent_hint; /* every Agent number below is taken */
 	int64_t org;	    /* of the actor; 0: nothing is found */
 	char who[KK_WHO_MAX], from[INET6_ADDRSTRLEN];
-	unsigned int depth;	   /* of transactions in transactions */
-	bool failed;		   /* one of them did */
-	struct kk_change *changes; /* of the open transaction */
+	unsigned int depth;		/* of transactions in transactions */
+	bool failed;			/* one of them did */
+	bool released;			/* services gave up their ports in it */
+	bool check_access, check_rules; /* at its end, see access.c */
+	struct kk_change *changes;	/* of the open transaction */
 	size_t n_changes, changes_size;
 	struct {
 		int64_t from, generation; /* what @rows were read for, 0: nothing */
 		struct kk_change *rows;
 		size_t n, size;
+		const struct kk_change **sorted; /* those that Agents hear of, by Agent */
+		size_t n_sorted;
 	} log; /* what is asked for many nodes in a row */
 	void (*changed)(const struct kk_change *changes, size_t n, void *userdata);
 	void *userdata;
@@ -59,6 +63,43 @@ int kk_sql_finish(struct kk_store *store, sqlite3_stmt *stmt, struct kk_err *err
 	kk_sql_only(store, kk_sql(store, err, sql, types, ##__VA_ARGS__), ret, err)
 int kk_sql_only(struct kk_store *store, sqlite3_stmt *stmt, int64_t *ret, struct kk_err *err);
 int kk_sql_failed(struct kk_store *store, struct kk_err *err);
+/*
+ * Reads every row of @stmt into the variable @one by @read(stmt, &one) and calls @row(&one, userdata) with it,
+ * until that returns non-zero, which is what it comes to then; or 0, or -EIO.
+ */
+#define kk_sql_each(store, stmt, read, one, row, userdata, err)                                    \
+	({                                                                                         \
+		sqlite3_stmt *const stmt_ = (stmt);                                                \
+		int r_;                                                                            \
+                                                                                                   \
+		while ((r_ = kk_sql_step(store, stmt_, err)) > 0) {                                \
+			read(stmt_, &(one));                                                       \
+			r_ = row(&(one), userdata);                                                \
+			if (r_) {                                                                  \
+				kk_sql_done(stmt_);                                                \
+				break;                                                             \
+			}                                                                          \
+		}                                                                                  \
+		r_;                                                                                \
+	})
+/* Reads the only row of @stmt into *@ret by @read(stmt, ret): 0, -ENOENT without @err where there is none, or -EIO. */
+#define kk_sql_one(store, stmt, read, ret, err)                                                    \
+	({                                                                                         \
+		sqlite3_stmt *const stmt_ = (stmt);                                                \
+		int r_ = kk_sql_step(store, stmt_, err);                                           \
+                                                                                                   \
+		if (r_ > 0) {                                                                      \
+			read(stmt_, ret);                                                          \
+			kk_sql_done(stmt_);                                                        \
+		}                                                                                  \
+		r_ > 0 ? 0 : r_ < 0 ? r_ : -ENOENT;                                                \
+	})
+/* 0 where @stmt has no row; -EEXIST, "name: there is already @what @name", where it has one; or -EIO. */
+int kk_sql_free(struct kk_store *store, sqlite3_stmt *stmt, const char *what, const char *name,
+		struct kk_err *err);
+/* Says in @err of an object that was looked for, @r as of kk_sql_one(), that there is none; returns @r. */
+int kk_sql_named(int r, const char *what, const char *name, struct kk_err *err);
+int kk_sql_numbered(int r, const char *what, int64_t id, struct kk_err *err);
 /* Copies a text column, cut to @len. */
 void kk_sql_text(sqlite3_stmt *stmt, int column, char *out, size_t len);
 /* A key column; false for null. */
@@ -96,8 +137,21 @@ int kk_members_write(struct kk_store *store, const struct kk_service_row *row, s
 int kk_members_note(struct kk_store *store, enum kk_op op, const struct kk_service_row *before,
 		    const struct kk_service_row *after, struct kk_err *err);
 
-/* rules.c: brings the service's rules to those of @row, touching only what differs. */
+/*
+ * rules.c: brings the service's own rules to those of @row, touching only what differs; and then those that follow
+ * from access rules to what they are now, for one service or for all whose access rules are of a source.
+ */
 int kk_rules_write(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err);
+int kk_rules_follow(struct kk_store *store, int64_t service, struct kk_err *err);
+/* access.c: the same for every service that a rule of the host, or of the group, lets in to; the other is 0. */
+int kk_access_follow(struct kk_store *store, int64_t host, int64_t group, struct kk_err *err);
+/* Rules that mean nothing, and more prefixes than a gateway takes, where a transaction may have made such. */
+int kk_access_check(struct kk_store *store, struct kk_err *err);
+/* hosts.c: -EEXIST where a host or a group has the name. */
+int kk_host_name_free(struct kk_store *store, const char *name, struct kk_err *err);
+/* -EBUSY where a row of @stmt (kind, name) has the object "host x" of @what and @name. */
+int kk_sql_unused(struct kk_store *store, sqlite3_stmt *stmt, const char *what, const char *name,
+		  struct kk_err *err);
 
 /* Notes the actor's changes of every table that people know of in the audit log, from now on. */
 int kk_audit_start(struct kk_store *store, struct kk_err *err);

@@ -183,6 +183,7 @@ void kk_store_close(struct kk_store *store)
 	sqlite3_close(store->db);
 	free(store->changes);
 	free(store->log.rows);
+	free(store->log.sorted);
 	free(store);
 }
 

@@ -26,11 +26,15 @@
 #define KK_AGENTS_MAX	     65024  /* 254 x 256, requirement K4 */
 #define KK_CHANGES_MAX	     10000  /* generations that the change log reaches back */
 #define KK_CHANGE_ROWS_MAX   200000 /* changes that it holds */
-#define KK_SCHEMA_VERSION    3
+#define KK_SCHEMA_VERSION    5
 #define KK_SERVICE_RULES_MAX 64	   /* allowed and denied prefixes of one service */
 #define KK_DENIALS_MAX	     10000 /* denied prefixes of all services of an organisation */
 #define KK_BANS_MAX	     10000
-#define KK_PREFIX_MAX	     24 /* of the names of Agents that are made when they join */
+#define KK_RULES_MAX	     131072 /* prefixes of an organisation: what a gateway's table has room for */
+#define KK_HOST_PREFIXES_MAX 64	  /* of one host */
+#define KK_GROUP_HOSTS_MAX   256  /* in one group */
+#define KK_SOURCES_MAX	     4096 /* prefixes that access rules let in to one service */
+#define KK_PREFIX_MAX	     24	  /* of the names of Agents that are made when they join */
 #define KK_ORG_FIRST	     1 /* the organisation that is made with the database, its operator's */
 
 enum kk_kind {
@@ -39,6 +43,10 @@ enum kk_kind {
 	KK_SERVICE,
 	KK_RULE,
 	KK_BAN,
+	/* Of these no node is told: */
+	KK_HOST,
+	KK_GROUP,
+	KK_ACCESS_RULE,
 };
 
 enum kk_op {
@@ -104,6 +112,7 @@ struct kk_service_row {
 	uint32_t limit_packets, limit_connections; /* a second of one source; 0: no limit */
 	struct kk_service_rule rules[KK_SERVICE_RULES_MAX]; /* in order of prefix */
 	size_t n_rules;
+	bool closed;	     /* to all but whom access rules let in, and its own */
 	int64_t drain_until; /* UNIX seconds: takes nothing new and is removed then; 0: it stays */
 	int64_t generation;
 };
@@ -118,7 +127,10 @@ struct kk_denial_row {
 	int64_t generation;
 };
 
-/* As a node is told: a rule of one service, or (service 0) a denial. */
+/*
+ * As a node is told: a rule of one service, or (service 0) a denial. Those of a service are its own, and those that
+ * follow from access rules.
+ */
 struct kk_rule_row {
 	int64_t id, service;
 	struct kk_prefix prefix;
@@ -131,6 +143,39 @@ struct kk_ban_row {
 	int64_t service; /* 0: from all */
 	char service_name[KK_NAME_MAX + 1];
 	int64_t expires_at; /* UNIX seconds; 0: never */
+	int64_t generation;
+};
+
+/* A name for where somebody may come from. */
+struct kk_host_row {
+	int64_t id;
+	char name[KK_NAME_MAX + 1];
+	struct kk_prefix prefixes[KK_HOST_PREFIXES_MAX]; /* in order, without twins */
+	size_t n_prefixes;
+	int64_t generation;
+};
+
+/* A name for some hosts, and maybe for none. Hosts and groups have one name space. */
+struct kk_group_row {
+	int64_t id;
+	char name[KK_NAME_MAX + 1];
+	char hosts[KK_GROUP_HOSTS_MAX][KK_NAME_MAX + 1]; /* in order of name, without twins */
+	size_t n_hosts;
+	int64_t generation;
+};
+
+/*
+ * Who may reach what (requirement H2). Without ports the destination is a service, and the gateways hold to the
+ * rule; with ports it is a host or a group, and between those nothing is carried yet.
+ */
+struct kk_access_rule_row {
+	int64_t id;
+	char name[KK_NAME_MAX + 1];
+	char source[KK_NAME_MAX + 1]; /* a host or a group */
+	char destination[KK_NAME_MAX + 1];
+	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP; 0: the destination is a service */
+	uint16_t port, last_port;
+	bool enforced; /* the gateways are told of it */
 	int64_t generation;
 };
 
@@ -182,6 +227,8 @@ int64_t kk_store_set_org(struct kk_store *store, int64_t org);
  */
 int kk_store_begin(struct kk_store *store, struct kk_err *err);
 int kk_store_end(struct kk_store *store, int r, struct kk_err *err);
+/* What the outermost kk_store_end() would find wrong, for a transaction that is not to come to anything. */
+int kk_store_check(struct kk_store *store, struct kk_err *err);
 
 /* The subnet of Agent @number, 0 to KK_AGENTS_MAX - 1 (requirement K4). */
 struct kk_prefix4 kk_agent_subnet(const struct kk_prefix4 *pool, int64_t number);
@@ -235,6 +282,18 @@ int kk_store_service_list(struct kk_store *store, int64_t agent,
 int kk_store_service_count(struct kk_store *store, int64_t *ret, struct kk_err *err);
 /* Gives the service of @row's id what is in @row but name and protocol; the rest is filled in as above. */
 int kk_store_service_set(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
+/* The same where the caller has read, in the same transaction, what it is now: @before. @row's id is filled in, too. */
+int kk_store_service_replace(struct kk_store *store, const struct kk_service_row *before,
+			     struct kk_service_row *row, struct kk_err *err);
+/* Whether @after needs other ports than @before, of gateways or of Agents. */
+bool kk_service_row_moves(const struct kk_service_row *before, const struct kk_service_row *after);
+/* Whether the two are one in all that a caller says of a service. */
+bool kk_service_row_same(const struct kk_service_row *a, const struct kk_service_row *b);
+/*
+ * The service gives up its ports, so that another can have them, until it is given others (or its own again) in the
+ * same open transaction, which fails otherwise: by a row that moves it, or kk_store_service_restore().
+ */
+int kk_store_service_release(struct kk_store *store, int64_t id, struct kk_err *err);
 int kk_store_service_remove(struct kk_store *store, const char *name, struct kk_err *err);
 /*
  * Undoes a change: @before is what the service was, or NULL if it was made then; @id is the service's.
@@ -272,6 +331,43 @@ int kk_store_ban_list(struct kk_store *store,
 int kk_store_ban_remove(struct kk_store *store, int64_t id, struct kk_err *err);
 /* Removes the bans that are over at @now. */
 int kk_store_ban_expire(struct kk_store *store, int64_t now, struct kk_err *err);
+
+/* @row but id and generation is read. A group or a rule that has the host makes its removal -EBUSY. */
+int kk_store_host_add(struct kk_store *store, struct kk_host_row *row, struct kk_err *err);
+int kk_store_host_get(struct kk_store *store, const char *name, struct kk_host_row *ret,
+		      struct kk_err *err);
+int kk_store_host_list(struct kk_store *store,
+		       int (*row)(const struct kk_host_row *row, void *userdata), void *userdata,
+		       struct kk_err *err);
+/* Gives the host of @row's id the prefixes of @row. */
+int kk_store_host_set(struct kk_store *store, struct kk_host_row *row, struct kk_err *err);
+int kk_store_host_remove(struct kk_store *store, const char *name, struct kk_err *err);
+
+/* As above; -EINVAL where there is no host of a name. */
+int kk_store_group_add(struct kk_store *store, struct kk_group_row *row, struct kk_err *err);
+int kk_store_group_get(struct kk_store *store, const char *name, struct kk_group_row *ret,
+		       struct kk_err *err);
+int kk_store_group_list(struct kk_store *store,
+			int (*row)(const struct kk_group_row *row, void *userdata), void *userdata,
+			struct kk_err *err);
+int kk_store_group_set(struct kk_store *store, struct kk_group_row *row, struct kk_err *err);
+int kk_store_group_remove(struct kk_store *store, const char *name, struct kk_err *err);
+
+/*
+ * -EINVAL for a source or destination that is not there. The transaction fails with -EEXIST at its end where a rule
+ * names a service that is open to all, and so would mean nothing.
+ */
+int kk_store_access_rule_add(struct kk_store *store, struct kk_access_rule_row *row,
+			     struct kk_err *err);
+int kk_store_access_rule_get(struct kk_store *store, const char *name,
+			     struct kk_access_rule_row *ret, struct kk_err *err);
+int kk_store_access_rule_list(struct kk_store *store,
+			      int (*row)(const struct kk_access_rule_row *row, void *userdata),
+			      void *userdata, struct kk_err *err);
+/* Gives the rule of @row's id everything of @row but the name. */
+int kk_store_access_rule_set(struct kk_store *store, struct kk_access_rule_row *row,
+			     struct kk_err *err);
+int kk_store_access_rule_remove(struct kk_store *store, const char *name, struct kk_err *err);
 
 /* A node has said its WireGuard key; no change if it is the one that is known. */
 int kk_store_node_set_key(struct kk_store *store, enum kk_kind role, int64_t id,
@@ -328,5 +424,9 @@ void kk_store_backup_free(void *backup);
 int kk_store_changes(struct kk_store *store, int64_t from,
 		     int (*change)(const struct kk_change *change, void *userdata), void *userdata,
 		     struct kk_err *err);
+/* Those of them that concern this Agent, those of gateways first. */
+int kk_store_agent_changes(struct kk_store *store, int64_t from, int64_t agent,
+			   int (*change)(const struct kk_change *change, void *userdata),
+			   void *userdata, struct kk_err *err);
 
 #endif

@@ -55,6 +55,16 @@ int kk_store_token_add(struct kk_store *store, const uint8_t secret_hash[KK_HASH
 	return r < 0 ? r : kk_tx_end(store, add(store, secret_hash, row, err), err);
 }
 
+static void read_row(sqlite3_stmt *stmt, struct kk_token_row *row)
+{
+	row->id = sqlite3_column_int64(stmt, 0);
+	row->role = sqlite3_column_int(stmt, 1) ? KK_AGENT : KK_GATEWAY;
+	kk_sql_text(stmt, 2, row->node, sizeof(row->node));
+	row->expires_at = sqlite3_column_int64(stmt, 3);
+	kk_sql_text(stmt, 4, row->prefix, sizeof(row->prefix));
+	row->uses = sqlite3_column_int64(stmt, 5);
+}
+
 int kk_store_token_list(struct kk_store *store, int64_t now,
 			int (*row)(const struct kk_token_row *row, void *userdata), void *userdata,
 			struct kk_err *err)
@@ -65,25 +75,9 @@ int kk_store_token_list(struct kk_store *store, int64_t now,
 		"LEFT JOIN agents a ON a.id = t.agent "
 		"WHERE t.org = ? AND t.uses <> 0 AND t.expires_at > ? ORDER BY t.id";
 	sqlite3_stmt *stmt = kk_sql(store, err, select, "ii", store->org, now);
-	int r;
+	struct kk_token_row one;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		struct kk_token_row one = {
-			.id = sqlite3_column_int64(stmt, 0),
-			.role = sqlite3_column_int(stmt, 1) ? KK_AGENT : KK_GATEWAY,
-			.expires_at = sqlite3_column_int64(stmt, 3),
-			.uses = sqlite3_column_int64(stmt, 5),
-		};
-
-		kk_sql_text(stmt, 2, one.node, sizeof(one.node));
-		kk_sql_text(stmt, 4, one.prefix, sizeof(one.prefix));
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 static int remove_token(struct kk_store *store, int64_t id, struct kk_err *err)

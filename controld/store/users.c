@@ -25,15 +25,8 @@ int kk_store_user_get(struct kk_store *store, const char *name, struct kk_user_r
 	sqlite3_stmt *stmt =
 		kk_sql(store, err, "SELECT " COLUMNS " FROM users WHERE org = ? AND name = ?", "it",
 		       store->org, name);
-	int r = kk_sql_step(store, stmt, err);
 
-	if (r < 0)
-		return r;
-	if (r == 0)
-		return kk_err_set(err, ENOENT, NULL, "there is no user \"%.64s\"", name);
-	read_row(stmt, ret);
-	kk_sql_done(stmt);
-	return 0;
+	return kk_sql_named(kk_sql_one(store, stmt, read_row, ret, err), "user", name, err);
 }
 
 int kk_store_user_list(struct kk_store *store,
@@ -44,29 +37,17 @@ int kk_store_user_list(struct kk_store *store,
 		kk_sql(store, err, "SELECT " COLUMNS " FROM users WHERE org = ? ORDER BY id", "i",
 		       store->org);
 	struct kk_user_row one;
-	int r;
 
-	while ((r = kk_sql_step(store, stmt, err)) > 0) {
-		read_row(stmt, &one);
-		r = row(&one, userdata);
-		if (r) {
-			kk_sql_done(stmt);
-			return r;
-		}
-	}
-	return r;
+	return kk_sql_each(store, stmt, read_row, one, row, userdata, err);
 }
 
 static int add(struct kk_store *store, struct kk_user_row *row, struct kk_err *err)
 {
-	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM users WHERE org = ? AND name = ?",
-			      "it", store->org, row->name);
+	sqlite3_stmt *same = kk_sql(store, err, "SELECT id FROM users WHERE org = ? AND name = ?",
+				    "it", store->org, row->name);
+	int r = kk_sql_free(store, same, "a user", row->name, err);
 
-	if (r == 0)
-		return kk_err_set(err, EEXIST, "name", "name: there is already a user %s",
-				  row->name);
-	if (r != -ENOENT)
+	if (r < 0)
 		return r;
 	row->created_at = time(NULL);
 	r = kk_sql_run(store, err,

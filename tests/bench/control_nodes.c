@@ -10,7 +10,7 @@
  *   report      every node sends a report of the size that it would have; "reported T"
  *   bytes       prints "bytes N": of all messages so far
  *   quit
- * and of itself "all GENERATION T" when every gateway has received it.
+ * and of itself "all GENERATION T" when every gateway has received it, "everybody GENERATION T" when every node has.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -51,7 +51,8 @@ static struct node *nodes;
 static size_t n_nodes, n_up, n_opening, n_gateways;
 static int epoll_fd, port;
 static SSL_CTX *ctx;
-static int64_t all_generation;
+static int64_t all_generation, newest;
+static size_t n_newest; /* nodes that have the newest generation */
 static uint64_t bytes;
 static bool connecting;
 
@@ -152,7 +153,7 @@ static void say_hello(struct node *n)
 	if (n->epoch[0])
 		snprintf(epoch, sizeof(epoch), "\"%s\"", n->epoch);
 	snprintf(text, sizeof(text),
-		 "{\"type\":\"hello\",\"protocol\":1,\"version\":\"0\",\"epoch\":%s,"
+		 "{\"type\":\"hello\",\"protocol\":1,\"model\":2,\"version\":\"0\",\"epoch\":%s,"
 		 "\"generation\":%lld,\"public_key\":\"%s\"}",
 		 epoch, (long long)n->generation, n->public_key);
 	send_frame(n, 1, text, strlen(text));
@@ -179,8 +180,20 @@ static void check_all(double at)
 	printf("all %lld %.6f\n", (long long)least, at);
 }
 
+/* Tells when the last of all nodes has it. */
+static void count_newest(int64_t before, int64_t generation, double at)
+{
+	if (generation > newest) {
+		newest = generation;
+		n_newest = 0;
+	}
+	if (generation == newest && before != newest && ++n_newest == n_nodes)
+		printf("everybody %lld %.6f\n", (long long)newest, at);
+}
+
 static void on_message(struct node *n, const char *text, size_t len)
 {
+	const int64_t before = n->generation;
 	char head[256], ack[64];
 	const char *epoch;
 	double at = now();
@@ -197,6 +210,7 @@ static void on_message(struct node *n, const char *text, size_t len)
 	send_frame(n, 1, ack, strlen(ack));
 	if (n->gateway)
 		check_all(at);
+	count_newest(before, n->generation, at);
 	if (!n->up) {
 		n->up = true;
 		n_up++;
@@ -388,14 +402,18 @@ static void report(void)
 
 	if (!text)
 		die("memory");
-	len = (size_t)sprintf(text,
-			      "{\"type\":\"report\",\"dataplane\":{\"kind\":\"tc\"},\"peers\":[");
+	len = (size_t)sprintf(text, "{\"type\":\"report\",\"dataplane\":{\"kind\":\"tc\"},"
+				    "\"ports_in_use\":[{\"protocol\":\"tcp\",\"port\":22},"
+				    "{\"protocol\":\"udp\",\"port\":51820}],\"peers\":[");
 	for (size_t i = n_gateways; i < n_nodes; i++)
 		len += (size_t)sprintf(text + len,
-				       "%s{\"agent\":%zu,\"last_handshake\":1700000000,"
-				       "\"rx_bytes\":123456,\"tx_bytes\":654321,"
-				       "\"endpoint\":\"203.0.113.9:51820\"}",
-				       i > n_gateways ? "," : "", i - n_gateways + 1);
+				       "%s{\"agent\":%zu,\"last_handshake\":%ld,"
+				       "\"rx_bytes\":%ld,\"tx_bytes\":%ld,"
+				       "\"endpoint\":\"%ld.%ld.%ld.%ld:%ld\"}",
+				       i > n_gateways ? "," : "", i - n_gateways + 1,
+				       1700000000 + random() % 120, random(), random(),
+				       random() % 223 + 1, random() % 256, random() % 256,
+				       random() % 256, random() % 64512 + 1024);
 	len += (size_t)sprintf(text + len, "]}");
 	for (size_t i = 0; i < n_nodes; i++)
 		if (nodes[i].open)

@@ -1,37 +1,64 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Datagrams to a published port, made where a test run's live frames begin: frames come around again, changed, so each is
- * written anew, and leaves by one end of a veth.
+ * Datagrams to a published port, and a flood of SYNs, made where a test run's live frames begin: frames come around again,
+ * changed, so each is written anew, and leaves by one end of a veth.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
-#include <kk/core/types.h>
+#include <kk/core/csum.h>
 
-struct kk_live_frame {
-	__u8 ethernet[ETH_HLEN];
-	struct kk_ip4 ip;
-	__be16 source, dest, len, check;
-	__u8 payload[22];
-} __attribute__((packed));
+#include "tests/bench/live_frame.h"
 
 const volatile struct kk_live_frame kk_live_frame;
 const volatile __u32 kk_live_flows = 1;
 __u32 kk_live_next; /* one runs at a time */
 
-SEC("xdp")
-int kk_live(struct xdp_md *xdp)
+KK_INLINE struct kk_live_frame *kk_live_write(const struct xdp_md *xdp)
 {
 	void *data = (void *)(long)xdp->data, *end = (void *)(long)xdp->data_end;
-	struct kk_live_frame *frame = data;
 	const void *from = (const void *)&kk_live_frame;
+	struct kk_live_frame *frame = data;
 
 	asm volatile("" : "+r"(from)); /* it is not all zero, as the compiler would have it */
 	if ((void *)(frame + 1) > end)
-		return XDP_DROP;
+		return NULL;
 	__builtin_memcpy(frame, from, sizeof(*frame));
+	return frame;
+}
+
+SEC("xdp")
+int kk_live(struct xdp_md *xdp)
+{
+	struct kk_live_frame *frame = kk_live_write(xdp);
+
+	if (!frame)
+		return XDP_DROP;
 	frame->source = KK_BE16(1024 + kk_live_next++ % kk_live_flows);
+	return XDP_TX;
+}
+
+/* The datagram's bytes as a TCP segment with SYN, each from another address (of 1.0.0.0/8 to 126.0.0.0/8) and port. */
+SEC("xdp")
+int kk_live_syn(struct xdp_md *xdp)
+{
+	struct kk_live_frame *frame = kk_live_write(xdp);
+	__u32 random = bpf_get_prandom_u32();
+	__be32 source = KK_BE32((random % 126 + 1) << 24 | (random >> 8));
+
+	if (!frame)
+		return XDP_DROP;
+	frame->ip.check = kk_csum_replace(frame->ip.check, frame->ip.source, source);
+	frame->ip.source = source;
+	frame->ip.check = kk_csum_replace(frame->ip.check, KK_BE16(KK_UDP), KK_BE16(KK_TCP));
+	frame->ip.protocol = KK_TCP;
+	frame->source = KK_BE16(1024 + (random & 0x7fff));
+	__builtin_memset(&frame->len, 0, sizeof(frame->len) + sizeof(frame->check));
+	__builtin_memcpy(frame->payload, &random, sizeof(random));
+	frame->payload[4] = 0x50;
+	frame->payload[5] = 0x02;
 	return XDP_TX;
 }
 
@@ -40,6 +67,32 @@ SEC("xdp")
 int kk_live_pass(struct xdp_md *xdp)
 {
 	return XDP_PASS;
+}
+
+/* Where what was passed on arrives: it costs no more than it must. */
+SEC("xdp")
+int kk_live_sink(struct xdp_md *xdp)
+{
+	return XDP_DROP;
+}
+
+SEC("tc")
+int kk_live_drain(struct __sk_buff *skb)
+{
+	return TC_ACT_SHOT;
+}
+
+/* At the client: what goes to it, and to nobody else. */
+SEC("xdp")
+int kk_live_mine(struct xdp_md *xdp)
+{
+	void *data = (void *)(long)xdp->data, *end = (void *)(long)xdp->data_end;
+	const struct ethhdr *ethernet = data;
+	const struct kk_ip4 *ip = data + sizeof(*ethernet);
+
+	if ((const void *)(ip + 1) > end || ethernet->h_proto != KK_BE16(ETH_P_IP))
+		return XDP_PASS;
+	return ip->dest == kk_live_frame.ip.source ? XDP_PASS : XDP_DROP;
 }
 
 /* What all that forward are measured against: a bare redirect. */

@@ -26,8 +26,10 @@ def free_port():
 
 
 class Control:
-    def __init__(self, state, verbose=True):
+    def __init__(self, state, verbose=True, rate=0):
+        """@rate: requests that an address may make a second, 0: any number, so that no test is too fast for it."""
         self.verbose = verbose
+        self.rate = rate
         self.state = pathlib.Path(state)
         self.port = free_port()
         self.process = None
@@ -36,7 +38,7 @@ class Control:
 
     def command(self):
         return [PROGRAM, "--state", self.state, "--listen", f"127.0.0.1:{self.port}",
-                *(["--verbose"] if self.verbose else [])]
+                "--rate", str(self.rate), *(["--verbose"] if self.verbose else [])]
 
     def start(self):
         """Starts the daemon and waits until it answers."""
@@ -122,7 +124,7 @@ class Control:
 
     def everything(self):
         """All that can be changed."""
-        lists = ("gateways", "agents", "services", "join-tokens", "api-keys")
+        lists = ("gateways", "agents", "services", "hosts", "groups", "rules", "join-tokens", "api-keys")
         return {"generation": self.do("GET", "status")["generation"],
                 **{name: self.do("GET", name)["items"] for name in lists}}
 

@@ -88,8 +88,6 @@ def found_policy(text):
         return (found[1], None, number(found[2]))
     if found := re.fullmatch(r"NLA_POLICY_MASK\((\w+), .*\)", text):
         return (found[1], "mask")
-    if found := re.fullmatch(r"NLA_POLICY_VALIDATE_FN\((\w+), \w+\)", text):
-        return (found[1], None, None)
     if found := re.fullmatch(r"\{\.type = (\w+)\}", text):
         return (found[1], None, None)
     return text

@@ -159,6 +159,7 @@ def test_newer_database(control):
 
 @pytest.mark.parametrize("arguments,part", [
     (["--pool", "10.0.0.0/16"], "/8"), (["--pool", "10.1.0.0/8"], "host bits"), (["--pool", "x"], "x"),
+    (["--rate", "-1"], "-1"), (["--rate", "1000001"], "1000001"), (["--rate", "many"], "many"),
     (["--listen", "127.0.0.1"], "listen"), (["--listen", "localhost:1"], "localhost"),
     (["--listen", "127.0.0.1:70000"], "70000"), (["--url", "http://x:1"], "http://x:1"),
     (["--url", "https://x"], "url"), (["--url", "https://x:1/path"], "path"),
@@ -706,6 +707,24 @@ def test_rejected_change_is_undone_everywhere(control):
     assert second.receive()["put"]["services"][0]["port"] == 2222
 
 
+def test_rejected_change_of_places_is_undone(control):
+    gateway, _ = world(control)
+    control.add_service("a", "agent1", 2001)
+    control.add_service("b", "agent1", 2002)
+    gateway.quiet()
+
+    def service(name, port):
+        return {"name": name, "agent": "agent1", "protocol": "tcp", "port": port, "target": "127.0.0.1:22"}
+
+    call = Call(control, "POST", f"{API}/apply?wait=20", {"services": [service("a", 2002), service("b", 2001)]})
+    told = gateway.receive(ack=False)
+    assert {s["name"]: s["port"] for s in told["put"]["services"]} == {"a": 2002, "b": 2001}
+    gateway.nack(told)
+    check_error(call.result(), 409, "conflict", "port")
+    assert {name: control.do("GET", f"services/{name}")["port"] for name in "ab"} == {"a": 2001, "b": 2002}
+    gateway.quiet()
+
+
 def test_rejected_removal_is_undone(control):
     gateway, agent = world(control)
     control.add_service("ssh", "agent1", 2222)
@@ -889,7 +908,7 @@ def test_large_snapshot(control):
                          "proxy_protocol, limit_packets, limit_connections, drain_until, generation) "
                          "VALUES (?1, 1, 's' || ?1, 6, '', ?1, ?1, ?1, '127.0.0.1:1', 0, 0, 0, 0, 1)",
                          [(port,) for port in ports])
-    database.executemany("INSERT INTO members VALUES (?1, ?2, 1, 6, ?1, ?1)", [(port, agent.id) for port in ports])
+    database.executemany("INSERT INTO members VALUES (?1, ?2, 1, 6, ?1, ?1, 0)", [(port, agent.id) for port in ports])
     database.commit()
     database.close()
     control.start()

@@ -101,6 +101,29 @@ def test_every_operation(control):
     ban = call("addBan", {"address": "2001:db8::7", "service": "ssh", "seconds": 60}, query="?wait=0")
     call("listBans", query="?address=2001:db8::7&service=ssh")
     call("removeBan", name=ban["id"], query="?wait=0")
+    call("addHost", {"name": "office", "prefixes": ["203.0.113.0/24", "2001:db8:1::/48"]}, query="?wait=0")
+    host = call("addHost", {"name": "ann", "prefixes": ["192.0.2.7"]}, query="?wait=0")
+    call("setHost", {"prefixes": ["192.0.2.8"]}, name="ann", query="?wait=0",
+         headers={"If-Match": f'"{host["id"]}-{host["generation"]}"'})
+    call("setHost", {"prefixes": ["192.0.2.9"]}, name="ann", headers={"If-Match": '"1-1"'}, expect=412)
+    call("listHosts", query="?name=ann&prefixes=192.0.2.8/32")
+    call("getHost", name="ann")
+    call("addGroup", {"name": "staff", "hosts": ["office"]}, query="?wait=0")
+    call("setGroup", {"hosts": ["office", "ann"]}, name="staff", query="?wait=0")
+    call("listGroups", query="?hosts=ann&name=staff")
+    call("getGroup", name="staff")
+    call("setService", {"access": "rules"}, name="ssh", query="?wait=0")
+    call("addRule", {"name": "staff-ssh", "source": "staff", "destination": "ssh"}, query="?wait=0")
+    call("addRule", {"name": "db", "source": "ann", "destination": "office", "protocol": "tcp", "port": 5432,
+                     "last_port": None}, query="?wait=0")
+    call("setRule", {"source": "ann"}, name="staff-ssh", query="?wait=0")
+    call("listRules", query="?source=ann&destination=ssh&name=staff-ssh")
+    assert call("getRule", name="staff-ssh")["enforced"] and not call("getRule", name="db")["enforced"]
+    call("removeRule", name="staff-ssh", query="?wait=0")
+    call("removeRule", name="db", query="?wait=0")
+    call("removeGroup", name="staff", query="?wait=0")
+    call("removeHost", name="ann", query="?wait=0")
+    node.quiet()
     call("addService", {"name": "gone", "agents": ["home"], "protocol": "udp", "port": 9, "target": "a:9"},
          query="?wait=0")
     assert call("removeService", name="gone", query="?wait=0&drain=60")["draining_until"]
@@ -129,7 +152,9 @@ def test_every_operation(control):
     call("listOrganisations")
     call("removeOrganisation", name="other")
     call("listAudit", query="?kind=service&limit=3")
-    world = {"agents": [{"name": "home"}, {"name": "second"}],
+    world = {"agents": [{"name": "home"}, {"name": "second"}], "hosts": [{"name": "ann", "prefixes": ["192.0.2.7/32"]}],
+             "groups": [{"name": "staff", "hosts": ["ann"]}],
+             "rules": [{"name": "staff-db", "source": "staff", "destination": "ann", "protocol": "udp", "port": 53}],
              "services": [{"name": "web", "agent": "second", "protocol": "tcp", "port": 80, "target": "127.0.0.1:80"}]}
     assert call("apply", world, query="?dry_run=true&prune=true")["dry_run"]
     call("apply", world, query="?prune=true&wait=0")
@@ -201,6 +226,10 @@ def make_matrix(tmp_path_factory):
         control.do("POST", "agents", {"name": f"{secret}-agent"})
         control.do("POST", "services?wait=0", {"name": f"{secret}-svc", "agent": f"{secret}-agent", "protocol": "tcp",
                                                "port": 2222, "target": f"{secret}.lan:22"})
+        control.do("POST", "hosts?wait=0", {"name": f"{secret}-host", "prefixes": ["203.0.113.7"]})
+        control.do("POST", "groups?wait=0", {"name": f"{secret}-group", "hosts": [f"{secret}-host"]})
+        control.do("POST", "rules?wait=0", {"name": f"{secret}-rule", "source": f"{secret}-group", "protocol": "tcp",
+                                            "destination": f"{secret}-host", "port": 22})
         control.do("POST", "users", {"name": f"{secret}-user", "role": "viewer", "password": PASSWORD})
         for role in ROLES:
             keys[org, role] = control.do("POST", "api-keys", {"name": f"{secret}-{role}", "role": role})["key"]
@@ -264,16 +293,19 @@ def test_other_organisations_objects_are_not_there(matrix, operation_id):
     """The answer about a stranger's object is, word for word, that about one that nobody has."""
     control, keys = matrix
     operation = OPERATIONS[operation_id]
-    kind = next((part for part in ("gateway", "agent", "service", "user") if part in operation_id.lower()), None)
+    kind = next((part for part in ("gateway", "agent", "service", "user", "host", "group", "rule") if part in operation_id.lower()), None)
     name = {"gateway": "zzsecret-gw", "agent": "zzsecret-agent", "service": "zzsecret-svc", "user": "zzsecret-user",
-            None: "zzsecret-viewer"}[kind]
+            "host": "zzsecret-host", "group": "zzsecret-group", "rule": "zzsecret-rule", None: "zzsecret-viewer"}[kind]
     number = "1" if "Session" in operation_id or "Token" in operation_id else None
     if number:
         name = str(max(item["id"] for item in control.request(
             "GET", operation["path"].replace("/{name}", ""), key=keys["other", "owner"])[1]["items"] or [{"id": 9999}]))
     body = {"port": 9} if operation_id == "setService" else \
         {"addresses": ["198.51.100.9"]} if operation_id == "setGateway" else \
-        {"role": "viewer"} if operation_id == "setUser" else None
+        {"role": "viewer"} if operation_id == "setUser" else \
+        {"prefixes": ["192.0.2.1"]} if operation_id == "setHost" else \
+        {"hosts": []} if operation_id == "setGroup" else \
+        {"source": "zzsecret-host"} if operation_id == "setRule" else None
     answers = []
     for which in (name, "7777777" if number else "nobody"):
         status, answer = control.call(operation["method"], operation["path"].replace("{name}", which), body,

@@ -515,6 +515,8 @@ def test_datapath_without_gateway(prepared):
     ("kkctl service add new --agent ", ["home"]),
     ("kkctl service add new --pr", ["--proxy-protocol"]),
     ("kkctl service add new --limit", ["--limit-connections", "--limit-packets"]),
+    ("kkctl service set ssh --access ", ["open", "rules"]),
+    ("kkctl rule add x --to w", ["web"]),
     ("kkctl service add ", []),
     ("kkctl status ", []),
     ("kkctl nothing ", []),

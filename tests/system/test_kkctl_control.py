@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """kkctl against a Control of its own: users, organisations, audit, apply, backup and restore."""
 
+import functools
 import json
 import os
 import pathlib
@@ -104,23 +105,43 @@ def test_apply(control, kkctl, tmp_path):
     bad = {"agents": [{"name": "c"}], "services": [{**WORLD["services"][1], "agent": "nobody"}]}
     assert "nobody" in apply(bad, status=1)
     assert control.everything() == before
-    # What was on one Agent moves to another; ports change places by way of a removal.
+    # What was on one Agent moves to another.
     moved = {"services": [{**WORLD["services"][0], "agent": "b"}]}
     apply(moved)
     assert control.do("GET", "services/ssh")["agent"] == "b"
+    # Ports change places.
+    apply(WORLD)
+    ssh, web = WORLD["services"]
+    ids = {name: control.do("GET", f"services/{name}")["id"] for name in ("ssh", "web")}
+    shown = apply({"services": [{**ssh, "port": web["port"]}, {**web, "port": ssh["port"]}]})
+    assert "2 changes" in shown and "2222 ->  8080" in shown and "8080 ->  2222" in shown
+    assert {name: control.do("GET", f"services/{name}")["port"] for name in ids} == {"ssh": 8080, "web": 2222}
+    assert {name: control.do("GET", f"services/{name}")["id"] for name in ids} == ids
+    entries = control.do("GET", "audit?object=ssh&limit=1")["items"]
+    assert (entries[0]["before"]["port"], entries[0]["after"]["port"]) == (2222, 8080)
 
 
 def test_backup_and_restore(control, kkctl, tmp_path):
     gateway = Node(control, control.add_gateway("gw1", "198.51.100.1")["join_token"])
     agent = control.add_agent("home")
     control.add_service("ssh", "home", 2222)
-    gateway.join_in()
+    control.do("PATCH", "services/ssh?wait=0", {"access": "rules"})
+    control.do("POST", "hosts?wait=0", {"name": "ann", "prefixes": ["192.0.2.7"]})
+    control.do("POST", "groups?wait=0", {"name": "staff", "hosts": ["ann"]})
+    control.do("POST", "rules?wait=0", {"name": "staff-ssh", "source": "staff", "destination": "ssh"})
+    gateway.hello(model=2)
+    gateway.receive()
     pin = control.pin()
+    access = [control.do("GET", kind) for kind in ("hosts", "groups", "rules")]
     file = tmp_path / "backup"
     kkctl.run("backup", file)
     assert file.stat().st_mode & 0o777 == 0o600
     control.add_service("later", "home", 3333)
     gateway.receive()
+    control.do("DELETE", "rules/staff-ssh?wait=0")
+    control.do("PATCH", "hosts/ann?wait=0", {"prefixes": ["198.51.100.7"]})
+    control.do("PATCH", "services/ssh?wait=0", {"access": "open"})
+    gateway.quiet()
     assert "running" in kkctl.run("restore", file, "--state", control.state, status=1)
     control.stop()
     assert "no backup" in kkctl.run("restore", control.state / "tls.crt", "--state", control.state, status=1)
@@ -128,8 +149,11 @@ def test_backup_and_restore(control, kkctl, tmp_path):
     control.start()
     assert [service["name"] for service in control.do("GET", "services")["items"]] == ["ssh"]
     # The gateway, which heard of more, is told everything anew.
-    gateway.hello()
-    assert [service["name"] for service in gateway.receive()["services"]] == ["ssh"]
+    gateway.hello(model=2)
+    told = gateway.receive()
+    assert [service["name"] for service in told["services"]] == ["ssh"]
+    assert {rule["prefix"] for rule in told["rules"]} == {"0.0.0.0/0", "::/0", "192.0.2.7/32"}
+    assert [control.do("GET", kind) for kind in ("hosts", "groups", "rules")] == access
     Node(control, agent["join_token"]).join_in()
     # On another machine: the same key, so nodes know it.
     control.stop()
@@ -147,3 +171,72 @@ def test_prefix_tokens(control, kkctl):
     assert [node.name for node in nodes] == ["edge-1", "edge-2"]
     with pytest.raises(AssertionError, match="used already"):
         Node(control, token)
+
+
+def test_hosts_groups_and_rules(control, kkctl):
+    kkctl.run("agent", "add", "home")
+    run = functools.partial(kkctl.run, "--wait", 0)
+    assert "no host" in run("host", "list") and "no group" in run("group", "list") and "no rule" in run("rule", "list")
+    assert run("host", "add", "office", "--prefix", "203.0.113.0/24", "--prefix", "2001:db8::/48").startswith(
+        "host office is added, ")
+    run("host", "add", "ann", "--prefix", "192.0.2.7")
+    assert run("group", "add", "staff", "--host", "office", "--host", "ann").startswith("group staff is added, ")
+    assert "203.0.113.0/24, 2001:db8::/48" in run("host", "list")
+    assert "ann, office" in run("group", "show", "staff")
+    run("service", "add", "ssh", "--agent", "home", "--tcp", 2222, "--target", 22)
+    assert "rule staff-ssh would mean nothing" in run("rule", "add", "staff-ssh", "--from", "staff", "--to", "ssh",
+                                                      status=1)
+    run("service", "set", "ssh", "--access", "rules")
+    assert run("rule", "add", "staff-ssh", "--from", "staff", "--to", "ssh").startswith("rule staff-ssh is added, ")
+    run("rule", "add", "db", "--from", "ann", "--to", "office", "--tcp", "5432-5433")
+    shown = run("rule", "list").splitlines()
+    assert shown[1].split()[:4] == ["staff-ssh", "staff", "ssh", "by"]
+    assert shown[2].split()[:4] == ["db", "ann", "office:5432-5433/tcp", "not"]
+    assert "whom rules let in" in run("service", "show", "ssh") and "rules" in run("service", "list")
+    run("rule", "set", "staff-ssh", "--from", "ann")
+    run("group", "set", "staff", "--host", "none")
+    run("host", "set", "ann", "--prefix", "192.0.2.8/31")
+    assert control.do("GET", "groups/staff")["hosts"] == []
+    assert control.do("GET", "hosts/ann")["prefixes"] == ["192.0.2.8/31"]
+    assert "host ann is in rule staff-ssh" in run("host", "rm", "ann", status=1)
+    for noun, name in (("rule", "staff-ssh"), ("rule", "db"), ("group", "staff"), ("host", "ann"), ("host", "office")):
+        assert run(noun, "rm", name).startswith(f"{noun} {name} is removed, ")
+
+
+@pytest.mark.parametrize("words,part", [
+    (["host", "add", "x"], "--prefix is missing"), (["host", "add", "x", "--prefix", "192.0.2.1/24"], "prefix"),
+    (["host", "set", "x"], "--prefix is missing"), (["host", "add", "X", "--prefix", "192.0.2.1"], "name"),
+    (["group", "add", "x"], "--host is missing"), (["group", "add", "x", "--host", "A"], "host"),
+    (["rule", "add", "x", "--to", "y"], "--from is missing"), (["rule", "add", "x", "--from", "y"], "--to is missing"),
+    (["rule", "add", "x", "--from", "y", "--to", "z", "--tcp", "0"], "tcp"),
+    (["rule", "add", "x", "--from", "y", "--to", "z", "--tcp", "1", "--udp", "2"], "not both"),
+    (["rule", "add", "x", "--from", "Y", "--to", "z"], "from"), (["rule", "set", "x"], "nothing to change"),
+    (["service", "set", "x", "--access", "closed"], "closed"),
+])
+def test_wrong_command_lines_of_access(kkctl, words, part):
+    assert part in kkctl.run(*words, status=2)
+
+
+def test_export_is_what_apply_takes(control, kkctl, tmp_path):
+    """Exported, all removed, applied: it is there again; and what is there is applied without a change."""
+    control.add_gateway("gw1", "198.51.100.1")
+    control.add_agent("home")
+    run = functools.partial(kkctl.run, "--wait", 0)
+    run("host", "add", "ann", "--prefix", "192.0.2.7")
+    run("group", "add", "staff", "--host", "ann")
+    run("service", "add", "ssh", "--agent", "home", "--tcp", "2222-2230", "--target", 22, "--access", "rules",
+        "--deny", "192.0.2.0/28", "--limit-packets", "100/s", "--proxy-protocol")
+    run("service", "add", "dns", "--agent", "home", "--udp", 53, "--target", 53, "--address", "198.51.100.1")
+    run("service", "add", "gone", "--agent", "home", "--udp", 54, "--target", 53)
+    run("rule", "add", "staff-ssh", "--from", "staff", "--to", "ssh")
+    run("rule", "add", "db", "--from", "ann", "--to", "staff", "--udp", 53)
+    run("service", "rm", "gone", "--drain", "60s")
+    file = tmp_path / "world.json"
+    file.write_text(run("export"), encoding="utf-8")
+    assert run("apply", "-f", file).startswith("0 changes")
+    empty = tmp_path / "empty.json"
+    empty.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text(encoding="utf-8")), [])), encoding="utf-8")
+    run("apply", "-f", empty, "--prune")
+    assert control.do("GET", "rules")["items"] == [] == control.do("GET", "gateways")["items"]
+    assert "8 changes" in run("apply", "-f", file, "--prune")
+    assert run("export") == file.read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Services are added, changed and removed while others run: K9, and section 6 of the design."""
 
+import json
 import signal
 
 import pytest
@@ -123,3 +124,25 @@ def test_two_agents_with_the_same_target_port(world, product, gateway):
                 product.kkctl("service", "rm", service["name"])
         for server in servers:
             server.close()
+
+
+def test_services_change_places(world, product, echo, other, gateway, tmp_path):
+    """In one apply two services take each other's port, at the gateways and at the Agent."""
+    file = tmp_path / "places.json"
+
+    def apply(one, two):
+        file.write_text(json.dumps({"services": [
+            {"name": "one", "agent": "agent", "protocol": "tcp", "port": one, "target": "127.0.0.1:7000"},
+            {"name": "two", "agent": "agent", "protocol": "tcp", "port": two, "target": "127.0.0.1:7001"}]}))
+        return product.kkctl("apply", "-f", file)
+
+    try:
+        apply(7310, 7311)
+        wait_until("both are served", lambda: not refused(world, gateway, 7310) and not refused(world, gateway, 7311))
+        assert (greeting(world, gateway, 7310), greeting(world, gateway, 7311)) == ("agent", "other")
+        assert len(apply(7311, 7310)["changes"]) == 2
+        wait_until("they have changed places", lambda: (greeting(world, gateway, 7310), greeting(world, gateway, 7311))
+                   == ("other", "agent"))
+    finally:
+        for name in ("one", "two"):
+            product.kkctl("service", "rm", name)

@@ -34,7 +34,7 @@ class Rest:
 
     def state(self):
         """All that can be changed."""
-        lists = ("gateways", "agents", "services", "join-tokens", "api-keys")
+        lists = ("gateways", "agents", "services", "hosts", "groups", "rules", "join-tokens", "api-keys")
         state = {name: self.call("GET", f"/api/v1/{name}")[1]["items"] for name in lists}
         for node in state["gateways"] + state["agents"]:
             # How far a node is on its way is not what is configured.

@@ -29,6 +29,15 @@ static const char *const contents[] = {
 	      "INSERT INTO changes VALUES (1, 70, 2, 0, 7, 3);",
 	[2] = "INSERT INTO services VALUES (90, 1, 'x', 3, 6, 1, 1, '127.0.0.1:1', 0, 1);"
 	      "DELETE FROM services WHERE id = 90;",
+	[3] = "INSERT INTO services VALUES (91, 1, 'x', 6, '', 1, 1, 1, '127.0.0.1:1', 0, 0, 0, 0, 1);"
+	      "INSERT INTO members VALUES (91, 3, 1, 6, 1, 1);"
+	      "DELETE FROM services WHERE id = 91;"
+	      "INSERT INTO rules VALUES (11, 1, 7, '192.0.2.0/24', 1, 63);"
+	      "INSERT INTO rules VALUES (12, 1, NULL, '203.0.113.0/24', 0, 63);",
+	[4] = "INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, target,"
+	      "  proxy_protocol, limit_packets, limit_connections, drain_until, generation)"
+	      "  VALUES (92, 1, 'x', 6, '', 1, 1, 1, '127.0.0.1:1', 0, 0, 0, 0, 1);"
+	      "DELETE FROM services WHERE id = 92;",
 };
 
 _Static_assert(ARRAY_SIZE(contents) == KK_SCHEMA_VERSION, "something for every earlier version");
@@ -62,6 +71,27 @@ static int count_token(const struct kk_token_row *row, void *userdata)
 	assert_int_equal(row->uses, 1);
 	++*(int *)userdata;
 	return 0;
+}
+
+static int count_rule(const struct kk_rule_row *row, void *userdata)
+{
+	(void)row;
+	++*(int *)userdata;
+	return 0;
+}
+
+/* Whom a service let in before there were access rules it lets in now, and nobody else. */
+static void check_old_rules(struct kk_store *store)
+{
+	struct kk_service_row service;
+	int rules = 0;
+
+	assert_int_equal(kk_store_service_get(store, "ssh", &service, NULL), 0);
+	assert_int_equal(service.n_rules, 1);
+	assert_true(service.rules[0].allow);
+	assert_false(service.closed);
+	assert_int_equal(kk_store_rule_list(store, count_rule, &rules, NULL), 0);
+	assert_int_equal(rules, 2);
 }
 
 static void check_contents(struct kk_store *store)
@@ -112,6 +142,8 @@ static void test_every_version(void **state)
 			fail_msg("from version %d: %s", version, err.msg);
 		if (version)
 			check_contents(store);
+		if (version >= 3)
+			check_old_rules(store);
 		kk_store_close(store);
 		temporary_remove(&temporary);
 	}

@@ -468,6 +468,52 @@ static void test_service_set(void **state)
 	assert_int_equal(got.generation, ssh.generation);
 }
 
+/* Two services change places in one transaction, and a third takes the place of the first of a row of them. */
+static void test_services_change_places(void **state)
+{
+	struct world *w = *state;
+	struct kk_service_row a, b, before, got;
+
+	add_agent(w, "home");
+	a = before = add_service(w, "a", "home", 2001);
+	b = add_service(w, "b", "home", 2002);
+	assert_int_equal(kk_store_begin(w->store, NULL), 0);
+	assert_int_equal(kk_store_service_release(w->store, a.id, NULL), 0);
+	assert_int_equal(kk_store_service_release(w->store, b.id, NULL), 0);
+	before.port = before.last_port = 2002;
+	assert_true(kk_service_row_moves(&a, &before));
+	assert_int_equal(kk_store_service_replace(w->store, &a, &before, NULL), 0);
+	before = b;
+	before.port = before.last_port = 2001;
+	assert_int_equal(kk_store_service_replace(w->store, &b, &before, NULL), 0);
+	assert_int_equal(kk_store_end(w->store, 0, NULL), 0);
+	reopen(w);
+	assert_int_equal(kk_store_service_get(w->store, "a", &got, NULL), 0);
+	assert_int_equal(got.id, a.id);
+	assert_int_equal(got.port, 2002);
+	assert_int_equal(got.agent_port, 2002);
+	assert_int_equal(kk_store_service_get(w->store, "b", &got, NULL), 0);
+	assert_int_equal(got.port, 2001);
+	assert_int_equal(got.agent_port, 2001);
+}
+
+/* Nothing is left without ports: the transaction fails, and all is as it was. */
+static void test_released_and_left(void **state)
+{
+	struct world *w = *state;
+	struct kk_service_row a, got;
+	struct kk_err err = {0};
+
+	add_agent(w, "home");
+	a = add_service(w, "a", "home", 2001);
+	assert_int_equal(kk_store_begin(w->store, NULL), 0);
+	assert_int_equal(kk_store_service_release(w->store, a.id, NULL), 0);
+	assert_int_equal(kk_store_end(w->store, 0, &err), -EIO);
+	assert_err(&err, "", "without ports");
+	got = service_row("b", "home", IPPROTO_TCP, 2001);
+	assert_int_equal(kk_store_service_add(w->store, &got, NULL), -EEXIST);
+}
+
 static void test_not_found(void **state)
 {
 	struct world *w = *state;
@@ -564,6 +610,38 @@ static void test_changes(void **state)
 	assert_int_equal(log.n, 0);
 	assert_int_equal(kk_store_changes(w->store, start + 4, collect, &log, NULL), -ESTALE);
 	assert_int_equal(kk_store_changes(w->store, start - 1, collect, &log, NULL), -ESTALE);
+}
+
+/* Each Agent hears of what concerns it, whoever asked before for what. */
+static void test_changes_of_an_agent(void **state)
+{
+	struct world *w = *state;
+	struct kk_agent_row a = add_agent(w, "a"), b = add_agent(w, "b");
+	int64_t start = kk_store_generation(w->store);
+	struct kk_gateway_row gateway;
+	struct log log = {0};
+
+	add_service(w, "ssh", "a", 2222);
+	add_service(w, "web", "b", 8080);
+	gateway = add_gateway(w, "gw1", "198.51.100.1");
+	assert_int_equal(kk_store_agent_changes(w->store, start, a.id, collect, &log, NULL), 0);
+	assert_int_equal(log.n, 2);
+	assert_int_equal(log.changes[0].kind, KK_GATEWAY);
+	assert_int_equal(log.changes[0].id, gateway.id);
+	assert_int_equal(log.changes[1].agent, a.id);
+	log.n = 0;
+	assert_int_equal(kk_store_agent_changes(w->store, start + 1, a.id, collect, &log, NULL), 0);
+	assert_int_equal(log.n, 1);
+	log.n = 0;
+	assert_int_equal(kk_store_agent_changes(w->store, start - 1, b.id, collect, &log, NULL), 0);
+	assert_int_equal(log.n, 3);
+	assert_int_equal(log.changes[1].kind, KK_AGENT);
+	assert_int_equal(log.changes[2].agent, b.id);
+	log.n = 0;
+	assert_int_equal(kk_store_changes(w->store, start + 2, collect, &log, NULL), 0);
+	assert_int_equal(log.n, 1);
+	assert_int_equal(kk_store_agent_changes(w->store, start + 4, a.id, collect, &log, NULL),
+			 -ESTALE);
 }
 
 static int count(const struct kk_change *change, void *userdata)
@@ -871,6 +949,14 @@ static void test_pool(void **state)
 	assert_err(&err, "pool", "11.0.0.0/8");
 }
 
+#define SERVICE                                                                                    \
+	"INSERT INTO services (id, org, name, protocol, address, port, last_port, agent_port, "    \
+	"target, proxy_protocol, limit_packets, limit_connections, drain_until, generation) VALUES "
+#define MEMBER "INSERT INTO members (service, agent, org, protocol, port, last_port) VALUES "
+#define RULE                                                                                       \
+	"INSERT INTO access_rules (id, org, name, source_host, source_group, service, host, "      \
+	"host_group, protocol, port, last_port, generation) VALUES "
+
 /* The constraints of the schema hold without the checks in front of them. */
 static void test_constraints(void **state)
 {
@@ -880,25 +966,44 @@ static void test_constraints(void **state)
 		"INSERT INTO gateways VALUES (9, 1, 'x', 7, '192.0.2.1', 1, x'00', NULL, NULL, 1)",
 		"INSERT INTO agents VALUES (9, 1, 'x', 65024, NULL, NULL, 1)",
 		"INSERT INTO agents VALUES (9, 1, 'a', 5, NULL, NULL, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 2222, 2222, 1, 't', 0, 0, 0, 0, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 0, 1, 1, 't', 0, 0, 0, 0, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 2, 1, 1, 't', 0, 0, 0, 0, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 1, '', 1, 1, 1, 't', 0, 0, 0, 0, 1)",
-		"INSERT INTO services VALUES (9, 1, 'x', 6, '', 1, 9, 65530, 't', 0, 0, 0, 0, 1)",
-		"INSERT INTO members VALUES (1, 77, 1, 6, 1, 1)",
-		"INSERT INTO members VALUES (77, 1, 1, 6, 1, 1)",
-		"INSERT INTO members VALUES (1, 1, 1, 6, 1, 1)",
+		SERVICE "(9, 1, 'x', 6, '', 2222, 2222, 1, 't', 0, 0, 0, 0, 1)",
+		SERVICE "(9, 1, 'x', 6, '', 0, 1, 1, 't', 0, 0, 0, 0, 1)",
+		SERVICE "(9, 1, 'x', 6, '', 2, 1, 1, 't', 0, 0, 0, 0, 1)",
+		SERVICE "(9, 1, 'x', 1, '', 1, 1, 1, 't', 0, 0, 0, 0, 1)",
+		SERVICE "(9, 1, 'x', 6, '', 1, 9, 65530, 't', 0, 0, 0, 0, 1)",
+		"UPDATE services SET moving = 7",
+		"UPDATE members SET moving = 7",
+		MEMBER "(1, 77, 1, 6, 1, 1)",
+		MEMBER "(77, 1, 1, 6, 1, 1)",
+		MEMBER "(1, 1, 1, 6, 1, 1)",
 		"INSERT INTO gateway_addresses VALUES (77, 1, 0, '192.0.2.1', 1)",
-		"INSERT INTO rules VALUES (9, 1, 77, '192.0.2.0/24', 1, 1)",
+		"INSERT INTO rules (id, org, service, prefix, allow, generation) VALUES (9, 1, 77, '192.0.2.0/24', 1, 1)",
 		"INSERT INTO bans VALUES (9, 1, '192.0.2.1', 77, 0, 1)",
 		"INSERT INTO join_tokens VALUES (9, 1, NULL, NULL, NULL, 1, zeroblob(32), 1)",
 		"DELETE FROM agents",
+		"INSERT INTO hosts VALUES (9, 1, 'ann', 1)",
+		"INSERT INTO hosts VALUES (9, 77, 'x', 1)",
+		"INSERT INTO host_prefixes VALUES (77, '192.0.2.0/24', 1)",
+		"INSERT INTO host_prefixes VALUES (1, '192.0.2.0/24', 2)",
+		"INSERT INTO group_hosts VALUES (77, 1, 1)",
+		RULE "(9, 1, 'x', 77, NULL, 1, NULL, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', NULL, NULL, 1, NULL, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', 1, NULL, 1, 1, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', 1, NULL, 1, NULL, NULL, 6, 1, 1, 1)",
+		RULE "(9, 1, 'x', 1, NULL, NULL, 1, NULL, NULL, NULL, NULL, 1)",
+		RULE "(9, 1, 'x', 1, NULL, NULL, 1, NULL, 6, 2, 1, 1)",
+		RULE "(9, 1, 'x', 1, NULL, NULL, 1, NULL, 1, 1, 1, 1)",
 	};
+	struct kk_host_row host = {
+		.name = "ann", .n_prefixes = 1, .prefixes[0].addr.family = AF_INET};
 	struct world *w = *state;
 	sqlite3 *db;
 
 	add_agent(w, "a");
 	add_service(w, "ssh", "a", 2222);
+	assert_int_equal(kk_store_host_add(w->store, &host, NULL), 0);
+	assert_int_equal(host.id, 1);
 	assert_int_equal(sqlite3_open(temporary_path(&w->temporary, "db"), &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA foreign_keys = ON", NULL, NULL, NULL), SQLITE_OK);
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
@@ -924,9 +1029,12 @@ int main(void)
 		test(test_rules),
 		test(test_expiry),
 		test(test_service_set),
+		test(test_services_change_places),
+		test(test_released_and_left),
 		test(test_not_found),
 		test(test_restore),
 		test(test_changes),
+		test(test_changes_of_an_agent),
 		test(test_log_is_bounded),
 		test(test_tokens),
 		test(test_node_keys),
