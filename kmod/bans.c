@@ -3,6 +3,8 @@
 
 #include <linux/slab.h>
 
+#include "kmod/module.h"
+
 static const struct rhashtable_params by_key = {
 	.key_len = sizeof(struct kk_ban_key),
 	.key_offset = offsetof(struct kk_ban, key),
@@ -78,7 +80,7 @@ int kk_bans_set(struct kk_bans *bans, const struct kk_ban_key *key, u64 until)
 	}
 	if (bans->n == KK_BANS_MAX)
 		return -ENOSPC;
-	ban = kzalloc(sizeof(*ban), GFP_KERNEL_ACCOUNT);
+	ban = kzalloc(sizeof(*ban), KK_GFP);
 	if (!ban)
 		return -ENOMEM;
 	ban->key = *key;

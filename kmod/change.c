@@ -5,6 +5,8 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
+#include "kmod/module.h"
+
 #define PORTS_MAX KK_LISTENERS_PER_ADDRESS /* of one address and both protocols */
 #define STEPS_MAX (1 << 21)
 
@@ -113,8 +115,7 @@ static int make_words(struct kk_listeners *listeners, u8 slot)
 
 	if (listeners->words[slot])
 		return 0;
-	words = __vmalloc(KK_LISTENERS_PER_ADDRESS * sizeof(*words),
-			  GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	words = __vmalloc(KK_LISTENERS_PER_ADDRESS * sizeof(*words), KK_GFP | __GFP_ZERO);
 	if (!words)
 		return -ENOMEM;
 	/* Zeroes before the pointer: packets take it without a lock. */
@@ -340,7 +341,7 @@ int kk_change_guard(struct kk_change *change, struct kk_guard *guard)
 		kfree(guard);
 		return PTR_ERR(service);
 	}
-	old = xa_store(&listeners->guards.by_slot, service->slot, guard, GFP_KERNEL_ACCOUNT);
+	old = xa_store(&listeners->guards.by_slot, service->slot, guard, KK_GFP);
 	if (xa_is_err(old)) {
 		kk_service_put(listeners->services, service->slot);
 		kfree(guard);

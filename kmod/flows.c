@@ -191,7 +191,7 @@ static struct kk_flow_entry *make(struct kk_flows *flows, const struct kk_snat_k
 		return NULL;
 	}
 	entry->key = *key;
-	entry->flow = *flow;
+	entry->flow = entry->counted = *flow;
 	/* On the wheel first: who finds it in the table may want to take it off. */
 	spin_lock_bh(&flows->lock);
 	other = rhashtable_lookup_get_insert_fast(&flows->table, &entry->node, by_key);
@@ -212,13 +212,18 @@ struct kk_flow_entry *kk_flows_put(struct kk_flows *flows, const struct kk_snat_
 				   const struct kk_snat_flow *flow)
 {
 	struct kk_flow_entry *entry = kk_flows_find(flows, key);
+	u32 n, max;
 
 	if (entry || !flows->ready)
 		return entry;
-	if (atomic_inc_return(&flows->n) > READ_ONCE(flows->max) && !make_room(flows, flow->seen)) {
+	max = READ_ONCE(flows->max);
+	n = atomic_inc_return(&flows->n);
+	if (n > max && !make_room(flows, flow->seen)) {
 		atomic_dec(&flows->n);
 		return NULL;
 	}
+	if (unlikely(n > max + 1))
+		make_room(flows, flow->seen); /* there may have been room for more before */
 	return make(flows, key, flow);
 }
 

@@ -21,6 +21,8 @@ struct kk_flow_entry {
 	struct rhash_head node;
 	struct kk_snat_key key;
 	struct kk_snat_flow flow; /* as the core changes it, packet by packet */
+	struct kk_snat_flow
+		counted; /* whose packets are counted: the port may have become another's */
 	struct list_head due;
 	atomic64_t packets[2], bytes[2]; /* by enum kk_direction */
 	struct rcu_head rcu;
@@ -60,6 +62,14 @@ bool kk_flows_are_scarce(struct kk_flows *flows);
 static inline void kk_flow_count(struct kk_flow_entry *entry, enum kk_direction direction,
 				 u32 bytes)
 {
+	if (unlikely(memcmp(&entry->flow, &entry->counted,
+			    offsetof(struct kk_snat_flow, closing)))) {
+		entry->counted = entry->flow;
+		for (int i = 0; i < 2; i++) {
+			atomic64_set(&entry->packets[i], 0);
+			atomic64_set(&entry->bytes[i], 0);
+		}
+	}
 	atomic64_inc(&entry->packets[direction]);
 	atomic64_add(bytes, &entry->bytes[direction]);
 }

@@ -6,6 +6,8 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 
+#include "kmod/module.h"
+
 static int compare_agents(const void *a, const void *b)
 {
 	u32 x = *(const u32 *)a, y = *(const u32 *)b;
@@ -39,7 +41,7 @@ static int fill(struct kk_group *group, const u32 *agents, const u8 *healthy, u3
 
 struct kk_group *kk_group_make(u32 id, const u32 *agents, const u8 *healthy, u32 n)
 {
-	struct kk_group *group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	struct kk_group *group = kzalloc(sizeof(*group), KK_GFP);
 	int r;
 
 	if (!group)

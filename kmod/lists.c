@@ -6,6 +6,8 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 
+#include "kmod/module.h"
+
 #define DEPTH_MAX 129 /* prefixes that hold one address */
 
 static int compare_points(const struct kk_point *a, const struct kk_point *b)
@@ -128,12 +130,12 @@ static void free_rcu_list(struct rcu_head *rcu)
 
 static struct kk_list *new_list(u32 id, u32 room)
 {
-	struct kk_list *list = kzalloc(sizeof(*list), GFP_KERNEL_ACCOUNT);
+	struct kk_list *list = kzalloc(sizeof(*list), KK_GFP);
 
 	if (!list)
 		return NULL;
 	list->id = id;
-	list->rules = kvmalloc_array(room, sizeof(*list->rules), GFP_KERNEL_ACCOUNT);
+	list->rules = kvmalloc_array(room, sizeof(*list->rules), KK_GFP);
 	if (list->rules)
 		return list;
 	kfree(list);
@@ -151,8 +153,7 @@ static int make_spans(struct kk_list *list)
 	for (int v6 = 0; v6 < 2; v6++) {
 		if (!n[v6])
 			continue;
-		list->spans[v6] =
-			kvmalloc_array(2 * n[v6], sizeof(*list->spans[v6]), GFP_KERNEL_ACCOUNT);
+		list->spans[v6] = kvmalloc_array(2 * n[v6], sizeof(*list->spans[v6]), KK_GFP);
 		if (!list->spans[v6])
 			return -ENOMEM;
 		list->n_spans[v6] = cut(list->rules + (v6 ? n4 : 0), n[v6], list->spans[v6]);
@@ -275,7 +276,7 @@ static int plan(struct kk_lists *lists, const struct kk_rule_change *changes, u3
 			return PTR_ERR(list);
 		fresh[(*n_fresh)++] = list;
 		total += list->n - (old ? old->n : 0);
-		r = old ? 0 : xa_reserve(&lists->by_id, list->id, GFP_KERNEL_ACCOUNT);
+		r = old ? 0 : xa_reserve(&lists->by_id, list->id, KK_GFP);
 		if (r)
 			return r;
 		cond_resched();

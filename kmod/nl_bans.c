@@ -142,7 +142,9 @@ int kk_do_ban_change(struct sk_buff *skb, struct genl_info *info)
 	int left, r, n = 0;
 
 	nlmsg_for_each_attr(nest, info->nlhdr, GENL_HDRLEN, left) n += is_ban(nest);
-	wishes = kvcalloc(n + 1, sizeof(*wishes), GFP_KERNEL);
+	if (!n)
+		return kk_missing(info->extack, NULL, KK_A_BAN, "no source is named");
+	wishes = kvcalloc(n, sizeof(*wishes), GFP_KERNEL);
 	if (!wishes)
 		return -ENOMEM;
 	mutex_lock(&kn->lock);

@@ -30,7 +30,7 @@ int kk_do_table_change(struct sk_buff *skb, struct genl_info *info)
 	struct kk_tables *tables;
 	struct kk_change change;
 	struct nlattr *attr;
-	int left, r = 0;
+	int left, r = 0, n = 0;
 
 	mutex_lock(&kn->lock);
 	tables = kk_netlink_tables(kn, info);
@@ -41,10 +41,13 @@ int kk_do_table_change(struct sk_buff *skb, struct genl_info *info)
 	kk_change_init(&change, tables, info->extack);
 	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, left)
 	{
+		n += nla_type(attr) != KK_A_PENDING;
 		r = apply(kn, &change, attr);
 		if (r)
 			break;
 	}
+	if (!n)
+		r = kk_missing(info->extack, NULL, KK_A_LISTENER, "nothing is named");
 	r = kk_change_end(&change, r);
 	kn->changes++;
 out:

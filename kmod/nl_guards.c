@@ -7,6 +7,7 @@
 #include <net/sock.h>
 
 #include "kmod/compat.h"
+#include "kmod/module.h"
 
 static int read_limit(const struct nlattr *rate, const struct nlattr *burst, struct kk_limit *limit,
 		      struct netlink_ext_ack *extack)
@@ -26,7 +27,7 @@ static u32 number_of(const struct nlattr *attr)
 
 static int set_guard(struct kk_net *kn, struct kk_change *change, struct nlattr *const *attrs)
 {
-	struct kk_guard *guard = kzalloc(sizeof(*guard), GFP_KERNEL_ACCOUNT);
+	struct kk_guard *guard = kzalloc(sizeof(*guard), KK_GFP);
 	int r;
 
 	if (!guard)

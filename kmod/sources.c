@@ -5,6 +5,8 @@
 #include <linux/mm.h>
 #include <linux/random.h>
 
+#include "kmod/module.h"
+
 #define SETS (KK_SOURCES_MAX / KK_SOURCES_WAYS)
 
 int kk_sources_init(struct kk_sources *sources)
@@ -13,7 +15,7 @@ int kk_sources_init(struct kk_sources *sources)
 
 	if (sources->at)
 		return 0;
-	at = kvcalloc(KK_SOURCES_MAX, sizeof(*at), GFP_KERNEL_ACCOUNT);
+	at = kvcalloc(KK_SOURCES_MAX, sizeof(*at), KK_GFP);
 	if (!at)
 		return -ENOMEM;
 	for (int i = 0; i < KK_SOURCES_LOCKS; i++)

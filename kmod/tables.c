@@ -32,7 +32,7 @@ static void free_listeners(struct kk_listeners *listeners)
 
 static struct kk_listeners *new_listeners(struct kk_services *services)
 {
-	struct kk_listeners *listeners = kzalloc(sizeof(*listeners), GFP_KERNEL_ACCOUNT);
+	struct kk_listeners *listeners = kzalloc(sizeof(*listeners), KK_GFP);
 
 	if (!listeners)
 		return NULL;
@@ -48,7 +48,7 @@ static struct kk_listeners *new_listeners(struct kk_services *services)
 
 static struct kk_tables *new_tables(const struct kk_config *config)
 {
-	struct kk_tables *tables = kzalloc(sizeof(*tables), GFP_KERNEL_ACCOUNT);
+	struct kk_tables *tables = kzalloc(sizeof(*tables), KK_GFP);
 
 	if (!tables)
 		return NULL;
@@ -193,7 +193,7 @@ int kk_tables_point(struct kk_tables *tables, const struct kk_origin_key *key, u
 		*ret_before = hint->index;
 		WRITE_ONCE(hint->index, index);
 	} else {
-		hint = kzalloc(sizeof(*hint), GFP_KERNEL_ACCOUNT);
+		hint = kzalloc(sizeof(*hint), KK_GFP);
 		if (!hint)
 			return -ENOMEM;
 		hint->key = *key;

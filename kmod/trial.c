@@ -5,6 +5,8 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 
+#include "kmod/module.h"
+
 #define KEY_MAX	  sizeof(struct kk_fragment_key)
 #define VALUE_MAX sizeof(struct kk_snat_flow)
 
@@ -17,7 +19,7 @@ struct left {
 
 struct kk_trial *kk_trial_new(void)
 {
-	return kvzalloc(sizeof(struct kk_trial), GFP_KERNEL_ACCOUNT);
+	return kvzalloc(sizeof(struct kk_trial), KK_GFP);
 }
 
 void kk_trial_free(struct kk_trial *trial)
