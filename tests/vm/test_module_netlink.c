@@ -837,11 +837,16 @@ static void test_memory_is_short(void **state)
 
 static void test_interface_comes_back(void **state)
 {
+	const enum kk_event wanted[] = {KK_EVENT_PUBLIC_GONE, KK_EVENT_PUBLIC_BACK,
+					KK_EVENT_TUNNEL_GONE, KK_EVENT_TUNNEL_BACK};
+	struct kk_module_events events;
 	struct kk_module_info info;
 	struct kk_err err = {0};
 	int fd;
 
 	(void)state;
+	n_heard = 0;
+	assert_ok(kk_module_events_open(&events, &err), &err);
 	assert_ok(kk_net_link_add("kkpub2", "veth", &err), &err);
 	settings.public_ifindex = if_nametoindex("kkpub2");
 	assert_ok(kk_module_replace(&module, &settings, NULL, 0, &err), &err);
@@ -858,6 +863,14 @@ static void test_interface_comes_back(void **state)
 	close(fd);
 	assert_ok(kk_module_info(&module, &info, &err), &err);
 	assert_int_equal(info.tunnel_ifindex, 0);
+	fd = world_tun("kktun2");
+	assert_ok(kk_module_info(&module, &info, &err), &err);
+	assert_int_equal(info.tunnel_ifindex, if_nametoindex("kktun2"));
+	await_events(&events, ARRAY_SIZE(wanted));
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		assert_int_equal(heard[i].kind, wanted[i]);
+	kk_module_events_close(&events);
+	close(fd);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, enter_fresh_netns, leave)
