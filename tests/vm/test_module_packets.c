@@ -306,7 +306,7 @@ static void test_edge_cases(void **state)
 			fail_msg("no case ended as %s", kk_reason_name(reason));
 }
 
-/* ---- the stream ---- */
+/* ---- many packets ---- */
 
 /* Packets that are tried in one request; what they leave behind goes with it, in both hosts. */
 struct batch {
@@ -338,6 +338,155 @@ static void run_batch(struct module_host *host, struct kk_user *user, struct bat
 	}
 	batch->n = 0;
 }
+
+/* ---- lists ---- */
+
+#define RULES	300
+#define SOURCES 3000
+
+/* Addresses that lie close together, so that prefixes hold each other and end where others begin. */
+static struct kk_address draw_address(struct stream *s, bool v6)
+{
+	struct kk_address address = {.family = v6 ? AF_INET6 : AF_INET};
+	uint32_t first = v6 ? 6 : 1, n = v6 ? 16 : 4;
+
+	memcpy(address.bytes, v6 ? "\x20\x01\x0d\xb8\x00\x01" : "\xcb", first);
+	for (uint32_t i = first; i < n; i++)
+		address.bytes[i] = (uint8_t)(draw(s, 3) ? draw(s, 2) * 255 : draw(s, 256));
+	return address;
+}
+
+static struct kk_rule draw_rule(struct stream *s, bool v6)
+{
+	struct kk_rule rule = {.prefix = {.addr = draw_address(s, v6)}, .allow = draw(s, 2)};
+	uint32_t bits = v6 ? 128 : 32;
+
+	rule.prefix.len = (uint8_t)(draw(s, 8) ? bits - draw(s, v6 ? 90 : 26) : draw(s, bits + 1));
+	for (uint32_t i = rule.prefix.len; i < bits; i++)
+		rule.prefix.addr.bytes[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+	return rule;
+}
+
+static size_t draw_rules(struct stream *s, struct kk_rule *rules, struct kk_user *user)
+{
+	const struct kk_list list = {.id = 1, .rules = rules, .n_rules = 1};
+	KK_CLEANUP_FREE struct kk_list_record *record = NULL;
+	struct kk_err err = {0};
+	size_t n = 0;
+
+	for (int i = 0; i < RULES; i++) {
+		struct kk_list one = list;
+
+		rules[n] = draw_rule(s, i % 2);
+		one.rules = &rules[n];
+		free(KK_STEAL(record));
+		assert_int_equal(kk_lists_records(&one, 1, &record, &err), 1);
+		if (kk_map_get(&user->lists, &record->key))
+			continue; /* drawn before */
+		assert_non_null(kk_map_put(&user->lists, &record->key, &record->value));
+		n++;
+	}
+	return n;
+}
+
+/* The first case of a family that goes to an Agent. */
+static const struct packet_case *any_inbound(const struct stream *s, bool v6)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (strcmp(s->cases[i].reason, "inbound") == 0 && is_ip6(&s->cases[i].in) == v6)
+			return &s->cases[i];
+	fail_msg("no case that could be used");
+	return NULL;
+}
+
+static uint32_t service_of(const struct kk_user *user, const struct packet_case *c)
+{
+	const uint8_t *port = c->in.data + (is_ip6(&c->in) ? 40 : (c->in.data[0] & 0xf) * 4) + 2;
+	uint8_t protocol = c->in.data[is_ip6(&c->in) ? 6 : 9];
+	uint32_t slot = kk_slot(is_ip6(&c->in) ? KK_IP6 : KK_IP4, 0);
+	uint64_t word = user->listeners[kk_listener_index(slot, protocol,
+							  (uint16_t)(port[0] << 8 | port[1]))];
+
+	assert_int_not_equal(kk_listener_service(word), 0);
+	return kk_listener_service(word);
+}
+
+static void guard_in_user_space(struct kk_user *user, uint32_t service, uint16_t number)
+{
+	user->policies[number] = (struct kk_policy){.list = 1};
+	user->services[service] =
+		(union kk_service_slot){.id = service, .policy = number, .state = KK_SLOT_USED};
+	for (size_t i = 0; i < ARRAY_SIZE(user->listeners); i++)
+		if (kk_listener_service(user->listeners[i]) == service)
+			user->listeners[i] |= KK_LISTENER_GUARDED;
+}
+
+static void try_sources(struct module_host *host, struct kk_user *user, struct stream *s,
+			const struct packet_case *const cases[2])
+{
+	static struct batch batch;
+	uint32_t seen[KK_REASON_MAX] = {0};
+
+	for (int i = 0; i < SOURCES; i++) {
+		bool v6 = i % 2;
+		const struct kk_address source = draw_address(s, v6);
+		struct packet *p = &batch.packets[batch.n];
+
+		*p = cases[v6]->in;
+		memcpy(p->data + (v6 ? 8 : 12), source.bytes, v6 ? 16 : 4);
+		batch.directions[batch.n++] = KK_INBOUND;
+		if (batch.n == BATCH)
+			run_batch(host, user, &batch, true, seen);
+	}
+	run_batch(host, user, &batch, true, seen);
+	assert_true(seen[KK_REASON_DENIED] > SOURCES / 20);
+	assert_true(seen[KK_REASON_INBOUND] > SOURCES / 20);
+}
+
+/* Prefixes within prefixes: the spans that the module cuts them into say what the longest one says. */
+static void test_lists_agree(void **state)
+{
+	json_t *doc = load_cases(), *world_obj = json_array_get(json_object_get(doc, "worlds"), 0);
+	struct packet_world world = world_of(world_obj);
+	static struct kk_rule rules[RULES];
+	struct kk_list list = {.id = 1, .rules = rules};
+	struct kk_guard guards[2];
+	struct kk_datapath_tables tables = tables_of(&world);
+	struct stream stream = {0};
+	const struct packet_case *cases[2];
+	struct module_host host;
+	struct kk_err err = {0};
+
+	(void)state;
+	host_open(&host);
+	stream_init(&stream, world_obj);
+	host_load(&host, &world);
+	host.settings.edge = true;
+	for (int round = 0; round < 3; round++) {
+		struct kk_user *user = user_new(&world);
+
+		user->now = 1000 * 1000000000ULL;
+		for (int v6 = 0; v6 < 2; v6++) {
+			cases[v6] = any_inbound(&stream, v6);
+			guards[v6] = (struct kk_guard){.service = service_of(user, cases[v6]),
+						       .list = 1};
+			guard_in_user_space(user, guards[v6].service, (uint16_t)(v6 + 1));
+		}
+		list.n_rules = draw_rules(&stream, rules, user);
+		tables.guards = guards;
+		tables.n_guards = guards[0].service == guards[1].service ? 1 : 2;
+		tables.lists = &list;
+		tables.n_lists = 1;
+		assert_ok(kk_module_set(&host.module, &host.settings, &tables, &err), &err);
+		try_sources(&host, user, &stream, cases);
+		kk_user_free(user);
+	}
+	free(stream.cases);
+	kk_module_close(&host.module);
+	json_decref(doc);
+}
+
+/* ---- the stream ---- */
 
 /* The cases first as they are, and then @packets of the stream that is made of them. */
 static void run_stream(struct module_host *host, struct kk_user *user, struct stream *stream,
@@ -445,6 +594,7 @@ int main(void)
 		cmocka_unit_test_setup(test_cases, enter_fresh_netns),
 		cmocka_unit_test_setup(test_trials_leave_nothing, enter_fresh_netns),
 		cmocka_unit_test(test_edge_cases),
+		cmocka_unit_test_setup(test_lists_agree, enter_fresh_netns),
 		cmocka_unit_test_setup(test_mutated_stream, enter_fresh_netns),
 	};
 
