@@ -220,15 +220,25 @@ fuzz-core: build/fuzz/core
 	$< -max_total_time=$(FUZZ_TIME) -max_len=8192 -artifact_prefix=$<- -timeout=10 -print_final_stats=1 \
 		build/fuzz/corpus/core build/fuzz/cases
 
-build/fuzz/control: tests/fuzz/fuzz_control.c $(wildcard lib/proto/*.[ch] lib/util/*.[ch])
+# Control: tokens and messages, requests to every operation, nodes' WebSockets.
+FUZZ_CONTROL := control control_rest control_ws
+FUZZ_CONTROL_LIB := $(wildcard lib/proto/*.c lib/util/*.c)
+FUZZ_CONTROLD := $(filter-out controld/main.c controld/password.c,$(wildcard controld/*.c controld/*/*.c)) \
+	$(wildcard lib/ws/*.c lib/poll/*.c)
+build/fuzz/control: tests/fuzz/fuzz_control.c $(FUZZ_CONTROL_LIB) $(wildcard lib/proto/*.h lib/util/*.h)
 	@mkdir -p $(@D)
 	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-o $@ $(filter %.c,$^) -ljansson -lcrypto
+build/fuzz/control_rest build/fuzz/control_ws: build/fuzz/control_%: tests/fuzz/fuzz_control_%.c tests/fuzz/control_world.h \
+		$(FUZZ_CONTROLD) $(FUZZ_CONTROL_LIB) $(wildcard controld/*.h controld/*/*.h lib/*/*.h) doc/openapi.json
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -DKK_FUZZ -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		-o $@ $(filter %.c,$^) -ljansson -lsqlite3 -lssl -lcrypto -lsystemd -lwslay -lz -lpthread
 .PHONY: fuzz-control
-fuzz-control: build/fuzz/control
-	@mkdir -p build/fuzz/corpus/control
-	$< -max_total_time=$(FUZZ_TIME) -artifact_prefix=$<- -timeout=10 -print_final_stats=1 \
-		build/fuzz/corpus/control tests/fuzz/corpus/control
+fuzz-control: $(FUZZ_CONTROL:%=build/fuzz/%)
+	@for t in $(FUZZ_CONTROL); do mkdir -p build/fuzz/corpus/$$t && \
+		build/fuzz/$$t -max_total_time=$(FUZZ_TIME) -artifact_prefix=build/fuzz/$$t- -timeout=10 -print_final_stats=1 \
+			build/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
 
 check-bare:
 	scripts/check-bare

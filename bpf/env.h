@@ -85,6 +85,13 @@ KK_INLINE void *kk_linear(const struct kk_packet *pkt, __u32 offset, __u32 len)
 	return at + len <= end ? __builtin_assume_aligned(at, 4) : NULL;
 }
 
+struct kk_plain;
+
+KK_INLINE struct kk_plain *kk_env_plain(struct kk_packet *pkt)
+{
+	return kk_linear(pkt, 0, 40);
+}
+
 KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)
 {
 	const void *from = kk_linear(pkt, offset, len);
@@ -328,14 +335,31 @@ KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 
 		kk_counter_add(counter, bytes);
 }
 
+/* About once in half a million packets. */
+KK_NOINLINE void kk_move_traffic(__u64 *word, __u32 index)
+{
+	struct kk_counter *total = bpf_map_lookup_elem(&kk_totals, &index);
+	__u64 value = *word;
+
+	if (!total)
+		return;
+	__sync_lock_test_and_set(word, KK_TRAFFIC_MOVING);
+	__sync_fetch_and_add(&total->packets, kk_traffic_packets(value));
+	__sync_fetch_and_add(&total->bytes, kk_traffic_bytes(value));
+	__sync_lock_test_and_set(word, 0);
+}
+
 KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 				    enum kk_direction direction, __u32 bytes)
 {
-	__u32 index = service;
-	struct kk_traffic *traffic = bpf_map_lookup_elem(&kk_traffic, &index);
+	__u32 index = kk_traffic_index(bpf_get_smp_processor_id(), direction, service);
+	__u64 *word = bpf_map_lookup_elem(&kk_traffic, &index);
 
-	if (traffic)
-		kk_counter_add(&traffic->direction[direction], bytes);
+	if (!word)
+		return;
+	*word += (1ULL << KK_TRAFFIC_SHIFT) + bytes;
+	if (KK_RARELY(*word & KK_TRAFFIC_FULL))
+		kk_move_traffic(word, kk_total_index(direction, service));
 }
 
 #endif

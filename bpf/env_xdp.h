@@ -10,10 +10,14 @@
 
 struct kk_packet {
 	struct xdp_md *xdp;
-	__u32 link; /* bytes of the link header before the network header, a constant */
-	__u32 len;  /* from the network header on */
-	__u32 out;  /* interface to leave by, of what is sent back */
+	__u32 link;	/* bytes of the link header before the network header, a constant */
+	__u32 len;	/* from the network header on */
+	__u32 out;	/* interface to leave by, of what is sent back */
+	void *head;	/* so many bytes from the network header on are known to be there ... */
+	__u32 head_len; /* ... a constant */
 };
+
+#define KK_PLAIN_LEN 40 /* of struct kk_plain */
 
 #define KK_XDP_FIELD(xdp, field)                                                                   \
 	({                                                                                         \
@@ -59,6 +63,23 @@ KK_INLINE void *kk_linear(const struct kk_packet *pkt, __u32 offset, __u32 len)
 	return at + len <= end ? __builtin_assume_aligned(at, 4) : NULL;
 }
 
+struct kk_plain;
+
+/* A frame of several buffers is longer than what is here, and so not plain. */
+KK_INLINE struct kk_plain *kk_env_plain(struct kk_packet *pkt)
+{
+	void *data = KK_XDP_FIELD(pkt->xdp, data), *end = KK_XDP_FIELD(pkt->xdp, data_end);
+
+	if (data + ETH_HLEN + KK_PLAIN_LEN > end ||
+	    *(const __be16 *)(data + offsetof(struct ethhdr, h_proto)) != KK_BE16(ETH_P_IP))
+		return NULL;
+	pkt->link = ETH_HLEN;
+	pkt->len = (__u32)(end - data) - ETH_HLEN;
+	pkt->head = data + ETH_HLEN;
+	pkt->head_len = KK_PLAIN_LEN;
+	return pkt->head;
+}
+
 KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)
 {
 	const void *from = kk_linear(pkt, offset, len);
@@ -67,6 +88,17 @@ KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, _
 		return (int)bpf_xdp_load_bytes(pkt->xdp, pkt->link + offset, to, len);
 	__builtin_memcpy(to, from, len);
 	return 0;
+}
+
+/* In what kk_env_plain() has found to be there. */
+KK_INLINE int kk_is_known(const struct kk_packet *pkt, __u32 offset, __u32 len)
+{
+	return __builtin_constant_p(offset + len <= pkt->head_len) && offset + len <= pkt->head_len;
+}
+
+KK_INLINE void *kk_known(const struct kk_packet *pkt, __u32 offset)
+{
+	return __builtin_assume_aligned(pkt->head + offset, 2);
 }
 
 KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len)
@@ -79,18 +111,28 @@ KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from
 	return 0;
 }
 
+KK_INLINE __be16 kk_corrected(__be16 check, __u32 from, __u32 to, __u32 flags)
+{
+	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
+		return 0;
+	check = kk_csum_replace(check, from, to);
+	return (flags & KK_CSUM_ZERO_IS_NONE) && check == 0 ? 0xffff : check;
+}
+
 KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32 to, __u32 size,
 			  __u32 flags)
 {
 	__be16 check;
 
+	if (kk_is_known(pkt, offset, sizeof(check))) {
+		__be16 *at = kk_known(pkt, offset);
+
+		*at = kk_corrected(*at, from, to, flags);
+		return 0;
+	}
 	if (kk_env_load(pkt, offset, &check, sizeof(check)))
 		return -1;
-	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
-		return 0;
-	check = kk_csum_replace(check, from, to);
-	if ((flags & KK_CSUM_ZERO_IS_NONE) && check == 0)
-		check = 0xffff;
+	check = kk_corrected(check, from, to, flags);
 	return kk_env_store(pkt, offset, &check, sizeof(check));
 }
 

@@ -13,6 +13,7 @@
 #include "bpf/env.h"
 #include "bpf/env_edge.h"
 #include <kk/core/edge.h>
+#include <kk/core/plain.h>
 
 /* Untouched packets are left to the filters behind ours, if there are any. */
 #define KK_TC_PASS TC_ACT_UNSPEC
@@ -65,6 +66,13 @@ __noinline int kk_edge6(struct __sk_buff *skb)
  * IPv6 apart: to the verifier a function that is called costs what it costs once, whatever state its callers are
  * in. IPv4 is spared the call.
  */
+__noinline int kk_public4(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND));
+}
+
 __noinline int kk_public6(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
@@ -92,13 +100,17 @@ SEC("tc")
 int kk_tc_public(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
+	enum kk_reason reason;
 	int act = KK_TC_ON;
 
 	if (kk_is_for_us(skb)) {
 		if (skb->protocol == KK_BE16(ETH_P_IP)) {
 			if (kk_edge_here)
 				act = kk_edge4(skb);
-			return act == KK_TC_ON ? kk_act(kk_forward(&pkt, KK_IP4, KK_INBOUND)) : act;
+			if (act != KK_TC_ON)
+				return act;
+			reason = kk_plain_inbound(&pkt, 0);
+			return reason == KK_NOT_PLAIN ? kk_public4(skb) : kk_act(reason);
 		}
 		if (skb->protocol == KK_BE16(ETH_P_IPV6)) {
 			if (kk_edge_here)

@@ -9,6 +9,7 @@
 #include "bpf/env_edge.h"
 #include "bpf/xdp_frame.h"
 #include <kk/core/edge.h>
+#include <kk/core/plain.h>
 
 KK_INLINE int kk_action(enum kk_reason reason)
 {
@@ -38,7 +39,7 @@ KK_INLINE int kk_run(struct xdp_md *xdp, __u8 family, enum kk_direction directio
 }
 
 /* Each family apart, as at tc. */
-#define KK_PROGRAM(name, direction, edge)                                                          \
+#define KK_FAMILIES(name, direction, edge)                                                         \
 	__noinline int name##4(struct xdp_md * xdp)                                                \
 	{                                                                                          \
 		return kk_run(xdp, KK_IP4, direction, edge);                                       \
@@ -47,22 +48,40 @@ KK_INLINE int kk_run(struct xdp_md *xdp, __u8 family, enum kk_direction directio
 	{                                                                                          \
 		return kk_run(xdp, KK_IP6, direction, edge);                                       \
 	}                                                                                          \
-	SEC("xdp.frags")                                                                           \
-	int name(struct xdp_md *xdp)                                                               \
+	KK_INLINE int name(struct xdp_md *xdp)                                                     \
 	{                                                                                          \
-		return kk_is_ip6(xdp) ? name##6(xdp) : name##4(xdp);                               \
+		struct kk_packet pkt = {.xdp = xdp};                                               \
+                                                                                                   \
+		return kk_frame(&pkt) == KK_IP6 ? name##6(xdp) : name##4(xdp);                     \
 	}
 
-KK_INLINE int kk_is_ip6(struct xdp_md *xdp)
+KK_FAMILIES(kk_public, KK_INBOUND, 0)
+KK_FAMILIES(kk_both, KK_INBOUND, 1)
+KK_FAMILIES(kk_tunnel, KK_OUTBOUND, 0)
+
+SEC("xdp.frags")
+int kk_xdp_public(struct xdp_md *xdp)
 {
 	struct kk_packet pkt = {.xdp = xdp};
+	enum kk_reason reason = kk_plain_inbound(&pkt, 0);
 
-	return kk_frame(&pkt) == KK_IP6;
+	return reason == KK_NOT_PLAIN ? kk_public(xdp) : kk_action(reason);
 }
 
-KK_PROGRAM(kk_xdp_public, KK_INBOUND, 0)
-KK_PROGRAM(kk_xdp_tunnel, KK_OUTBOUND, 0)
 /* Edge and forwarding in one: everything that happens to a packet from outside. */
-KK_PROGRAM(kk_xdp_both, KK_INBOUND, 1)
+SEC("xdp.frags")
+int kk_xdp_both(struct xdp_md *xdp)
+{
+	struct kk_packet pkt = {.xdp = xdp};
+	enum kk_reason reason = kk_plain_inbound(&pkt, 1);
+
+	return reason == KK_NOT_PLAIN ? kk_both(xdp) : kk_action(reason);
+}
+
+SEC("xdp.frags")
+int kk_xdp_tunnel(struct xdp_md *xdp)
+{
+	return kk_tunnel(xdp);
+}
 
 char kk_license[] SEC("license") = "GPL";

@@ -129,11 +129,20 @@ struct {
 } kk_services SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, KK_SERVICES_MAX);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, KK_TRAFFIC_PER_CPU); /* times as many CPUs as there are */
 	__type(key, __u32);
-	__type(value, struct kk_traffic);
+	__type(value, __u64);
 } kk_traffic SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, KK_TRAFFIC_PER_CPU);
+	__type(key, __u32);
+	__type(value, struct kk_counter);
+} kk_totals SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

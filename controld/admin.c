@@ -17,11 +17,12 @@
 #define NAME	 "admin"
 
 /* The key in the file, "" if there is no file. */
-static int read_key(const char *path, char key[KK_SECRET_LEN], struct kk_err *err)
+static int read_key(const struct kk_control *control, const char *path, char key[KK_SECRET_LEN],
+		    struct kk_err *err)
 {
 	KK_CLEANUP_FREE char *text = NULL;
 	KK_CLEANUP_JSON json_t *obj = NULL;
-	const char *value;
+	const char *value, *pin;
 	size_t len;
 	int r = kk_file_read(path, FILE_MAX, &text, &len);
 
@@ -36,14 +37,18 @@ static int read_key(const char *path, char key[KK_SECRET_LEN], struct kk_err *er
 		return kk_err_set(err, EINVAL, "state",
 				  "%s is damaged; remove it to have another one made", path);
 	strcpy(key, value);
+	pin = json_string_value(json_object_get(obj, "pin"));
+	if (pin && strcmp(pin, control->identity.pin) != 0)
+		kk_warn("the TLS key is another than before: nodes that joined by the earlier one "
+			"do not know Control until they join again");
 	return 0;
 }
 
 static int write_file(const struct kk_control *control, const char *path, const char *key,
 		      struct kk_err *err)
 {
-	KK_CLEANUP_JSON json_t *obj =
-		json_pack("{s:s, s:s, s:s}", "url", control->url, "pin", control->pin, "key", key);
+	KK_CLEANUP_JSON json_t *obj = json_pack("{s:s, s:s, s:s}", "url", control->url, "pin",
+						control->identity.pin, "key", key);
 	KK_CLEANUP_FREE char *text = obj ? json_dumps(obj, JSON_INDENT(2)) : NULL;
 	int r = text ? kk_file_write(path, text, strlen(text), 0600) : -ENOMEM;
 
@@ -60,7 +65,7 @@ int kk_admin_write(const struct kk_control *control, const char *dir, struct kk_
 	int r;
 
 	snprintf(path, sizeof(path), "%s/admin.json", dir);
-	r = read_key(path, key, err);
+	r = read_key(control, path, key, err);
 	if (r < 0)
 		return r;
 	if (key[0]) {

@@ -11,6 +11,7 @@
 #include "controld/password.h"
 #include "controld/push/push.h"
 #include "controld/store/store.h"
+#include "controld/tls.h"
 #include "httpd/httpd.h"
 
 struct kk_call;
@@ -25,9 +26,10 @@ struct kk_control {
 	struct kk_attempts by_address, by_account; /* to log in */
 	LIST_HEAD(, kk_call) held;		   /* calls that wait for gateways */
 	uint64_t requests;
-	const char *state; /* directory */
-	char url[256];	   /* what nodes are told */
-	char pin[64];
+	const char *state;		/* directory */
+	char url[256];			/* what nodes are told */
+	const char *tls_cert, *tls_key; /* files that the operator gave, or NULL */
+	struct kk_tls_identity identity;
 };
 
 #endif

@@ -18,8 +18,8 @@
 #include "controld/admin.h"
 #include "controld/control.h"
 #include "controld/expiry.h"
+#include "controld/identity.h"
 #include "controld/rest/rest.h"
-#include "controld/tls.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -42,7 +42,7 @@
 #define ADDRESS_REFILL 6
 
 struct options {
-	const char *state, *listen, *url, *pool;
+	const char *state, *listen, *url, *pool, *tls_cert, *tls_key;
 	int64_t rate;
 	bool verbose, help, version;
 };
@@ -58,6 +58,11 @@ static const struct kk_option option_table[] = {
 		  "--listen]"),
 	KK_OPTION("pool", 0, "PREFIX", KK_OPTION_STRING, struct options, pool,
 		  "the /8 that Agents get their subnets from [10.0.0.0/8]"),
+	KK_OPTION("tls-cert", 0, "FILE", KK_OPTION_STRING, struct options, tls_cert,
+		  "a certificate of your own, its chain behind it, in PEM; read again at SIGHUP "
+		  "[one that is made at the first start]"),
+	KK_OPTION("tls-key", 0, "FILE", KK_OPTION_STRING, struct options, tls_key,
+		  "its private key in PEM; nodes know Control by this key"),
 	KK_OPTION("rate", 0, "N", KK_OPTION_INT, struct options, rate,
 		  "connections and requests that one address gets a second, 0 for any number [500]",
 		  .max = RATE_MAX),
@@ -82,6 +87,7 @@ struct settings {
 	struct kk_prefix4 pool;
 	unsigned int rate;
 	char url[256];
+	const char *tls_cert, *tls_key;
 };
 
 /* The address that packets to anywhere would leave from. */
@@ -151,6 +157,12 @@ static int read_settings(const struct options *o, struct settings *s, struct kk_
 		return kk_err_set(err, EINVAL, "pool", "pool: %s is not a /%d", o->pool, POOL_LEN);
 	s->state = o->state;
 	s->rate = (unsigned int)o->rate;
+	s->tls_cert = o->tls_cert;
+	s->tls_key = o->tls_key;
+	if (!s->tls_cert != !s->tls_key)
+		return kk_err_set(err, EINVAL, s->tls_cert ? "tls-key" : "tls-cert",
+				  "%s is missing beside %s", s->tls_cert ? "tls-key:" : "tls-cert:",
+				  s->tls_cert ? "--tls-cert" : "--tls-key");
 	return read_url(o->url, s, err);
 }
 
@@ -190,13 +202,12 @@ static unsigned int connections_max(void)
 	return ((unsigned int)limit.rlim_cur - FDS_OTHER) / FDS_A_CONNECTION;
 }
 
-static int start_httpd(struct kk_control *control, const struct settings *s,
-		       const struct kk_tls_identity *identity, struct kk_err *err)
+static int start_httpd(struct kk_control *control, const struct settings *s, struct kk_err *err)
 {
 	struct kk_httpd_config config = {
 		.listen = s->listen,
-		.tls_cert = identity->cert,
-		.tls_key = identity->key,
+		.tls_cert = control->identity.cert,
+		.tls_key = control->identity.key,
 		.body_max = KK_REST_BODY_MAX,
 		.body_limit = kk_rest_body_max,
 		.connections_max = connections_max(),
@@ -228,25 +239,25 @@ static int start_parts(struct kk_control *control)
 
 static int start(struct kk_control *control, const struct settings *s, struct kk_err *err)
 {
-	struct kk_tls_identity identity = {0};
 	char path[PATH_MAX];
 	int r;
 
-	snprintf(path, sizeof(path), "%s/control.db", s->state);
-	r = kk_store_open(path, &s->pool, &control->store, err);
-	if (r == 0)
-		r = kk_tls_identity_load(s->state, &identity, err);
+	control->state = s->state;
+	control->tls_cert = s->tls_cert;
+	control->tls_key = s->tls_key;
+	strcpy(control->url, s->url);
+	r = kk_identity_load(control, err);
 	if (r < 0)
 		return r;
-	control->state = s->state;
-	strcpy(control->url, s->url);
-	strcpy(control->pin, identity.pin);
+	snprintf(path, sizeof(path), "%s/control.db", s->state);
+	r = kk_store_open(path, &s->pool, &control->store, err);
+	if (r < 0)
+		return r;
 	r = start_parts(control);
 	if (r < 0)
 		kk_err_set(err, -r, NULL, "cannot start: %s", strerror(-r));
 	else
-		r = start_httpd(control, s, &identity, err);
-	kk_tls_identity_clean(&identity);
+		r = start_httpd(control, s, err);
 	if (r == 0)
 		r = kk_expiry_start(control, err);
 	/* Only when the port is ours: who reads the file is to find us there. */
@@ -261,9 +272,20 @@ static void stop(struct kk_control *control)
 	kk_httpd_free(control->httpd);
 	kk_passwords_free(control->passwords);
 	kk_store_close(control->store);
+	kk_tls_identity_clean(&control->identity);
 }
 
-static int prepare_loop(sd_event **ret)
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	(void)source;
+	(void)info;
+	sd_notify(0, "RELOADING=1");
+	kk_identity_reload(userdata);
+	sd_notify(0, "READY=1");
+	return 0;
+}
+
+static int prepare_loop(struct kk_control *control)
 {
 	sigset_t set;
 	sd_event *event;
@@ -272,6 +294,7 @@ static int prepare_loop(sd_event **ret)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	r = sd_event_default(&event);
 	if (r < 0)
@@ -280,12 +303,14 @@ static int prepare_loop(sd_event **ret)
 	if (r >= 0)
 		r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
 	if (r >= 0)
+		r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, control);
+	if (r >= 0)
 		r = sd_event_set_watchdog(event, true);
 	if (r < 0) {
 		sd_event_unref(event);
 		return r;
 	}
-	*ret = event;
+	control->event = event;
 	return 0;
 }
 
@@ -297,7 +322,7 @@ static int serve(const struct settings *s, struct kk_err *err)
 
 	if (r < 0)
 		return r;
-	r = prepare_loop(&control.event);
+	r = prepare_loop(&control);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL, "no event loop: %s", strerror(-r));
 	r = start(&control, s, err);

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -181,6 +184,107 @@ int kk_tls_identity_load(const char *dir, struct kk_tls_identity *ret, struct kk
 		if (r < 0)
 			kk_err_set(err, -r, NULL, "cannot make the pin of the TLS key");
 	}
+	EVP_PKEY_free(key);
+	if (r < 0)
+		kk_tls_identity_clean(&identity);
+	else
+		*ret = identity;
+	return r;
+}
+
+/* ---- what the operator gives ---- */
+
+static int read_given(const char *field, const char *path, char **ret, struct kk_err *err)
+{
+	int r = kk_file_read(path, FILE_MAX, ret, NULL);
+
+	if (r < 0)
+		return kk_err_set(err, EINVAL, field, "%s: cannot read %s: %s", field, path,
+				  strerror(-r));
+	return 0;
+}
+
+/* Nobody is there to be asked for one. */
+static int no_password(char *buf, int size, int writing, void *userdata)
+{
+	(void)buf;
+	(void)size;
+	(void)writing;
+	*(bool *)userdata = true;
+	return -1;
+}
+
+static EVP_PKEY *read_given_key(const char *path, const char *text, struct kk_err *err)
+{
+	BIO *bio = BIO_new_mem_buf(text, -1);
+	bool encrypted = false;
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, &encrypted) : NULL;
+
+	BIO_free(bio);
+	if (!key)
+		kk_err_set(err, EINVAL, "tls-key", "tls-key: %s %s", path,
+			   encrypted ? "is encrypted" : "is not a private key in PEM");
+	return key;
+}
+
+static X509 *read_given_cert(const char *path, const char *text, struct kk_err *err)
+{
+	BIO *bio = BIO_new_mem_buf(text, -1);
+	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+
+	BIO_free(bio);
+	if (!cert)
+		kk_err_set(err, EINVAL, "tls-cert", "tls-cert: %s is not a certificate in PEM",
+			   path);
+	return cert;
+}
+
+static int64_t unix_time(const ASN1_TIME *time)
+{
+	struct tm tm = {0};
+
+	return ASN1_TIME_to_tm(time, &tm) == 1 ? timegm(&tm) : 0;
+}
+
+static int check_given(const char *cert_path, X509 *cert, const char *key_path, EVP_PKEY *key,
+		       int64_t *ret_until, struct kk_err *err)
+{
+	const int64_t now = time(NULL), from = unix_time(X509_get0_notBefore(cert));
+	time_t edge;
+	char text[32];
+
+	*ret_until = unix_time(X509_get0_notAfter(cert));
+	if (X509_check_private_key(cert, key) != 1)
+		return kk_err_set(err, EINVAL, "tls-key",
+				  "tls-key: the key in %s is not that of the certificate in %s",
+				  key_path, cert_path);
+	if (from <= now && now < *ret_until)
+		return 0;
+	edge = from > now ? from : *ret_until;
+	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", gmtime(&edge));
+	return kk_err_set(err, EINVAL, "tls-cert", "tls-cert: the certificate in %s %s %s",
+			  cert_path, from > now ? "is not valid before" : "was valid until", text);
+}
+
+int kk_tls_identity_read(const char *cert_path, const char *key_path, struct kk_tls_identity *ret,
+			 int64_t *ret_until, struct kk_err *err)
+{
+	struct kk_tls_identity identity = {0};
+	EVP_PKEY *key = NULL;
+	X509 *cert = NULL;
+	int r = read_given("tls-cert", cert_path, &identity.cert, err);
+
+	if (r == 0)
+		r = read_given("tls-key", key_path, &identity.key, err);
+	if (r == 0) {
+		cert = read_given_cert(cert_path, identity.cert, err);
+		key = cert ? read_given_key(key_path, identity.key, err) : NULL;
+		r = key ? check_given(cert_path, cert, key_path, key, ret_until, err) : -EINVAL;
+	}
+	if (r == 0 && make_pin(key, identity.pin) < 0)
+		r = kk_err_set(err, ENOMEM, NULL, "cannot make the pin of the TLS key");
+	ERR_clear_error();
+	X509_free(cert);
 	EVP_PKEY_free(key);
 	if (r < 0)
 		kk_tls_identity_clean(&identity);

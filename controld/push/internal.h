@@ -89,6 +89,8 @@ struct kk_push {
 struct kk_node *kk_push_node(struct kk_push *push, enum kk_kind role, int64_t id);
 /* Whether a connected node carries everything up to @generation that concerns it. */
 bool kk_node_has(const struct kk_node *node, int64_t generation);
+/* Sends those that are due what there is for them, now. */
+void kk_push_flush(struct kk_push *push);
 /* Something that concerns the node has changed: it is sent that in the next turn of the loop. */
 void kk_node_due(struct kk_node *node);
 /* The node said hello: its key is noted, in one transaction with others' that come at the same time. */

@@ -13,6 +13,7 @@
 
 #define FORGET_US (60 * 1000000ull) /* a nack that comes later undoes nothing any more */
 #define SECOND_US 1000000ull
+#define MANY	  1000 /* services of one change */
 
 static uint64_t now_us(struct kk_push *push)
 {
@@ -261,6 +262,9 @@ int kk_push_wait(struct kk_push *push, const struct kk_push_change *change)
 	p->settle_by = now + change->wait_s * SECOND_US;
 	p->forget_at = now + FORGET_US + change->wait_s * SECOND_US;
 	TAILQ_INSERT_TAIL(&push->pending, p, link);
+	/* An answer about thousands of services is long in the making: it is the nodes that are in a hurry. */
+	if (!change->wait_s && change->n_undo > MANY)
+		kk_push_flush(push);
 	if (!change->wait_s)
 		settle(push, p, NULL);
 	check(push);

@@ -226,13 +226,10 @@ static int on_greet(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static int on_flush(sd_event_source *source, uint64_t usec, void *userdata)
+void kk_push_flush(struct kk_push *push)
 {
-	struct kk_push *push = userdata;
 	struct kk_node *node;
 
-	(void)source;
-	(void)usec;
 	push->flushed = now_us(push);
 	while ((node = TAILQ_FIRST(&push->due))) {
 		TAILQ_REMOVE(&push->due, node, link);
@@ -241,6 +238,13 @@ static int on_flush(sd_event_source *source, uint64_t usec, void *userdata)
 			kk_node_update(node);
 	}
 	kk_pending_check(push);
+}
+
+static int on_flush(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	kk_push_flush(userdata);
 	return 0;
 }
 

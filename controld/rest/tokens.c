@@ -54,7 +54,7 @@ int kk_token_make(struct kk_control *control, struct kk_token_row *row, int64_t 
 	if (r < 0)
 		return kk_err_set(err, -r, NULL, "no secret could be made");
 	strcpy(token.url, control->url);
-	strcpy(token.pin, control->pin);
+	strcpy(token.pin, control->identity.pin);
 	strcpy(token.role, role_name(row->role));
 	strcpy(token.node, row->node[0] ? row->node : row->prefix);
 	text = kk_token_format(&token);

@@ -435,7 +435,7 @@ int kk_store_service_expire(struct kk_store *store, int64_t now, char ret_name[K
 {
 	static const char due[] = "SELECT org FROM services WHERE drain_until > 0 "
 				  "AND drain_until <= ? LIMIT 1";
-	struct kk_service_row row;
+	struct kk_service_row row = {0};
 	int64_t org, before;
 	int r = kk_sql_number(store, &org, err, due, "i", now);
 

@@ -3,6 +3,7 @@
 #include "bpf/tables.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <bpf/bpf.h>
@@ -51,40 +52,56 @@ int kk_tables_counters(const struct kk_tables *tables, struct kk_datapath_counte
 	return KK_REASON_MAX;
 }
 
-static int read_traffic(const struct kk_tables *tables, uint32_t slot, struct kk_traffic *values,
-			struct kk_traffic *sum, struct kk_err *err)
+/* False: a word was being moved to the totals meanwhile. */
+static bool try_read(const struct kk_tables *tables, enum kk_direction direction, uint32_t slot,
+		     struct kk_counter *ret)
 {
-	int r = lookup(tables->traffic_fd, slot, values, err);
+	struct kk_counter *total = &tables->totals[kk_total_index(direction, slot)];
+	__u64 moved = __atomic_load_n(&total->packets, __ATOMIC_SEQ_CST);
 
-	for (int cpu = 0; cpu < tables->n_cpus && r == 0; cpu++) {
-		add(&sum->direction[KK_INBOUND], &values[cpu].direction[KK_INBOUND]);
-		add(&sum->direction[KK_OUTBOUND], &values[cpu].direction[KK_OUTBOUND]);
+	*ret = (struct kk_counter){moved, __atomic_load_n(&total->bytes, __ATOMIC_SEQ_CST)};
+	for (uint32_t cpu = 0; cpu < tables->n_traffic; cpu++) {
+		__u64 word = __atomic_load_n(
+			&tables->traffic[kk_traffic_index(cpu, direction, slot)], __ATOMIC_SEQ_CST);
+
+		if (word == KK_TRAFFIC_MOVING)
+			return false;
+		ret->packets += kk_traffic_packets(word);
+		ret->bytes += kk_traffic_bytes(word);
 	}
-	return r;
+	return __atomic_load_n(&total->packets, __ATOMIC_SEQ_CST) == moved;
+}
+
+#define TRIES 1000 /* a CPU that moves a word is done within nanoseconds */
+
+static struct kk_traffic read_traffic(const struct kk_tables *tables, uint32_t slot)
+{
+	struct kk_traffic sum;
+
+	for (int d = KK_INBOUND; d <= KK_OUTBOUND; d++)
+		for (int i = 0; !try_read(tables, d, slot, &sum.direction[d]) && i < TRIES; i++)
+			sched_yield();
+	return sum;
 }
 
 int kk_tables_services(const struct kk_tables *tables, struct kk_datapath_service **ret,
 		       struct kk_err *err)
 {
-	KK_CLEANUP_FREE struct kk_traffic *values = calloc((size_t)tables->n_cpus, sizeof(*values));
 	KK_CLEANUP_FREE struct kk_datapath_service *list = NULL;
 	size_t n = 0;
 
 	for (uint32_t slot = 1; slot < KK_SERVICES_MAX; slot++)
 		n += tables->services[slot].state == KK_SLOT_USED;
 	list = calloc(n ? n : 1, sizeof(*list));
-	if (!values || !list)
+	if (!list)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	n = 0;
 	for (uint32_t slot = 1; slot < KK_SERVICES_MAX; slot++) {
-		struct kk_traffic sum = {0};
-		int r;
+		struct kk_traffic sum;
 
 		if (tables->services[slot].state != KK_SLOT_USED)
 			continue;
-		r = read_traffic(tables, slot, values, &sum, err);
-		if (r < 0)
-			return r;
+		sum = read_traffic(tables, slot);
 		list[n++] = (struct kk_datapath_service){
 			.service = tables->services[slot].id,
 			.in_packets = sum.direction[KK_INBOUND].packets,

@@ -15,7 +15,6 @@
 #include "bpf/guards.h"
 #include "bpf/lists.h"
 #include "util/cleanup.h"
-#include "util/log.h"
 
 struct origin {
 	struct kk_origin_key key;
@@ -340,40 +339,21 @@ static int plan_make(struct plan *plan, const struct kk_tables *tables,
 	return r < 0 ? r : plan_lists(plan, wanted, err);
 }
 
-#define RESET_BATCH 256
-
-/* Counters are no reason to refuse a change. */
-static void reset_traffic(const struct kk_tables *tables, uint32_t *slots, size_t n)
-{
-	KK_CLEANUP_FREE struct kk_traffic *zero =
-		calloc((size_t)tables->n_cpus * RESET_BATCH, sizeof(*zero));
-
-	for (size_t i = 0; i < n; i += RESET_BATCH) {
-		__u32 count = (__u32)(n - i < RESET_BATCH ? n - i : RESET_BATCH);
-
-		if (zero &&
-		    bpf_map_update_batch(tables->traffic_fd, slots + i, zero, &count, NULL) == 0)
-			continue;
-		kk_warn("counters of services begin with those of earlier ones: %s",
-			strerror(errno));
-		return;
-	}
-}
-
 /* Slots that had another service before begin to count anew. */
 static void reset_services(const struct kk_tables *tables, const struct plan *plan)
 {
-	KK_CLEANUP_FREE uint32_t *slots = calloc(plan->n_ids ? plan->n_ids : 1, sizeof(*slots));
-	size_t n = 0;
-
-	for (size_t i = 0; i < plan->n_ids && slots; i++) {
+	for (size_t i = 0; i < plan->n_ids; i++) {
 		const union kk_service_slot *slot = &tables->services[plan->slots[i]];
 
-		if (slot->state == KK_SLOT_RETIRED ||
-		    (slot->state == KK_SLOT_USED && slot->id != plan->ids[i]))
-			slots[n++] = plan->slots[i];
+		if (slot->state == KK_SLOT_FRESH ||
+		    (slot->state == KK_SLOT_USED && slot->id == plan->ids[i]))
+			continue;
+		for (int d = KK_INBOUND; d <= KK_OUTBOUND; d++) {
+			tables->totals[kk_total_index(d, plan->slots[i])] = (struct kk_counter){0};
+			for (uint32_t cpu = 0; cpu < tables->n_traffic; cpu++)
+				tables->traffic[kk_traffic_index(cpu, d, plan->slots[i])] = 0;
+		}
 	}
-	reset_traffic(tables, slots, n);
 }
 
 void kk_tables_store(__u64 *word, __u64 value)

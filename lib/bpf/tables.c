@@ -94,19 +94,42 @@ static int adopt_map(struct bpf_map *map, const char *dir, uint32_t n_slots, boo
 	return bpf_map__reuse_fd(map, fd) < 0 ? -errno : 0;
 }
 
+static int size_table(struct bpf_object *obj, const char *name, uint32_t entries,
+		      struct kk_err *err)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(obj, name);
+
+	if (!map || bpf_map__set_max_entries(map, entries))
+		return kk_err_set(err, EINVAL, NULL, "the BPF object has no map %s", name);
+	return 0;
+}
+
+int kk_tables_size(struct bpf_object *obj, uint32_t n_slots, struct kk_err *err)
+{
+	int n_cpus = libbpf_num_possible_cpus(), r = 0;
+
+	if (n_cpus < 0)
+		return kk_err_set(err, -n_cpus, NULL, "cannot count the CPUs: %s",
+				  strerror(-n_cpus));
+	if (n_slots)
+		r = size_table(obj, "kk_listeners", n_slots * KK_LISTENERS_PER_ADDRESS, err);
+	return r < 0 ? r
+		     : size_table(obj, "kk_traffic", (uint32_t)n_cpus * KK_TRAFFIC_PER_CPU, err);
+}
+
 int kk_tables_adopt(struct bpf_object *obj, const char *dir, uint32_t n_slots, bool *ret_resized,
 		    struct kk_err *err)
 {
-	struct bpf_map *map = bpf_object__find_map_by_name(obj, "kk_listeners");
+	struct bpf_map *map;
+	int r = kk_tables_size(obj, n_slots, err);
 
 	*ret_resized = false;
-	if (n_slots && (!map || bpf_map__set_max_entries(map, n_slots * KK_LISTENERS_PER_ADDRESS)))
-		return kk_err_set(err, EINVAL, NULL, "the BPF object has no map kk_listeners");
+	if (r < 0)
+		return r;
 	if (!all_pinned(obj, dir))
 		return 0;
 	bpf_object__for_each_map(map, obj) {
-		int r = is_table(map) ? adopt_map(map, dir, n_slots, ret_resized) : 0;
-
+		r = is_table(map) ? adopt_map(map, dir, n_slots, ret_resized) : 0;
 		if (r < 0)
 			return kk_err_set(err, -r, NULL, "cannot take over table %s: %s",
 					  bpf_map__name(map), strerror(-r));
@@ -169,6 +192,7 @@ static const struct {
 	MAPPED("kk_groups", KK_GROUPS_MAX *KK_MAGLEV_SIZE, groups),
 	MAPPED("kk_group_ids", KK_GROUPS_MAX, group_ids),
 	MAPPED("kk_policies", KK_POLICIES_MAX, policies),
+	MAPPED("kk_totals", KK_TRAFFIC_PER_CPU, totals),
 	MAPPED("kk_features", 1, features),
 #undef MAPPED
 };
@@ -179,17 +203,32 @@ static void **mapping(struct kk_tables *tables, size_t i)
 	return (void **)((char *)tables + mapped[i].offset);
 }
 
-/* Slots that the table of listeners @fd has room for, or a negative errno. */
-static int count_slots(int fd)
+/* How often @entries go into table @fd, or a negative errno. */
+static int count_parts(int fd, uint32_t entries)
 {
 	struct bpf_map_info info = {0};
 	__u32 len = sizeof(info);
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
 		return -errno;
-	if (info.max_entries / KK_LISTENERS_PER_ADDRESS > KK_SLOTS_MAX)
-		return -ESTALE;
-	return (int)(info.max_entries / KK_LISTENERS_PER_ADDRESS);
+	return (int)(info.max_entries / entries);
+}
+
+#define TRAFFIC_SIZE (KK_TRAFFIC_PER_CPU * sizeof(__u64))
+
+static int map_traffic(struct kk_tables *tables, struct bpf_object *obj, struct kk_err *err)
+{
+	int fd = map_fd(obj, "kk_traffic", err), n;
+
+	if (fd < 0)
+		return fd;
+	n = count_parts(fd, KK_TRAFFIC_PER_CPU);
+	if (n < tables->n_cpus)
+		return kk_err_set(err, n < 0 ? -n : ESTALE, NULL,
+				  "table kk_traffic has no room for %d CPUs", tables->n_cpus);
+	tables->n_traffic = (uint32_t)n;
+	tables->traffic = map_memory(fd, "kk_traffic", tables->n_traffic * TRAFFIC_SIZE, err);
+	return tables->traffic ? 0 : -ENOMEM;
 }
 
 /* Family 0: there is none. */
@@ -237,7 +276,9 @@ static int map_tables(struct kk_tables *tables, struct bpf_object *obj, struct k
 
 	if (listeners_fd < 0)
 		return -ENOENT;
-	r = count_slots(listeners_fd);
+	r = count_parts(listeners_fd, KK_LISTENERS_PER_ADDRESS);
+	if (r > KK_SLOTS_MAX)
+		r = -ESTALE;
 	if (r > 0 && bpf_map_lookup_elem(tables->gateway_fd, &zero, &tables->settings) < 0)
 		r = -errno;
 	if (r < 0)
@@ -255,14 +296,13 @@ static int map_tables(struct kk_tables *tables, struct bpf_object *obj, struct k
 			return -ENOMEM;
 		*mapping(tables, i) = memory;
 	}
-	return 0;
+	return map_traffic(tables, obj, err);
 }
 
 int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err *err)
 {
 	struct kk_tables tables = {
 		.origins_fd = map_fd(obj, "kk_origins", err),
-		.traffic_fd = map_fd(obj, "kk_traffic", err),
 		.counters_fd = map_fd(obj, "kk_counters", err),
 		.gateway_fd = map_fd(obj, "kk_gateway", err),
 		.lists_fd = map_fd(obj, "kk_lists", err),
@@ -273,9 +313,9 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 	};
 	int r;
 
-	if (tables.origins_fd < 0 || tables.traffic_fd < 0 || tables.counters_fd < 0 ||
-	    tables.gateway_fd < 0 || tables.lists_fd < 0 || tables.bans_fd < 0 ||
-	    tables.sources_fd < 0 || tables.snat_fd < 0)
+	if (tables.origins_fd < 0 || tables.counters_fd < 0 || tables.gateway_fd < 0 ||
+	    tables.lists_fd < 0 || tables.bans_fd < 0 || tables.sources_fd < 0 ||
+	    tables.snat_fd < 0)
 		return -ENOENT;
 	if (tables.n_cpus < 0)
 		return kk_err_set(err, -tables.n_cpus, NULL, "cannot count the CPUs: %s",
@@ -294,6 +334,9 @@ void kk_tables_clean(struct kk_tables *tables)
 	if (tables->listeners)
 		munmap(tables->listeners, tables->n_slots * SLOT_SIZE);
 	tables->listeners = NULL;
+	if (tables->traffic)
+		munmap(tables->traffic, tables->n_traffic * TRAFFIC_SIZE);
+	tables->traffic = NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(mapped); i++) {
 		if (*mapping(tables, i))
 			munmap(*mapping(tables, i), mapped[i].size);
@@ -357,7 +400,7 @@ int kk_tables_carry_over(struct kk_tables *tables, const char *dir, struct kk_er
 	if (snprintf(path, sizeof(path), "%s/kk_listeners", dir) >= (int)sizeof(path))
 		return kk_err_set(err, ENAMETOOLONG, "pin-dir", "path %s is too long", dir);
 	fd = bpf_obj_get(path);
-	r = fd < 0 ? -errno : count_slots(fd);
+	r = fd < 0 ? -errno : count_parts(fd, KK_LISTENERS_PER_ADDRESS);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL, "cannot read %s: %s", path, strerror(-r));
 	n_slots = (uint32_t)r;

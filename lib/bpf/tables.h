@@ -21,16 +21,24 @@
 
 struct kk_tables {
 	/* borrowed from the BPF object */
-	int origins_fd, traffic_fd, counters_fd, gateway_fd, lists_fd, bans_fd, sources_fd, snat_fd;
+	int origins_fd, counters_fd, gateway_fd, lists_fd, bans_fd, sources_fd, snat_fd;
 	int n_cpus;
+	uint32_t n_traffic;	     /* CPUs that the table of traffic has room for */
 	uint32_t n_slots;	     /* that the table of listeners has room for */
 	struct kk_settings settings; /* whose addresses and pool the tables are about */
 	__u64 *listeners;
+	__u64 *traffic;
+	struct kk_counter *totals;
 	union kk_service_slot *services;
 	__u64 *groups, *group_ids, *features;
 	struct kk_policy *policies;
 };
 
+/*
+ * Before an object is loaded that is not given to kk_tables_adopt(): room in its tables for @n_slots slots and for the CPUs
+ * of this machine.
+ */
+int kk_tables_size(struct bpf_object *obj, uint32_t n_slots, struct kk_err *err);
 /*
  * Before the object is loaded: if every map of @obj is pinned in @dir with the shape that @obj
  * wants, makes it use those and returns 1. Returns 0 if not; maps of another shape are left where

@@ -47,6 +47,11 @@ int kk_httpd_new(sd_event *event, const struct kk_httpd_config *config, struct k
 		 struct kk_err *err);
 /* Closes every connection. Requests that are still kept end through @gone. */
 void kk_httpd_free(struct kk_httpd *httpd);
+/*
+ * Connections to come are served with this certificate (with its chain behind it) and key, PEM texts; those that
+ * there are go on. -EINVAL, and nothing changes, where the two are no pair. Only for a server that has TLS.
+ */
+int kk_httpd_set_tls(struct kk_httpd *httpd, const char *cert, const char *key, struct kk_err *err);
 /* The port that is listened on, host byte order (for port 0 in the configuration). */
 uint16_t kk_httpd_port(const struct kk_httpd *httpd);
 

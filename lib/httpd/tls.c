@@ -437,19 +437,65 @@ void kk_tls_close(struct kk_tls_session *s)
 	linger(s);
 }
 
+/* What follows the server's own certificate leads to its authority. */
+static int use_chain(SSL_CTX *ctx, BIO *bio)
+{
+	X509 *cert;
+	int ok = 1;
+
+	while (ok && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+		ok = SSL_CTX_add1_chain_cert(ctx, cert) == 1;
+		X509_free(cert);
+	}
+	ERR_clear_error(); /* of the end of the text */
+	return ok;
+}
+
 static int use_identity(SSL_CTX *ctx, const char *cert_pem, const char *key_pem)
 {
 	BIO *cert_bio = BIO_new_mem_buf(cert_pem, -1), *key_bio = BIO_new_mem_buf(key_pem, -1);
 	X509 *cert = cert_bio ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
 	EVP_PKEY *key = key_bio ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL) : NULL;
 	int ok = cert && key && SSL_CTX_use_certificate(ctx, cert) == 1 &&
-		 SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1;
+		 SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1 &&
+		 use_chain(ctx, cert_bio);
 
 	X509_free(cert);
 	EVP_PKEY_free(key);
 	BIO_free(cert_bio);
 	BIO_free(key_bio);
 	return ok ? 0 : -EINVAL;
+}
+
+static SSL_CTX *make_context(const char *cert, const char *key, struct kk_err *err)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+
+	if (!ctx || use_identity(ctx, cert, key) < 0) {
+		SSL_CTX_free(ctx);
+		kk_err_set(err, EINVAL, "tls",
+			   "the TLS certificate and its key are not a usable pair");
+		return NULL;
+	}
+	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+				      SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_num_tickets(ctx, 0);
+	return ctx;
+}
+
+int kk_httpd_set_tls(struct kk_httpd *httpd, const char *cert, const char *key, struct kk_err *err)
+{
+	SSL_CTX *ctx = make_context(cert, key, err);
+
+	if (!ctx)
+		return -EINVAL;
+	/* Sessions that run hold the earlier one. */
+	SSL_CTX_free(httpd->tls->ctx);
+	httpd->tls->ctx = ctx;
+	return 0;
 }
 
 int kk_tls_new(struct kk_httpd *httpd, const char *cert, const char *key, struct kk_tls **ret,
@@ -465,19 +511,11 @@ int kk_tls_new(struct kk_httpd *httpd, const char *cert, const char *key, struct
 		kk_tls_free(tls);
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	}
-	tls->ctx = SSL_CTX_new(TLS_server_method());
-	if (!tls->ctx || use_identity(tls->ctx, cert, key) < 0) {
+	tls->ctx = make_context(cert, key, err);
+	if (!tls->ctx) {
 		kk_tls_free(tls);
-		return kk_err_set(err, EINVAL, "tls",
-				  "the TLS certificate and its key are not a usable pair");
+		return -EINVAL;
 	}
-	SSL_CTX_set_min_proto_version(tls->ctx, TLS1_2_VERSION);
-	SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
-	SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
-					   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-					   SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_num_tickets(tls->ctx, 0);
 	*ret = tls;
 	return 0;
 }

@@ -11,12 +11,15 @@ int main(void)
 	struct driver driver = drive_open(BPF_PROG_TYPE_SCHED_CLS, TC_ACT_REDIRECT);
 	struct kk_tc *skel = kk_tc__open();
 	double hot = 0, random = 0;
+	struct kk_err err = {0};
 
 	if (!skel)
 		bench_die("the programs: %s", strerror(errno));
 	skel->rodata->kk_settings = drive_settings;
 	skel->rodata->kk_tunnel_ifindex = 1;
 	skel->data->kk_edge_here = 0; /* XDP does that part */
+	if (kk_tables_size(skel->obj, 1, &err) < 0)
+		bench_die("%s", err.msg);
 	if (kk_tc__load(skel) < 0)
 		bench_die("loading the programs: %s", strerror(errno));
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {

@@ -54,6 +54,8 @@ static struct kk_tc *tc_load(uint32_t sink)
 	skel->rodata->kk_settings = live_settings;
 	skel->rodata->kk_tunnel_ifindex = sink;
 	skel->data->kk_edge_here = 0; /* as behind XDP */
+	if (kk_tables_size(skel->obj, 1, &err) < 0)
+		bench_die("%s", err.msg);
 	if (kk_tc__load(skel) < 0)
 		bench_die("loading the tc programs: %s", strerror(errno));
 	if (kk_tables_init(&tables, skel->obj, &err) < 0)

@@ -64,6 +64,8 @@ static struct kk_xdp *edge_load(void)
 	if (!skel)
 		bench_die("the XDP program: %s", strerror(errno));
 	skel->rodata->kk_settings = live_settings;
+	if (kk_tables_size(skel->obj, 1, &err) < 0)
+		bench_die("%s", err.msg);
 	if (kk_xdp__load(skel) < 0)
 		bench_die("loading the XDP program: %s", strerror(errno));
 	fd = bpf_map__fd(skel->maps.kk_relays);

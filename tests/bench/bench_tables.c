@@ -66,6 +66,8 @@ static void open_tables(void)
 		die("the programs", errno);
 	skel->rodata->kk_settings = settings;
 	skel->rodata->kk_public_ifindex = skel->rodata->kk_tunnel_ifindex = 1;
+	if (kk_tables_size(skel->obj, 1, &err) < 0)
+		die(err.msg, err.code);
 	if (kk_tc__load(skel) < 0)
 		die("loading the programs", errno);
 	if (kk_tables_init(&tables, skel->obj, &err) < 0)
@@ -149,7 +151,7 @@ static unsigned long long memory_of(int fd)
 static bool is_of_listeners(const char *name)
 {
 	static const char *const names[] = {"kk_listeners", "kk_origins", "kk_services",
-					    "kk_traffic"};
+					    "kk_traffic", "kk_totals"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcmp(name, names[i]) == 0)

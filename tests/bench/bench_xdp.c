@@ -53,6 +53,8 @@ static double drops(const struct kk_xdp *skel)
 		/* The driver takes frames of several buffers or none. */                          \
 		bpf_object__for_each_program(prog, (skel)->obj)                                    \
 			bpf_program__set_flags(prog, BPF_F_XDP_HAS_FRAGS);                         \
+		if (kk_tables_size((skel)->obj, 1, &err) < 0)                                      \
+			bench_die("%s", err.msg);                                                  \
 		if (prefix##__load(skel) < 0)                                                      \
 			bench_die("loading the programs: %s", strerror(errno));                    \
 	} while (0)
@@ -65,6 +67,7 @@ int main(void)
 	double hot = 0, random = 0;
 	struct kk_xdp_forward *both;
 	struct bpf_program *prog;
+	struct kk_err err = {0};
 	struct kk_xdp *edge;
 
 	LOAD(both, kk_xdp_forward);

@@ -10,7 +10,8 @@
  *   report      every node sends a report of the size that it would have; "reported T"
  *   bytes       prints "bytes N": of all messages so far
  *   quit
- * and of itself "all GENERATION T" when every gateway has received it, "everybody GENERATION T" when every node has.
+ * and of itself "all GENERATION T" when every gateway has received it, and "everybody GENERATION T FIRST" when every
+ * node has, the first of them at FIRST.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,7 +53,8 @@ static size_t n_nodes, n_up, n_opening, n_gateways;
 static int epoll_fd, port;
 static SSL_CTX *ctx;
 static int64_t all_generation, newest;
-static size_t n_newest; /* nodes that have the newest generation */
+static size_t n_newest;	 /* nodes that have the newest generation, */
+static double newest_at; /* since the first had it */
 static uint64_t bytes;
 static bool connecting;
 
@@ -186,9 +188,10 @@ static void count_newest(int64_t before, int64_t generation, double at)
 	if (generation > newest) {
 		newest = generation;
 		n_newest = 0;
+		newest_at = at;
 	}
 	if (generation == newest && before != newest && ++n_newest == n_nodes)
-		printf("everybody %lld %.6f\n", (long long)newest, at);
+		printf("everybody %lld %.6f %.6f\n", (long long)newest, at, newest_at);
 }
 
 static void on_message(struct node *n, const char *text, size_t len)

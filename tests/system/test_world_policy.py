@@ -50,6 +50,43 @@ def test_service_lists(world, product, guarded):
     assert opens(world) and opens(world, topology.GATEWAYS6["gw2"])
 
 
+def test_access_rules(world, product, guarded):
+    """A closed service lets in the hosts and groups of its rules, by name, and nobody else on any gateway."""
+    kkctl = product.kkctl
+    v6 = topology.GATEWAYS6["gw2"]
+    kkctl("host", "add", "user", "--prefix", f"{topology.USER}/32")
+    kkctl("host", "add", "far", "--prefix", "198.51.100.128/25")
+    kkctl("group", "add", "staff", "--host", "far")
+    kkctl("service", "set", guarded, "--access", "rules")
+    try:
+        assert not is_open(world) and not is_open(world, v6)
+        kkctl("rule", "add", "staff-in", "--from", "staff", "--to", guarded)
+        assert not is_open(world) and not is_open(world, topology.GATEWAYS["gw2"])
+        kkctl("group", "set", "staff", "--host", "far", "--host", "user")
+        assert opens(world) and opens(world, topology.GATEWAYS["gw2"])
+        assert not is_open(world, v6)
+        # Other services are as they were, and a running connection ends with what let it in.
+        assert opens(world, port=7000)
+        with connect(world.network["user"], GATEWAY, 7600) as client:
+            receive_exactly(client, 8)
+            kkctl("host", "set", "user", "--prefix", "2001:db8::/32")
+            client.settimeout(1)
+            client.sendall(b"x")
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+        assert not is_open(world) and opens(world, v6)
+        with pytest.raises(Failed, match="host user is in group staff"):
+            kkctl("host", "rm", "user")
+        kkctl("rule", "rm", "staff-in")
+        assert not is_open(world) and not is_open(world, v6)
+    finally:
+        for noun, name in (("rule", "staff-in"), ("group", "staff"), ("host", "user"), ("host", "far")):
+            if name in {item["name"] for item in product.items(noun)}:
+                kkctl(noun, "rm", name)
+        kkctl("service", "set", guarded, "--access", "open")
+    assert opens(world) and opens(world, v6)
+
+
 def test_deny_list_of_all(world, product, guarded):
     product.kkctl("deny", "add", "203.0.113.0/24")
     try:

@@ -43,9 +43,7 @@ static void host_init(struct bpf_host *host, struct packet_world *world)
 	host->skel->rodata->kk_public_ifindex = 1;
 	host->skel->rodata->kk_tunnel_ifindex = 1;
 	host->skel->data->kk_edge_here = 0; /* test_bpf_xdp.c has it */
-	assert_int_equal(bpf_map__set_max_entries(host->skel->maps.kk_listeners,
-						  SLOTS * KK_LISTENERS_PER_ADDRESS),
-			 0);
+	assert_int_equal(kk_tables_size(host->skel->obj, SLOTS, &err), 0);
 	assert_int_equal(kk_tc__load(host->skel), 0);
 	assert_int_equal(kk_tables_init(&host->tables, host->skel->obj, &err), 0);
 	host->tables.settings = world->settings;
@@ -214,6 +212,65 @@ static void test_cases(void **state)
 	assert_true(n > 100);
 }
 
+/* The traffic of all services together, inbound. */
+static struct kk_counter inbound_of(const struct bpf_host *host)
+{
+	KK_CLEANUP_FREE struct kk_datapath_service *list = NULL;
+	struct kk_counter sum = {0};
+	struct kk_err err = {0};
+	int n = kk_tables_services(&host->tables, &list, &err);
+
+	assert_true(n > 0);
+	for (int i = 0; i < n; i++) {
+		sum.packets += list[i].in_packets;
+		sum.bytes += list[i].in_bytes;
+	}
+	return sum;
+}
+
+/* Words of traffic that are about to run over are moved to the totals, and nothing is lost. */
+static void test_traffic_moves(void **state)
+{
+	const __u64 before_full = ((1ULL << 19) - 2) << KK_TRAFFIC_SHIFT | 1000;
+	json_t *doc = load_cases();
+	const json_t *world_obj = json_array_get(json_object_get(doc, "worlds"), 0), *obj;
+	struct packet_world world = world_of(world_obj);
+	struct kk_counter before, after;
+	struct bpf_host host;
+	uint64_t packets = 0, bytes = 0, moved = 0;
+	size_t i;
+
+	(void)state;
+	host_init(&host, &world);
+	for (__u32 cpu = 0; cpu < host.tables.n_traffic; cpu++)
+		for (__u32 slot = 1; slot < 100; slot++)
+			host.tables.traffic[kk_traffic_index(cpu, KK_INBOUND, slot)] = before_full;
+	before = inbound_of(&host);
+	json_array_foreach(json_object_get(world_obj, "cases"), i, obj) {
+		static struct packet_case c;
+		static struct outcome got;
+
+		case_of(world_obj, obj, &c);
+		if (!can_run(c.direction, &c.in) || strcmp(c.verdict, "tunnel") != 0)
+			continue;
+		for (int k = 0; k < 3; k++) {
+			host_run(&host, c.direction, &c.in, &got);
+			if (got.verdict != KK_TO_TUNNEL)
+				continue;
+			packets++;
+			bytes += got.packet.len;
+		}
+	}
+	after = inbound_of(&host);
+	assert_int_equal(after.packets - before.packets, packets);
+	assert_int_equal(after.bytes - before.bytes, bytes);
+	for (__u32 slot = 1; slot < 100; slot++)
+		moved += host.tables.totals[kk_total_index(KK_INBOUND, slot)].packets;
+	assert_true(moved >= 1u << 19);
+	host_clean(&host);
+	json_decref(doc);
+}
+
 /*
  * Of a packet without a checksum the kernel leaves the sum as it is, and no receiver looks at it;
  * with a packet that it shortens it forgets the sum. The test run looks all the same.
@@ -349,6 +406,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_traffic_moves),
 		cmocka_unit_test(test_checksum_complete),
 		cmocka_unit_test(test_mutated_stream),
 	};

@@ -278,14 +278,13 @@ static void differ(const char *host, const struct packet *in, const struct outco
 static struct kk_xdp_forward *forward_load(struct bpf_host *host, struct packet_world *world)
 {
 	struct kk_xdp_forward *skel = kk_xdp_forward__open();
+	struct kk_err err = {0};
 
 	assert_non_null(skel);
 	skel->rodata->kk_settings = world->settings;
 	skel->rodata->kk_public_ifindex = 1;
 	skel->rodata->kk_tunnel_ifindex = 1;
-	assert_int_equal(
-		bpf_map__set_max_entries(skel->maps.kk_listeners, SLOTS * KK_LISTENERS_PER_ADDRESS),
-		0);
+	assert_int_equal(kk_tables_size(skel->obj, SLOTS, &err), 0);
 	assert_int_equal(kk_xdp_forward__load(skel), 0);
 	host->obj = skel->obj;
 	fill(host, world);
@@ -387,8 +386,9 @@ static void test_forward_stream(void **state)
 /* ---- the edge ---- */
 
 struct edge_hosts {
-	struct bpf_host xdp, tc;
+	struct bpf_host xdp, tc, both;
 	struct kk_xdp *xdp_skel;
+	struct kk_xdp_forward *both_skel;
 	struct kk_tc *tc_skel;
 	int sockets[EDGE_MAX];
 	size_t n_sockets;
@@ -403,9 +403,7 @@ struct edge_hosts {
 		(skel)->rodata->kk_now = (w)->now;                                                 \
 		(skel)->rodata->kk_public_ifindex = 1;                                             \
 		(skel)->rodata->kk_tunnel_ifindex = 1;                                             \
-		assert_int_equal(bpf_map__set_max_entries((skel)->maps.kk_listeners,               \
-							  SLOTS *KK_LISTENERS_PER_ADDRESS),        \
-				 0);                                                               \
+		assert_int_equal(kk_tables_size((skel)->obj, SLOTS, &err), 0);                     \
 		assert_int_equal(prefix##__load(skel), 0);                                         \
 	} while (0)
 
@@ -423,13 +421,19 @@ static int socket_at(uint8_t protocol, uint16_t port)
 
 static void edge_init(struct edge_hosts *h, struct edge_world *w)
 {
-	*h = (struct edge_hosts){.xdp = {.name = "xdp"}, .tc = {.name = "tc"}};
+	struct kk_err err = {0};
+
+	*h = (struct edge_hosts){
+		.xdp = {.name = "xdp"}, .tc = {.name = "tc"}, .both = {.name = "both at xdp"}};
 	EDGE_LOAD(h->xdp_skel, kk_xdp, w);
 	EDGE_LOAD(h->tc_skel, kk_tc, w);
+	EDGE_LOAD(h->both_skel, kk_xdp_forward, w);
 	h->xdp.obj = h->xdp_skel->obj;
 	h->tc.obj = h->tc_skel->obj;
 	fill_edge(&h->xdp, w);
+	h->both.obj = h->both_skel->obj;
 	fill_edge(&h->tc, w);
+	fill_edge(&h->both, w);
 	for (size_t i = 0; i < w->n_sockets; i++)
 		h->sockets[h->n_sockets++] = socket_at(w->sockets[i].protocol, w->sockets[i].port);
 }
@@ -440,8 +444,20 @@ static void edge_clean(struct edge_hosts *h)
 		close(h->sockets[i]);
 	host_clean(&h->xdp);
 	host_clean(&h->tc);
+	host_clean(&h->both);
+	kk_xdp_forward__destroy(h->both_skel);
 	kk_xdp__destroy(h->xdp_skel);
 	kk_tc__destroy(h->tc_skel);
+}
+
+/* The same in one program at XDP. */
+static void edge_both_run(struct edge_hosts *h, const struct packet *in, struct outcome *ret)
+{
+	uint32_t action;
+
+	test_run(bpf_program__fd(h->both_skel->progs.kk_xdp_both), in, &ret->packet, &action);
+	outcome_of(&h->both, ret);
+	assert_int_equal(action, xdp_action_of(ret->verdict));
 }
 
 /* At tc what the edge lets on is forwarded: *@ret_forwarded, else the outcome is the edge's. */
@@ -556,6 +572,9 @@ static void test_edge_stream(void **state)
 			edge_tc_run(&hosts, &p, &theirs);
 			if (!edge_same(&theirs, &both))
 				differ("tc", &p, &theirs, &both);
+			edge_both_run(&hosts, &p, &theirs);
+			if (!edge_same(&theirs, &both))
+				differ("both at xdp", &p, &theirs, &both);
 		}
 		stream_free(&stream);
 		edge_clean(&hosts);

@@ -5,16 +5,25 @@
 
 #include <kk/core/types.h>
 
-/* One's complement sum of two 32-bit sums. */
+/* One's complement sum of two 32-bit sums. Without a branch, for nobody can foretell carries. */
 KK_INLINE __u32 kk_csum_add(__u32 a, __u32 b)
 {
-	__u32 sum = a + b;
+	__u64 sum = (__u64)a + b;
 
-	return sum + (sum < b);
+	return (__u32)sum + (__u32)(sum >> 32);
 }
 
 KK_INLINE __u16 kk_csum_fold(__u32 sum)
 {
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u16)sum;
+}
+
+/* Of a few 32-bit sums added up: carries are gathered first. */
+KK_INLINE __u16 kk_csum_fold64(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (__u16)sum;
@@ -27,15 +36,13 @@ KK_INLINE __u16 kk_csum_fold(__u32 sum)
  */
 KK_INLINE __be16 kk_csum_replace(__be16 check, __u32 from, __u32 to)
 {
-	__u32 sum = kk_csum_add(~(__u32)check, ~from);
-
-	return (__be16)~kk_csum_fold(kk_csum_add(sum, to));
+	return (__be16)~kk_csum_fold64((__u64)~(__u32)check + (__u32)~from + to);
 }
 
 /* The same for any fields, whose change added @diff to the sum: ~from and to of each, all added up. */
 KK_INLINE __be16 kk_csum_apply(__be16 check, __u32 diff)
 {
-	return (__be16)~kk_csum_fold(kk_csum_add(~(__u32)check, diff));
+	return (__be16)~kk_csum_fold64((__u64)~(__u32)check + diff);
 }
 
 KK_INLINE __u32 kk_csum_diff(__u32 from, __u32 to)

@@ -10,7 +10,7 @@
 #include <linux/types.h>
 
 /* Changes whenever a table's meaning or layout does: tables of another number are never adopted. */
-#define KK_LAYOUT 4
+#define KK_LAYOUT 5
 
 #define KK_INLINE static inline __attribute__((always_inline, unused))
 /* For what is long and rare, so that the short and frequent does not carry it along. */
@@ -457,10 +457,42 @@ struct kk_counter {
 };
 _Static_assert(sizeof(struct kk_counter) == 16, "layout of a counter");
 
-/* Per service slot, by enum kk_direction. */
+/* Of a service, by enum kk_direction. */
 struct kk_traffic {
 	struct kk_counter direction[2];
 };
 _Static_assert(sizeof(struct kk_traffic) == 32, "layout of a service's traffic");
+
+/*
+ * Table of traffic: an array with KK_TRAFFIC_PER_CPU words for each CPU, which alone writes them. It is the better part of what a
+ * packet has to find in a cache, so a word is both, bytes in bits 0 to 43 and packets in the rest, and one direction of many
+ * services lies close together. Before a word can run over (2^19 packets of less than 2^24 bytes) its CPU moves it to the
+ * table of totals, one struct kk_counter for each direction of each service: it stores all ones, adds it there, stores zero.
+ */
+#define KK_TRAFFIC_PER_CPU (2 * KK_SERVICES_MAX)
+#define KK_TRAFFIC_SHIFT   44
+#define KK_TRAFFIC_FULL	   (1ULL << 63)
+#define KK_TRAFFIC_MOVING  (~0ULL)
+
+KK_INLINE __u64 kk_traffic_packets(__u64 word)
+{
+	return word >> KK_TRAFFIC_SHIFT;
+}
+
+KK_INLINE __u64 kk_traffic_bytes(__u64 word)
+{
+	return word & ((1ULL << KK_TRAFFIC_SHIFT) - 1);
+}
+
+/* @service is a slot. */
+KK_INLINE __u32 kk_total_index(enum kk_direction direction, __u32 service)
+{
+	return direction * KK_SERVICES_MAX + service;
+}
+
+KK_INLINE __u32 kk_traffic_index(__u32 cpu, enum kk_direction direction, __u32 service)
+{
+	return cpu * KK_TRAFFIC_PER_CPU + kk_total_index(direction, service);
+}
 
 #endif

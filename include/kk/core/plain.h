@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * What nearly every packet from outside is: IPv4 without options, whole, of TCP without SYN or of UDP, to a published port that
+ * asks nothing of its clients. It is decided here as in kk_edge() and kk_forward(), with their own predicates, but its headers
+ * are looked at and changed where they are, once for all. Whatever is not certainly to be forwarded is left as it is, to those
+ * two: no packet is dropped here, and none counted under another reason than KK_REASON_INBOUND.
+ */
+#ifndef KK_CORE_PLAIN_H
+#define KK_CORE_PLAIN_H
+
+#include <kk/core/forward.h>
+
+/* Not forwarded, not counted and not changed. */
+#define KK_NOT_PLAIN KK_REASON_MAX
+
+/* As long as the shorter frames of Ethernet leave room for. */
+struct kk_plain {
+	struct kk_ip4 ip;
+	__be16 source, dest;
+	union {
+		struct {
+			__be32 seq, ack;
+			__u8 header, flags;
+			__be16 window, check, urgent;
+		} tcp;
+		struct {
+			__be16 len, check;
+		} udp;
+	};
+};
+_Static_assert(sizeof(struct kk_plain) == 40, "an IPv4 and a TCP header");
+
+/*
+ * The front of an IPv4 packet, to be read and written until kk_env_csum(), kk_env_store() or kk_env_link(); NULL: it is not here.
+ */
+KK_INLINE struct kk_plain *kk_env_plain(struct kk_packet *pkt);
+
+/* @protocol is a constant. */
+KK_INLINE int kk_is_plain_transport(const struct kk_plain *head, __u8 protocol, __u32 len)
+{
+	__u32 header;
+
+	if (protocol == KK_TCP) {
+		header = (head->tcp.header >> 4) * 4;
+		return header >= 20 && sizeof(head->ip) + header <= len &&
+		       !(head->tcp.flags & KK_TCP_SYN);
+	}
+	header = KK_HOST16(head->udp.len);
+	return header >= 8 && sizeof(head->ip) + header <= len;
+}
+
+/* What kk_edge() would ask besides: nothing of a segment that goes on with a connection. */
+KK_INLINE int kk_plain_passes_edge(const struct kk_packet *pkt, const struct kk_plain *head,
+				   __u8 protocol)
+{
+	const __u64 checks = KK_FEATURE_LIST | KK_FEATURE_BANS | KK_FEATURE_SERVICE_BANS;
+
+	if (protocol == KK_TCP && (!(head->tcp.flags & KK_TCP_ACK) || !head->source))
+		return 0;
+	return !(kk_env_features(pkt) & checks);
+}
+
+/* Where a packet to port @dest of the address with @slot goes: the listener's word with its Agent in it; 0: not plain. */
+KK_INLINE __u64 kk_plain_to(const struct kk_packet *pkt, const struct kk_plain *head, __u32 slot,
+			    __u8 protocol, __u16 dest)
+{
+	__u64 word = kk_env_listener(pkt, kk_listener_index(slot, protocol, dest));
+
+	if (!KK_RARELY(word >> 60))
+		return word;
+	if (word & (KK_LISTENER_GUARDED | KK_LISTENER_SNAT | KK_LISTENER_DRAINING))
+		return 0;
+	return kk_pick_member(pkt, word, kk_either(KK_IP4, NULL, head->ip.source), head->source,
+			      head->dest, protocol);
+}
+
+/* The address of @head and its time to live, which is the first byte of its 16-bit word. */
+KK_INLINE void kk_rewrite_plain_ip(struct kk_plain *head, __be32 to)
+{
+	__u64 sum = (__u64) ~(__u32)head->ip.check + (__u32)~head->ip.dest + to + KK_BE16(0xfeff);
+
+	head->ip.check = (__be16)~kk_csum_fold64(sum);
+	head->ip.ttl--;
+	head->ip.dest = to;
+}
+
+KK_INLINE int kk_rewrite_plain_port(struct kk_packet *pkt, __u32 check, __u32 flags, __be16 from,
+				    __be16 to)
+{
+	if (kk_env_csum(pkt, check, from, to, sizeof(to), flags))
+		return -1;
+	return kk_env_store(pkt, sizeof(struct kk_ip4) + 2, &to, sizeof(to));
+}
+
+/* Of a constant @protocol, from its transport header on; @flow has what the predicates ask for. */
+KK_INLINE enum kk_reason kk_plain_transport(struct kk_packet *pkt, struct kk_plain *head,
+					    const struct kk_flow *flow, __u8 protocol, int edge)
+{
+	const volatile struct kk_settings *set = kk_env_settings(pkt);
+	__u32 check = protocol == KK_TCP ? 36 : 26;
+	__u32 flags = protocol == KK_UDP ? KK_CSUM_ZERO_IS_NONE : 0;
+	__be32 from = flow->ip4.dest, to;
+	__u16 port = KK_HOST16(head->dest);
+	int slot = kk_find_address(set, KK_IP4, kk_dest(KK_IP4, flow)), r;
+	__u64 word;
+
+	if (slot < 0 || !kk_is_plain_transport(head, protocol, flow->len))
+		return KK_NOT_PLAIN;
+	word = kk_plain_to(pkt, head, (__u32)slot, protocol, port);
+	if (!word || (edge && !kk_plain_passes_edge(pkt, head, protocol)) ||
+	    kk_check_client(set, KK_IP4, flow) != KK_REASON_INBOUND ||
+	    kk_is_too_big(pkt, KK_IP4, set, flow))
+		return KK_NOT_PLAIN;
+
+	to = set->pool | KK_BE32(kk_listener_agent(word));
+	kk_rewrite_plain_ip(head, to);
+	r = kk_env_csum(pkt, check, from, to, sizeof(to), flags | KK_CSUM_PSEUDO);
+	if (KK_RARELY(kk_listener_port(word) != port) && !r)
+		r = kk_rewrite_plain_port(pkt, check, flags, KK_BE16(port),
+					  KK_BE16(kk_listener_port(word)));
+	if (r || kk_env_link(pkt, KK_IP4, KK_INBOUND)) {
+		kk_env_count(pkt, KK_REASON_HOST, flow->len);
+		return KK_REASON_HOST;
+	}
+	kk_env_count_service(pkt, kk_listener_service(word), KK_INBOUND, flow->len);
+	kk_env_count(pkt, KK_REASON_INBOUND, flow->len);
+	return KK_REASON_INBOUND;
+}
+
+/*
+ * Forwards @pkt to an Agent if it is plain: KK_REASON_INBOUND, or KK_REASON_HOST as kk_forward(). @edge: it has not been at
+ * kk_edge() yet, which would let it go on.
+ */
+KK_INLINE enum kk_reason kk_plain_inbound(struct kk_packet *pkt, int edge)
+{
+	struct kk_plain *head = kk_env_plain(pkt);
+	struct kk_flow flow;
+
+	if (!head || head->ip.version_ihl != 0x45 ||
+	    (head->ip.fragment & KK_BE16(KK_IP4_MORE | KK_IP4_OFFSET)))
+		return KK_NOT_PLAIN;
+	flow.len = KK_HOST16(head->ip.total);
+	if (flow.len != kk_env_len(pkt))
+		return KK_NOT_PLAIN;
+	flow.ip4.source = head->ip.source;
+	flow.ip4.dest = head->ip.dest;
+	flow.ip4.fragment = head->ip.fragment;
+	flow.ip4.ttl = head->ip.ttl;
+	flow.l4 = sizeof(head->ip);
+	flow.protocol = head->ip.protocol;
+	/* A branch for each, so that what depends on the protocol is a constant. */
+	if (head->ip.protocol == KK_TCP) {
+		flow.tcp_header = (__u8)((head->tcp.header >> 4) * 4);
+		return kk_plain_transport(pkt, head, &flow, KK_TCP, edge);
+	}
+	if (head->ip.protocol == KK_UDP)
+		return kk_plain_transport(pkt, head, &flow, KK_UDP, edge);
+	return KK_NOT_PLAIN;
+}
+
+#endif
