@@ -20,7 +20,6 @@ int kk_module_events_open(struct kk_module_events *ret, struct kk_err *err)
 	if (group < 0)
 		return kk_err_set(err, ENOENT, NULL, "the kernel has no netlink family %s",
 				  KK_GENL_NAME);
-	nl_socket_disable_seq_check(sk);
 	errno = 0;
 	if (nl_socket_set_nonblocking(sk) < 0 || nl_socket_add_membership(sk, group) < 0)
 		return kk_err_set(err, errno ? errno : EIO, NULL,
@@ -79,6 +78,14 @@ static int on_event(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
+/* They answer nothing. */
+static int any_sequence(struct nl_msg *msg, void *arg)
+{
+	(void)msg;
+	(void)arg;
+	return NL_OK;
+}
+
 int kk_module_events_read(const struct kk_module_events *events,
 			  void (*each)(const struct kk_module_event *event, void *userdata),
 			  void *userdata)
@@ -90,14 +97,14 @@ int kk_module_events_read(const struct kk_module_events *events,
 	if (!cb)
 		return -ENOMEM;
 	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_event, &reading);
-	nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, NULL, NULL);
+	nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, any_sequence, NULL);
 	do {
 		errno = 0;
 		r = nl_recvmsgs_report(events->sk, cb);
 	} while (r > 0);
 	nl_cb_put(cb);
-	if (r < 0 && errno && errno != EAGAIN)
-		return -errno;
+	if (r < 0 && r != -NLE_AGAIN)
+		return errno ? -errno : -EBADMSG;
 	return reading.r;
 }
 
