@@ -10,7 +10,7 @@
 #   make install    programs, units, man pages and completion, below DESTDIR; make uninstall takes them away
 #   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
 #   make dkms-install   gives the module to DKMS, which builds it for each kernel with headers (root)
-#   make bench-forward  ns per packet at tc and XDP, live frames beside nftables; loading and churn of tables (root)
+#   make bench-forward  ns per packet at tc and XDP, live frames beside nftables, tables, relay, a SYN flood (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
 #   make bench-control  Control with 5,100 nodes and 10,000 services
@@ -186,10 +186,10 @@ bench-tunnel: $B/kkwg $B/bench/rr
 bench-publish: all $B/bench/rr $B/bench/connect
 	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU))
 
-# Control killed 200 times in the middle of writes; make check does it 12 times.
+# Control killed 200 times in the middle of writes, and how long it took to start; make check does it 12 times.
 .PHONY: check-control-kill
 check-control-kill: $B/kkcontrold
-	KK_KILLS=200 scripts/check system -k test_killed_again_and_again --timeout=900
+	KK_KILLS=200 scripts/check system -k test_killed_again_and_again --timeout=900 -s
 
 # Control with 5,100 nodes and 10,000 services; see tests/bench/control.py.
 .PHONY: bench-control
@@ -229,11 +229,15 @@ build/fuzz/control: tests/fuzz/fuzz_control.c $(FUZZ_CONTROL_LIB) $(wildcard lib
 	@mkdir -p $(@D)
 	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-o $@ $(filter %.c,$^) -ljansson -lcrypto
-build/fuzz/control_rest build/fuzz/control_ws: build/fuzz/control_%: tests/fuzz/fuzz_control_%.c tests/fuzz/control_world.h \
-		$(FUZZ_CONTROLD) $(FUZZ_CONTROL_LIB) $(wildcard controld/*.h controld/*/*.h lib/*/*.h) doc/openapi.json
+FUZZ_CONTROL_OBJ := $(patsubst %.c,build/fuzz/obj/%.o,$(FUZZ_CONTROLD) $(FUZZ_CONTROL_LIB))
+build/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -DKK_FUZZ -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-		-o $@ $(filter %.c,$^) -ljansson -lsqlite3 -lssl -lcrypto -lsystemd -lwslay -lz -lpthread
+	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -DKK_FUZZ -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+		-MMD -MP -c -o $@ $<
+build/fuzz/obj/controld/rest/contract.o: doc/openapi.json
+build/fuzz/control_rest build/fuzz/control_ws: build/fuzz/control_%: build/fuzz/obj/tests/fuzz/fuzz_control_%.o $(FUZZ_CONTROL_OBJ)
+	$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ -ljansson -lsqlite3 -lssl -lcrypto -lsystemd -lwslay -lz -lpthread
+-include $(FUZZ_CONTROL_OBJ:.o=.d) $(patsubst %,build/fuzz/obj/tests/fuzz/fuzz_control_%.d,rest ws)
 .PHONY: fuzz-control
 fuzz-control: $(FUZZ_CONTROL:%=build/fuzz/%)
 	@for t in $(FUZZ_CONTROL); do mkdir -p build/fuzz/corpus/$$t && \

@@ -12,9 +12,13 @@
 #include <linux/if_ether.h>
 #include <bpf/bpf_helpers.h>
 
+#include <kk/core/csum.h>
 #include <kk/core/env.h>
 
+#include "bpf/kern_skb.h"
 #include "bpf/maps.h"
+
+#define KK_PLAIN_LEN 40 /* of struct kk_plain */
 
 #ifdef KK_HOST_XDP
 #include "bpf/env_xdp.h"
@@ -22,8 +26,10 @@
 
 struct kk_packet {
 	struct __sk_buff *skb;
-	__u32 link; /* bytes of the link header before the network header, a constant */
-	__u32 out;  /* interface to leave by, of what is sent back */
+	__u32 link;	/* bytes of the link header before the network header, a constant */
+	__u32 out;	/* interface to leave by, of what is sent back */
+	void *head;	/* so many bytes from the network header on are known to be there ... */
+	__u32 head_len; /* ... a constant */
 };
 
 KK_INLINE void *kk_context(const struct kk_packet *pkt)
@@ -87,9 +93,53 @@ KK_INLINE void *kk_linear(const struct kk_packet *pkt, __u32 offset, __u32 len)
 
 struct kk_plain;
 
+/* In what kk_env_plain() has found to be there. */
+KK_INLINE int kk_is_known(const struct kk_packet *pkt, __u32 offset, __u32 len)
+{
+	return __builtin_constant_p(offset + len <= pkt->head_len) && offset + len <= pkt->head_len;
+}
+
 KK_INLINE struct kk_plain *kk_env_plain(struct kk_packet *pkt)
 {
-	return kk_linear(pkt, 0, 40);
+	pkt->head = kk_linear(pkt, 0, KK_PLAIN_LEN);
+	pkt->head_len = KK_PLAIN_LEN;
+	return pkt->head;
+}
+
+/* linux/skbuff.h */
+enum {
+	KK_CHECKSUM_COMPLETE = 2,
+	KK_CHECKSUM_PARTIAL = 3,
+};
+
+/* What has become of the checksum; where the kernel does not tell, what needs the helper. */
+KK_INLINE __u32 kk_summed(const struct kk_packet *pkt)
+{
+	const __u8 *skb;
+
+	if (!kk_skb_summed)
+		return KK_CHECKSUM_COMPLETE;
+	skb = kk_kern_skb(pkt->skb);
+	return skb[kk_skb_summed / 8] >> kk_skb_summed % 8 & 3;
+}
+
+/* In what kk_env_plain() has found to be there, as the helper does it: true, or it is left to that. */
+KK_INLINE int kk_csum_known(struct kk_packet *pkt, __u32 offset, __u32 from, __u32 to, __u32 flags)
+{
+	__be16 *at = __builtin_assume_aligned(pkt->head + offset, 2);
+	__u32 summed = kk_summed(pkt);
+
+	if (summed == KK_CHECKSUM_COMPLETE)
+		return 0;
+	if ((flags & KK_CSUM_ZERO_IS_NONE) && *at == 0)
+		return 1;
+	if (summed != KK_CHECKSUM_PARTIAL)
+		*at = kk_csum_replace(*at, from, to);
+	else if (flags & KK_CSUM_PSEUDO) /* a sum, not yet its complement */
+		*at = (__be16)~kk_csum_replace((__be16) ~*at, from, to);
+	if ((flags & KK_CSUM_ZERO_IS_NONE) && *at == 0)
+		*at = 0xffff;
+	return 1;
 }
 
 KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, __u32 len)
@@ -141,6 +191,9 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 {
 	__u64 f = size;
 
+	if (kk_is_known(pkt, offset, sizeof(__be16)) && kk_csum_known(pkt, offset, from, to, flags))
+		return 0;
+	pkt->head_len = 0; /* the helper may move it */
 	if (flags & KK_CSUM_PSEUDO)
 		f |= BPF_F_PSEUDO_HDR;
 	if (flags & KK_CSUM_ZERO_IS_NONE)
@@ -249,6 +302,11 @@ KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index)
 KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
 {
 	return kk_now ? kk_now : bpf_ktime_get_ns();
+}
+
+KK_INLINE __u64 kk_env_lately(const struct kk_packet *pkt)
+{
+	return kk_now ? kk_now : bpf_ktime_get_coarse_ns();
 }
 
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)

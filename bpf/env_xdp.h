@@ -17,8 +17,6 @@ struct kk_packet {
 	__u32 head_len; /* ... a constant */
 };
 
-#define KK_PLAIN_LEN 40 /* of struct kk_plain */
-
 #define KK_XDP_FIELD(xdp, field)                                                                   \
 	({                                                                                         \
 		void *pointer_;                                                                    \

@@ -40,6 +40,9 @@ KK_INLINE int kk_act(enum kk_reason reason)
  */
 volatile __u32 kk_edge_here = KK_EDGE_CHECKS | KK_EDGE_RELAY;
 
+/* Whether packets are forwarded here. If not, they go on, behind the edge, to the kernel module. Changed like that. */
+volatile __u32 kk_forward_here = 1;
+
 #define KK_TC_ON (-2) /* no TC_ACT_* */
 
 KK_INLINE int kk_edge_act(struct __sk_buff *skb, __u8 family)
@@ -80,6 +83,13 @@ __noinline int kk_public6(struct __sk_buff *skb)
 	return kk_act(kk_forward(&pkt, KK_IP6, KK_INBOUND));
 }
 
+__noinline int kk_tunnel4(struct __sk_buff *skb)
+{
+	struct kk_packet pkt = {.skb = skb};
+
+	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
+}
+
 __noinline int kk_tunnel6(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb};
@@ -109,13 +119,17 @@ int kk_tc_public(struct __sk_buff *skb)
 				act = kk_edge4(skb);
 			if (act != KK_TC_ON)
 				return act;
-			reason = kk_plain_inbound(&pkt, 0);
+			if (!kk_forward_here)
+				return KK_TC_PASS;
+			reason = kk_plain(&pkt, KK_INBOUND, 0);
 			return reason == KK_NOT_PLAIN ? kk_public4(skb) : kk_act(reason);
 		}
 		if (skb->protocol == KK_BE16(ETH_P_IPV6)) {
 			if (kk_edge_here)
 				act = kk_edge6(skb);
-			return act == KK_TC_ON ? kk_public6(skb) : act;
+			if (act != KK_TC_ON)
+				return act;
+			return kk_forward_here ? kk_public6(skb) : KK_TC_PASS;
 		}
 	}
 	kk_env_count(&pkt, KK_REASON_NOT_OURS, kk_env_len(&pkt));
@@ -126,11 +140,17 @@ SEC("tc")
 int kk_tc_tunnel(struct __sk_buff *skb)
 {
 	struct kk_packet pkt = {.skb = skb};
+	enum kk_reason reason;
 	__u8 version = 0;
 
+	if (!kk_forward_here)
+		return KK_TC_PASS;
+	reason = kk_plain(&pkt, KK_OUTBOUND, 0);
+	if (reason != KK_NOT_PLAIN)
+		return kk_act(reason);
 	if (kk_env_load(&pkt, 0, &version, sizeof(version)) == 0 && version >> 4 == KK_IP6)
 		return kk_tunnel6(skb);
-	return kk_act(kk_forward(&pkt, KK_IP4, KK_OUTBOUND));
+	return kk_tunnel4(skb);
 }
 
 char kk_license[] SEC("license") = "GPL";

@@ -63,7 +63,7 @@ SEC("xdp.frags")
 int kk_xdp_public(struct xdp_md *xdp)
 {
 	struct kk_packet pkt = {.xdp = xdp};
-	enum kk_reason reason = kk_plain_inbound(&pkt, 0);
+	enum kk_reason reason = kk_plain(&pkt, KK_INBOUND, 0);
 
 	return reason == KK_NOT_PLAIN ? kk_public(xdp) : kk_action(reason);
 }
@@ -73,7 +73,7 @@ SEC("xdp.frags")
 int kk_xdp_both(struct xdp_md *xdp)
 {
 	struct kk_packet pkt = {.xdp = xdp};
-	enum kk_reason reason = kk_plain_inbound(&pkt, 1);
+	enum kk_reason reason = kk_plain(&pkt, KK_INBOUND, 1);
 
 	return reason == KK_NOT_PLAIN ? kk_both(xdp) : kk_action(reason);
 }
@@ -81,7 +81,10 @@ int kk_xdp_both(struct xdp_md *xdp)
 SEC("xdp.frags")
 int kk_xdp_tunnel(struct xdp_md *xdp)
 {
-	return kk_tunnel(xdp);
+	struct kk_packet pkt = {.xdp = xdp};
+	enum kk_reason reason = kk_plain(&pkt, KK_OUTBOUND, 0);
+
+	return reason == KK_NOT_PLAIN ? kk_tunnel(xdp) : kk_action(reason);
 }
 
 char kk_license[] SEC("license") = "GPL";

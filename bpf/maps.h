@@ -17,6 +17,8 @@
 const volatile struct kk_settings kk_settings;
 const volatile __u32 kk_public_ifindex;
 const volatile __u32 kk_tunnel_ifindex;
+const volatile __u32
+	kk_skb_summed;	     /* bit of a packet of the kernel (lib/bpf/summed.h); 0: not known */
 const volatile __u64 kk_now; /* of tests, in nanoseconds; 0: the clock's */
 
 struct {

@@ -11,10 +11,10 @@
 #define COMMAND_WIDTH 22 /* columns of help */
 
 static const struct ctl_noun *const nouns[] = {
-	&ctl_gateway,  &ctl_agent,  &ctl_service, &ctl_host,	&ctl_group,  &ctl_rule,
-	&ctl_deny,     &ctl_ban,    &ctl_token,	  &ctl_key,	&ctl_status, &ctl_sessions,
-	&ctl_datapath, &ctl_user,   &ctl_org,	  &ctl_login,	&ctl_logout, &ctl_audit,
-	&ctl_apply,    &ctl_export, &ctl_backup,  &ctl_restore,
+	&ctl_gateway,  &ctl_agent,    &ctl_peer,   &ctl_service, &ctl_host,    &ctl_group,
+	&ctl_rule,     &ctl_deny,     &ctl_ban,	   &ctl_token,	 &ctl_key,     &ctl_status,
+	&ctl_sessions, &ctl_datapath, &ctl_user,   &ctl_org,	 &ctl_login,   &ctl_logout,
+	&ctl_audit,    &ctl_apply,    &ctl_export, &ctl_backup,	 &ctl_restore,
 };
 
 static const struct kk_option global_options[] = {

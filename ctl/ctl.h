@@ -44,6 +44,7 @@ struct ctl_options {
 	int64_t expires;	  /* seconds, 0: Control's own */
 	const char *socket, *pin_dir, *tcp_flags;
 	const char *role, *org, *url, *pin, *file, *output, *state, *prefix;
+	const char *public_key, *private_key; /* the first in base64, the second a file */
 	bool password, dry_run, prune;
 	int64_t limit, uses;
 	int64_t size; /* of a packet's payload */
@@ -74,9 +75,10 @@ struct ctl_noun {
 	size_t n_commands;
 };
 
-extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_service, ctl_deny, ctl_ban, ctl_token,
-	ctl_key, ctl_status, ctl_sessions, ctl_datapath, ctl_user, ctl_org, ctl_audit, ctl_login,
-	ctl_logout, ctl_apply, ctl_backup, ctl_restore, ctl_host, ctl_group, ctl_rule, ctl_export;
+extern const struct ctl_noun ctl_gateway, ctl_agent, ctl_peer, ctl_service, ctl_deny, ctl_ban,
+	ctl_token, ctl_key, ctl_status, ctl_sessions, ctl_datapath, ctl_user, ctl_org, ctl_audit,
+	ctl_login, ctl_logout, ctl_apply, ctl_backup, ctl_restore, ctl_host, ctl_group, ctl_rule,
+	ctl_export;
 
 #define CTL_OPTION(name_, value_, type_, member_, help_, ...)                                      \
 	KK_OPTION(name_, 0, value_, type_, struct ctl_options, member_, help_, .once = true,       \

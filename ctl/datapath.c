@@ -10,17 +10,17 @@
 #include "util/cleanup.h"
 #include "util/json.h"
 
-void ctl_datapath_closep(struct kk_datapath **dp)
+void ctl_datapath_closep(struct kk_plane **plane)
 {
-	kk_datapath_close(*dp);
+	kk_plane_close(*plane);
 }
 
-int ctl_datapath_open(const struct ctl *ctl, struct kk_datapath **ret)
+int ctl_datapath_open(const struct ctl *ctl, struct kk_plane **ret)
 {
 	const char *pin_dir = ctl->options.pin_dir ? ctl->options.pin_dir : PIN_DIR_DEFAULT;
 	struct kk_err err = {0};
 
-	if (kk_datapath_open_readonly(pin_dir, ret, &err) < 0)
+	if (kk_plane_open_readonly(pin_dir, ret, &err) < 0)
 		return ctl_fail(CTL_REFUSED, "%s", err.msg);
 	return CTL_DONE;
 }
@@ -57,10 +57,10 @@ static const struct ctl_column counter_columns[] = {
 	{"BYTES", NULL, format_bytes},
 };
 
-static int read_counters(struct kk_datapath *dp, json_t *items, struct kk_err *err)
+static int read_counters(struct kk_plane *plane, json_t *items, struct kk_err *err)
 {
 	KK_CLEANUP_FREE struct kk_datapath_counter *list = NULL;
-	int n = kk_datapath_counters(dp, &list, err);
+	int n = kk_plane_counters(plane, &list, err);
 
 	for (int i = 0; i < n; i++)
 		json_array_append_new(items, json_pack("{s:s, s:s, s:I, s:I}", "verdict",
@@ -70,10 +70,10 @@ static int read_counters(struct kk_datapath *dp, json_t *items, struct kk_err *e
 	return n;
 }
 
-static int read_services(struct kk_datapath *dp, json_t *items, struct kk_err *err)
+static int read_services(struct kk_plane *plane, json_t *items, struct kk_err *err)
 {
 	KK_CLEANUP_FREE struct kk_datapath_service *list = NULL;
-	int n = kk_datapath_services(dp, &list, err);
+	int n = kk_plane_services(plane, &list, err);
 
 	for (int i = 0; i < n; i++)
 		json_array_append_new(items, json_pack("{s:I, s:I, s:I, s:I, s:I}", "service",
@@ -99,15 +99,15 @@ static json_t *without_zeros(const json_t *counters)
 
 static int stats(struct ctl *ctl)
 {
-	KK_CLEANUP(ctl_datapath_closep) struct kk_datapath *dp = NULL;
+	KK_CLEANUP(ctl_datapath_closep) struct kk_plane *plane = NULL;
 	KK_CLEANUP_JSON json_t *counters = json_array(), *services = json_array();
 	KK_CLEANUP_JSON json_t *answer = NULL, *some = NULL;
 	struct kk_err err = {0};
-	int r = ctl_datapath_open(ctl, &dp);
+	int r = ctl_datapath_open(ctl, &plane);
 
 	if (r != CTL_DONE)
 		return r;
-	if (read_counters(dp, counters, &err) < 0 || read_services(dp, services, &err) < 0)
+	if (read_counters(plane, counters, &err) < 0 || read_services(plane, services, &err) < 0)
 		return ctl_fail(CTL_REFUSED, "%s", err.msg);
 	if (ctl->options.json) {
 		answer = json_pack("{s:O, s:O}", "counters", counters, "services", services);

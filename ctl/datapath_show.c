@@ -13,7 +13,7 @@
 
 static void tables_freep(struct kk_datapath_tables **tables)
 {
-	kk_datapath_tables_free(*tables);
+	kk_plane_tables_free(*tables);
 }
 
 static const char *ip4_text(struct in_addr address, char text[INET_ADDRSTRLEN])
@@ -298,14 +298,26 @@ static json_t *bans_json(const struct kk_ban_entry *bans, int n)
 	return items;
 }
 
-/* ---- XDP ---- */
+/* ---- who forwards, and XDP ---- */
+
+/* As the kernel says now, of the reader's network namespace. */
+static json_t *host_json(const struct kk_plane *plane)
+{
+	return json_pack("{s:s, s:s}", "kind", kk_plane_kind(plane), "reason",
+			 kk_plane_reason(plane));
+}
+
+static void print_host(const json_t *host)
+{
+	printf("\nForwards: %s\n", ctl_text(host, "reason"));
+}
 
 /* As the kernel says now, for which the reader has to be in the gateway's network namespace. */
-static json_t *xdp_json(struct kk_datapath *dp)
+static json_t *xdp_json(const struct kk_plane *plane)
 {
 	struct kk_xdp_state xdp;
 
-	if (kk_datapath_edge(dp, &xdp, NULL) < 0)
+	if (kk_datapath_edge(kk_plane_bpf(plane), &xdp, NULL) < 0)
 		return json_null();
 	return json_pack("{s:s, s:b, s:s}", "mode", kk_xdp_mode_name(xdp.mode), "shared",
 			 xdp.shared, "reason", xdp.reason);
@@ -316,7 +328,7 @@ static void print_xdp(const json_t *xdp)
 	const char *reason = ctl_text(xdp, "reason");
 
 	if (json_is_object(xdp))
-		printf("\nXDP: %s%s%s%s\n", ctl_text(xdp, "mode"),
+		printf("XDP: %s%s%s%s\n", ctl_text(xdp, "mode"),
 		       json_is_true(json_object_get(xdp, "shared")) ? ", beside others" : "",
 		       *reason ? ": " : "", reason);
 }
@@ -343,28 +355,30 @@ static void print(const json_t *answer, const struct kk_datapath_tables *tables)
 	print_some(answer, "guards", guard_columns, ARRAY_SIZE(guard_columns));
 	print_some(answer, "rules", rule_columns, ARRAY_SIZE(rule_columns));
 	print_some(answer, "bans", ban_columns, ARRAY_SIZE(ban_columns));
+	print_host(json_object_get(answer, "host"));
 	print_xdp(json_object_get(answer, "xdp"));
 }
 
 int ctl_datapath_show(struct ctl *ctl)
 {
-	KK_CLEANUP(ctl_datapath_closep) struct kk_datapath *dp = NULL;
+	KK_CLEANUP(ctl_datapath_closep) struct kk_plane *plane = NULL;
 	KK_CLEANUP(tables_freep) struct kk_datapath_tables *tables = NULL;
 	KK_CLEANUP_FREE struct kk_ban_entry *bans = NULL;
 	KK_CLEANUP_JSON json_t *answer = NULL;
 	struct kk_err err = {0};
-	int n, r = ctl_datapath_open(ctl, &dp);
+	int n, r = ctl_datapath_open(ctl, &plane);
 
 	if (r != CTL_DONE)
 		return r;
-	if (kk_datapath_read(dp, &tables, &err) < 0)
+	if (kk_plane_read(plane, &tables, &err) < 0)
 		return ctl_fail(CTL_REFUSED, "%s", err.msg);
-	n = kk_datapath_bans(dp, &bans, &err);
+	n = kk_datapath_bans(kk_plane_bpf(plane), &bans, &err);
 	if (n < 0)
 		return ctl_fail(CTL_REFUSED, "%s", err.msg);
-	answer = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "listeners", listeners_json(tables),
-			   "groups", groups_json(tables), "guards", guards_json(tables), "rules",
-			   rules_json(tables), "bans", bans_json(bans, n), "xdp", xdp_json(dp));
+	answer = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "listeners",
+			   listeners_json(tables), "groups", groups_json(tables), "guards",
+			   guards_json(tables), "rules", rules_json(tables), "bans",
+			   bans_json(bans, n), "xdp", xdp_json(plane), "host", host_json(plane));
 	if (ctl->options.json)
 		ctl_print_json(answer);
 	else

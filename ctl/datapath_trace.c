@@ -111,7 +111,7 @@ static void print(const json_t *answer)
 
 int ctl_datapath_trace(struct ctl *ctl)
 {
-	KK_CLEANUP(ctl_datapath_closep) struct kk_datapath *dp = NULL;
+	KK_CLEANUP(ctl_datapath_closep) struct kk_plane *plane = NULL;
 	KK_CLEANUP_JSON json_t *steps = json_array(), *answer = NULL;
 	struct kk_trace_packet packet = {0};
 	struct kk_trace trace;
@@ -120,10 +120,10 @@ int ctl_datapath_trace(struct ctl *ctl)
 
 	if (parse(ctl, &packet, &err) < 0)
 		return ctl_fail(CTL_USAGE, "%s", err.msg);
-	r = ctl_datapath_open(ctl, &dp);
+	r = ctl_datapath_open(ctl, &plane);
 	if (r != CTL_DONE)
 		return r;
-	if (kk_datapath_trace(dp, &packet, add_step, steps, &trace, &err) < 0)
+	if (kk_plane_trace(plane, &packet, add_step, steps, &trace, &err) < 0)
 		return ctl_fail(CTL_REFUSED, "%s", err.msg);
 	answer = answer_json(&trace, steps);
 	if (ctl->options.json)

@@ -80,6 +80,18 @@ static void format_connections(const json_t *obj, char *text, size_t size)
 	format_limit(json_object_get(obj, "limit_connections"), text, size);
 }
 
+/* What the target has for its clients' addresses. */
+static void format_clients(const json_t *obj, char *text, size_t size)
+{
+	bool snat = json_is_true(json_object_get(obj, "snat"));
+	bool told = json_is_true(json_object_get(obj, "proxy_protocol"));
+
+	snprintf(text, size, "%s",
+		 snat	? "the gateway's (a plain peer)"
+		 : told ? "the Agent's, and told by the PROXY protocol"
+			: "the Agent's");
+}
+
 static void add_word(char *text, size_t size, bool is_so, const char *word)
 {
 	size_t at = strlen(text);
@@ -95,6 +107,7 @@ static void format_policy(const json_t *obj, char *text, size_t size)
 	add_word(text, size, json_is_integer(json_object_get(obj, "draining_until")), "draining");
 	add_word(text, size, json_is_true(json_object_get(obj, "proxy_protocol")),
 		 "PROXY protocol");
+	add_word(text, size, json_is_true(json_object_get(obj, "snat")), "plain peer");
 	add_word(text, size, is_closed(obj), "rules");
 	add_word(text, size,
 		 json_array_size(json_object_get(obj, "allow")) ||
@@ -132,6 +145,7 @@ static const struct ctl_column show_columns[] = {
 	{"AGENT", NULL, format_agents},
 	{"TARGET", "target", NULL},
 	{"PROXY PROTOCOL", "proxy_protocol", NULL},
+	{"CLIENTS SEEN AS", NULL, format_clients},
 	{"ACCESS", NULL, format_access},
 	{"ALLOWED", NULL, format_allow},
 	{"DENIED", NULL, format_deny},
@@ -314,8 +328,10 @@ static int rm(struct ctl *ctl)
 			   "new connections a second of one source, or none")
 
 static const struct kk_option add_options[] = {
-	CTL_OPTION("agent", "NAME", KK_OPTION_LIST, agents,
-		   "the Agent that reaches the target; repeated: they share the clients"),
+	CTL_OPTION(
+		"agent", "NAME", KK_OPTION_LIST, agents,
+		"the Agent that reaches the target, or a plain peer that is it; repeated: they share the "
+		"clients"),
 	CTL_OPTION("tcp", "PORT", KK_OPTION_STRING, tcp, "TCP port or FIRST-LAST on every gateway"),
 	CTL_OPTION("udp", "PORT", KK_OPTION_STRING, udp, "UDP port or FIRST-LAST on every gateway"),
 	CTL_OPTION("target", "HOST:PORT", KK_OPTION_STRING, target,

@@ -187,25 +187,39 @@ static size_t count_connected(const json_t *nodes)
 	return n;
 }
 
+/* Agents and plain peers: a gateway's tunnels lead to both. */
+static json_t *all_behind(const json_t *status)
+{
+	json_t *all = json_array();
+
+	json_array_extend(all, json_object_get(status, "agents"));
+	json_array_extend(all, json_object_get(status, "peers"));
+	return all;
+}
+
 static void print_status(const struct ctl *ctl, const json_t *status, const json_t *services)
 {
 	const json_t *gateways = json_object_get(status, "gateways");
 	const json_t *agents = json_object_get(status, "agents");
 	KK_CLEANUP_JSON json_t *peers = json_array(), *remarks = json_array();
+	KK_CLEANUP_JSON json_t *behind = all_behind(status);
+	size_t n_plain = json_array_size(json_object_get(status, "peers"));
 	json_int_t n = json_integer_value(json_object_get(status, "services"));
 
 	printf("Control %s at %s, generation %lld, %lld service%s\n", ctl_text(status, "version"),
 	       ctl->server.url, json_integer_value(json_object_get(status, "generation")), n,
 	       n == 1 ? "" : "s");
-	printf("gateways %zu/%zu connected, agents %zu/%zu connected\n\n",
-	       count_connected(gateways), json_array_size(gateways), count_connected(agents),
-	       json_array_size(agents));
+	printf("gateways %zu/%zu connected, agents %zu/%zu connected", count_connected(gateways),
+	       json_array_size(gateways), count_connected(agents), json_array_size(agents));
+	if (n_plain)
+		printf(", %zu plain peer%s", n_plain, n_plain == 1 ? "" : "s");
+	fputs("\n\n", stdout);
 	ctl_print_list(gateways, gateway_columns, ARRAY_SIZE(gateway_columns),
 		       "There is no gateway yet: kkctl gateway add");
 	putchar('\n');
 	ctl_print_list(agents, agent_columns, ARRAY_SIZE(agent_columns),
 		       "There is no agent yet: kkctl agent add");
-	add_peers(peers, gateways, agents, "agent");
+	add_peers(peers, gateways, behind, "agent");
 	add_peers(peers, agents, gateways, "gateway");
 	if (json_array_size(peers)) {
 		putchar('\n');

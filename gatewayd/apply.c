@@ -31,7 +31,7 @@ static int check_ports(const struct gateway *gw, const struct kk_config *next, s
 	KK_CLEANUP(ports_clean) struct ports used = {0};
 	int n, r;
 
-	n = kk_datapath_list(gw->datapath, &carried, err);
+	n = kk_datapath_list(kk_plane_bpf(gw->plane), &carried, err);
 	if (n < 0)
 		return n;
 	r = ports_read(gw->place.address, gw->place.ifindex, &used, err);
@@ -43,7 +43,7 @@ static int check_ports(const struct gateway *gw, const struct kk_config *next, s
 /* @addresses as place_addresses() has them. */
 static int open_datapath(const struct gateway *gw, const struct kk_self *self,
 			 const struct kk_address *addresses, size_t n_addresses,
-			 struct kk_datapath **ret, struct kk_err *err)
+			 struct kk_plane **ret, struct kk_err *err)
 {
 	struct kk_datapath_config config = {
 		.pin_dir = gw->options->pin_dir,
@@ -59,7 +59,7 @@ static int open_datapath(const struct gateway *gw, const struct kk_self *self,
 
 	_Static_assert(sizeof(config.flow_key) == KK_FLOW_KEY_LEN, "one key");
 	memcpy(config.flow_key, self->flow_key, sizeof(config.flow_key));
-	return kk_datapath_open(&config, ret, err);
+	return kk_plane_open(&config, gw->options->datapath_host, ret, err);
 }
 
 static bool same_addresses(const struct gateway *gw, const struct kk_address *addresses, size_t n)
@@ -95,21 +95,21 @@ static int renew_datapath(struct gateway *gw, const struct kk_self *self, struct
 {
 	struct kk_address addresses[PLACE_ADDRESSES_MAX];
 	size_t n = managed(gw, self, addresses);
-	struct kk_datapath *fresh;
+	struct kk_plane *fresh;
 	int r;
 
-	if (gw->datapath && same_constants(&gw->self, self) && same_addresses(gw, addresses, n))
+	if (gw->plane && same_constants(&gw->self, self) && same_addresses(gw, addresses, n))
 		return 0;
 	r = open_datapath(gw, self, addresses, n, &fresh, err);
 	if (r < 0)
 		return r;
-	kk_datapath_close(gw->datapath);
-	gw->datapath = fresh;
+	kk_plane_close(gw->plane);
+	gw->plane = fresh;
 	gw->self = *self;
 	memcpy(gw->addresses, addresses, n * sizeof(*addresses));
 	gw->n_addresses = n;
-	kk_info("data plane on %s: %s (%s)", gw->place.public_ifname, kk_datapath_kind(fresh),
-		kk_datapath_reason(fresh));
+	kk_info("data plane on %s: %s (%s)", gw->place.public_ifname, kk_plane_kind(fresh),
+		kk_plane_reason(fresh));
 	return 0;
 }
 
@@ -117,7 +117,7 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 {
 	struct place place, old = gw->place;
 	struct kk_address addresses[PLACE_ADDRESSES_MAX];
-	struct kk_datapath *fresh;
+	struct kk_plane *fresh;
 	size_t n;
 	int r;
 
@@ -127,12 +127,12 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 	if (place.ifindex != old.ifindex || place.address.s_addr != old.address.s_addr)
 		kk_warn("interface %s %s, and the data plane follows", place.public_ifname,
 			place.ifindex == old.ifindex ? "has another address" : "was made anew");
-	else if (gw->datapath && !kk_datapath_fits(gw->datapath))
+	else if (gw->plane && !kk_plane_fits(gw->plane))
 		kk_warn("tunnel %s has another MTU, and the data plane follows", gw->tunnel.ifname);
 	else
 		return 0;
 	gw->place = place;
-	if (!gw->datapath)
+	if (!gw->plane)
 		return 0;
 	n = managed(gw, &gw->self, addresses);
 	r = open_datapath(gw, &gw->self, addresses, n, &fresh, err);
@@ -140,11 +140,11 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 		gw->place = old; /* to be tried again */
 		return r;
 	}
-	kk_datapath_close(gw->datapath);
+	kk_plane_close(gw->plane);
 	memcpy(gw->addresses, addresses, n * sizeof(*addresses));
 	gw->n_addresses = n;
-	gw->datapath = fresh; /* with the tables that were there: they go by port, not by address */
-	return 0;
+	gw->plane = fresh; /* with the tables that were there: they go by port, not by address */
+	return gateway_set_again(gw, err);
 }
 
 static bool is_healthy(int64_t agent, void *userdata)
@@ -167,8 +167,15 @@ static int set_tables(struct gateway *gw, const struct kk_config *config, struct
 
 	r = tables_make(config, &place, &tables, err);
 	if (r == 0)
-		r = kk_datapath_set(gw->datapath, &tables.all, err);
-	return r < 0 ? r : tables_set_bans(gw->datapath, config, err);
+		r = kk_plane_set(gw->plane, &tables.all, err);
+	return r < 0 ? r : tables_set_bans(kk_plane_bpf(gw->plane), config, err);
+}
+
+int gateway_set_again(struct gateway *gw, struct kk_err *err)
+{
+	const struct kk_config *config = kk_link_config(gw->link);
+
+	return gw->plane && config->generation ? set_tables(gw, config, err) : 0;
 }
 
 void gateway_follow_health(void *userdata)
@@ -177,7 +184,7 @@ void gateway_follow_health(void *userdata)
 	const struct kk_config *config = kk_link_config(gw->link);
 	const struct tables_place place = place_of(gw);
 
-	for (size_t i = 0; gw->datapath && i < config->n_services; i++) {
+	for (size_t i = 0; gw->plane && i < config->n_services; i++) {
 		const struct kk_service *service = &config->services[i];
 		struct kk_member members[KK_MEMBERS_MAX];
 		const struct kk_group group = {.id = (uint32_t)service->id,
@@ -189,7 +196,7 @@ void gateway_follow_health(void *userdata)
 			continue;
 		tables_members(config, service, &place, members);
 		/* One that is published on no address here has none. */
-		if (kk_datapath_set_group(gw->datapath, &group, &err) < 0 && err.code != ENOENT)
+		if (kk_plane_set_group(gw->plane, &group, &err) < 0 && err.code != ENOENT)
 			kk_error("service %s: %s", service->name, err.msg);
 	}
 	kk_link_report(gw->link);

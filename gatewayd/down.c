@@ -45,7 +45,7 @@ int gateway_down(const struct options *o, struct kk_err *err)
 	if (r < 0)
 		return r;
 	was_there = has_tables(o);
-	r = kk_datapath_remove(o->pin_dir, public_ifname, o->tunnel_interface, err);
+	r = kk_plane_remove(o->pin_dir, public_ifname, o->tunnel_interface, err);
 	if (r < 0)
 		return r;
 	if (was_there)

@@ -5,14 +5,15 @@
 
 #include <systemd/sd-event.h>
 
-#include "bpf/datapath.h"
 #include "gatewayd/health.h"
 #include "gatewayd/options.h"
 #include "gatewayd/place.h"
 #include "gatewayd/ports.h"
 #include "gatewayd/tunnel.h"
+#include "genl/watch.h"
 #include "httpd/httpd.h"
 #include "link/link.h"
+#include "plane/plane.h"
 
 struct gateway {
 	const struct options *options;
@@ -20,7 +21,8 @@ struct gateway {
 	struct place place;
 	sd_event *event;
 	struct tunnel tunnel;
-	struct kk_datapath *datapath; /* NULL until the first configuration */
+	struct kk_plane *plane; /* NULL until the first configuration */
+	struct kk_genl_watch watch;
 	/* what the data path was opened with */
 	struct kk_self self;
 	struct kk_address addresses[PLACE_ADDRESSES_MAX];
@@ -56,6 +58,12 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err);
 
 /* Of struct health: an Agent fell silent, or answers again. Groups follow. */
 void gateway_follow_health(void *userdata);
+
+/* Puts the configuration in force into the tables once more. */
+int gateway_set_again(struct gateway *gw, struct kk_err *err);
+
+/* Follows the kernel module as it comes and goes. */
+int gateway_watch_module(struct gateway *gw, struct kk_err *err);
 
 /* Of struct kk_link_config: the fields of a report, or NULL when memory is short. */
 json_t *gateway_report(void *userdata);

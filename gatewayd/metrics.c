@@ -17,20 +17,37 @@ static void family(FILE *f, const char *name, const char *type, const char *help
 	fprintf(f, "# HELP kakuremichi_%s %s\n# TYPE kakuremichi_%s %s\n", name, help, name, type);
 }
 
+/* As the text format has it in a label's value. */
+static const char *escaped(const char *text, char *ret, size_t size)
+{
+	size_t n = 0;
+
+	for (; *text && n + 2 < size; text++) {
+		if (*text == '"' || *text == '\\')
+			ret[n++] = '\\';
+		ret[n++] = *text == '\n' ? ' ' : *text;
+	}
+	ret[n] = '\0';
+	return ret;
+}
+
 static void write_xdp(FILE *f, const struct gateway *gw)
 {
 	struct kk_xdp_state xdp;
+	char reason[2 * KK_XDP_REASON_MAX];
 
-	if (!gw->datapath || kk_datapath_edge(gw->datapath, &xdp, NULL) < 0)
+	if (!gw->plane || kk_datapath_edge(kk_plane_bpf(gw->plane), &xdp, NULL) < 0)
 		return;
 	family(f, "xdp_info", "gauge", "Where packets are checked, and why not in a better mode.");
 	fprintf(f, "kakuremichi_xdp_info{mode=\"%s\",shared=\"%d\",reason=\"%s\"} 1\n",
-		kk_xdp_mode_name(xdp.mode), xdp.shared, xdp.reason);
+		kk_xdp_mode_name(xdp.mode), xdp.shared,
+		escaped(xdp.reason, reason, sizeof(reason)));
 }
 
 static void write_state(FILE *f, const struct gateway *gw)
 {
 	const struct kk_config *config = kk_link_config(gw->link);
+	char reason[512];
 
 	family(f, "build_info", "gauge", "Version of kkgatewayd.");
 	fprintf(f, "kakuremichi_build_info{version=\"%s\"} 1\n", KK_VERSION);
@@ -40,8 +57,9 @@ static void write_state(FILE *f, const struct gateway *gw)
 	fprintf(f, "kakuremichi_generation %" PRId64 "\n", config->generation);
 	family(f, "dataplane_info", "gauge", "What forwards, and why not something better.");
 	fprintf(f, "kakuremichi_dataplane_info{kind=\"%s\",reason=\"%s\"} 1\n",
-		gw->datapath ? kk_datapath_kind(gw->datapath) : "none",
-		gw->datapath ? kk_datapath_reason(gw->datapath) : "there was no configuration yet");
+		gw->plane ? kk_plane_kind(gw->plane) : "none",
+		gw->plane ? escaped(kk_plane_reason(gw->plane), reason, sizeof(reason))
+			  : "there was no configuration yet");
 	family(f, "tunnel_info", "gauge", "The WireGuard interface.");
 	fprintf(f, "kakuremichi_tunnel_info{kind=\"%s\",interface=\"%s\"} 1\n",
 		tunnel_kind(&gw->tunnel), gw->tunnel.ifname);
@@ -54,7 +72,7 @@ static void write_state(FILE *f, const struct gateway *gw)
 static void write_counters(FILE *f, const struct gateway *gw)
 {
 	KK_CLEANUP_FREE struct kk_datapath_counter *list = NULL;
-	int n = gw->datapath ? kk_datapath_counters(gw->datapath, &list, NULL) : 0;
+	int n = gw->plane ? kk_plane_counters(gw->plane, &list, NULL) : 0;
 
 	family(f, "packets_total", "counter", "Packets by what became of them, and why.");
 	for (int i = 0; i < n; i++)
@@ -70,7 +88,7 @@ static void write_services(FILE *f, const struct gateway *gw)
 {
 	const struct kk_config *config = kk_link_config(gw->link);
 	KK_CLEANUP_FREE struct kk_datapath_service *list = NULL;
-	int n = gw->datapath ? kk_datapath_services(gw->datapath, &list, NULL) : 0;
+	int n = gw->plane ? kk_plane_services(gw->plane, &list, NULL) : 0;
 
 	family(f, "service_packets_total", "counter", "Packets to (in) and from (out) a service.");
 	for (int i = 0; i < n; i++) {

@@ -24,6 +24,8 @@ static const struct kk_option table[] = {
 	STRING("engine", "PROGRAM", engine, "userspace WireGuard [kkwg, else wireguard-go]"),
 	STRING("pin-dir", "DIR", pin_dir,
 	       "where the tables are pinned [/sys/fs/bpf/kakuremichi/TUNNEL-INTERFACE]"),
+	STRING("datapath", "HOST", datapath,
+	       "what forwards: auto (the kernel module where it can), module or bpf [auto]"),
 	STRING("xdp", "MODE", xdp,
 	       "auto, native, generic or off: where packets are checked [auto]"),
 	STRING("closed-ports", "WHAT", closed_ports,
@@ -104,8 +106,11 @@ static int read_tunnel_kind(struct options *o, struct kk_err *err)
 			  "tunnel: \"%.40s\" is not auto, kernel or userspace", o->tunnel);
 }
 
-static int read_edge(struct options *o, struct kk_err *err)
+static int read_data_plane(struct options *o, struct kk_err *err)
 {
+	if (kk_plane_host_parse(o->datapath, &o->datapath_host) < 0)
+		return kk_err_set(err, EINVAL, "datapath",
+				  "datapath: \"%.40s\" is not auto, module or bpf", o->datapath);
 	if (kk_xdp_mode_parse(o->xdp, &o->edge.xdp) < 0)
 		return kk_err_set(err, EINVAL, "xdp",
 				  "xdp: \"%.40s\" is not auto, native, generic or off", o->xdp);
@@ -146,7 +151,7 @@ static int check(struct options *o, struct kk_err *err)
 
 	r = read_tunnel_kind(o, err);
 	if (r == 0)
-		r = read_edge(o, err);
+		r = read_data_plane(o, err);
 	if (r == 0)
 		r = read_metrics(o, err);
 	if (r == 0 && o->address)
@@ -169,6 +174,7 @@ int options_read(int argc, char **argv, struct options *ret, struct kk_err *err)
 		.state = "/var/lib/kakuremichi/gateway",
 		.tunnel_interface = "kk0",
 		.tunnel = "auto",
+		.datapath = "auto",
 		.xdp = "auto",
 		.closed_ports = "drop",
 		.syn_rate = 10000,

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <netinet/in.h>
 
-#include "bpf/datapath.h"
+#include "plane/plane.h"
 #include "util/err.h"
 #include "wgctl/wgctl.h"
 
@@ -22,7 +22,7 @@ enum command {
 struct options {
 	/* as given; texts point into argv or are static */
 	const char *state, *public_interface, *address, *tunnel_interface, *tunnel, *engine,
-		*pin_dir, *metrics, *xdp, *closed_ports;
+		*pin_dir, *metrics, *datapath, *xdp, *closed_ports;
 	int64_t syn_rate; /* a second; 0: never */
 	bool force, verbose, help, version;
 	/* what they mean */
@@ -31,6 +31,7 @@ struct options {
 	enum wgctl_kind tunnel_kind;
 	struct in_addr managed; /* --address; 0: to be found */
 	struct sockaddr_in metrics_at;
+	enum kk_plane_host datapath_host;
 	struct kk_edge_config edge;
 	char default_pin_dir[64];
 };

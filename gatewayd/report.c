@@ -18,12 +18,12 @@ static json_t *report_dataplane(const struct gateway *gw)
 	struct kk_err err = {0};
 	json_t *obj;
 
-	if (!gw->datapath)
+	if (!gw->plane)
 		return json_pack("{s:s, s:s}", "kind", "none", "reason",
 				 "there was no configuration yet");
-	obj = json_pack("{s:s, s:s}", "kind", kk_datapath_kind(gw->datapath), "reason",
-			kk_datapath_reason(gw->datapath));
-	if (kk_datapath_edge(gw->datapath, &xdp, &err) < 0) {
+	obj = json_pack("{s:s, s:s}", "kind", kk_plane_kind(gw->plane), "reason",
+			kk_plane_reason(gw->plane));
+	if (kk_datapath_edge(kk_plane_bpf(gw->plane), &xdp, &err) < 0) {
 		kk_warn("%s", err.msg);
 		return obj;
 	}

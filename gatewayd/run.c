@@ -110,6 +110,8 @@ static int start(struct gateway *gw, struct kk_err *err)
 		r = health_start(&gw->health, gw->event, gw->tunnel.ifname, gateway_follow_health,
 				 gw, err);
 	if (r == 0)
+		r = gateway_watch_module(gw, err);
+	if (r == 0)
 		r = start_link(gw, err);
 	return r;
 }
@@ -120,7 +122,8 @@ static void stop(struct gateway *gw)
 	kk_httpd_free(gw->httpd);
 	kk_link_free(gw->link);
 	health_stop(&gw->health);
-	kk_datapath_close(gw->datapath);
+	kk_plane_close(gw->plane);
+	kk_genl_watch_close(&gw->watch);
 	if (gw->tunnel.wg)
 		tunnel_close(&gw->tunnel);
 	ports_clean(&gw->ports);

@@ -81,6 +81,7 @@ static void add_ports(struct tables *t, const struct kk_config *config,
 			.agent_port = (uint16_t)(service->agent_port + i),
 			.service = (uint32_t)service->id,
 			.group = service->n_agents > 1 ? (uint32_t)service->id : 0,
+			.snat = service->snat,
 			.draining = service->draining,
 		};
 }

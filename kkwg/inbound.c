@@ -25,16 +25,38 @@ static bool take_away(struct inbound *in, uint8_t *packet, size_t len)
 	return !wg_packet_decapsulate_ecn(packet, WG_ECN_CE);
 }
 
+/*
+ * Where a message of @len bytes is opened to. The arena goes round: what counts is where the super-packet in the making
+ * begins. To write that out in the middle of a train would cost the interface one packet more.
+ */
+static uint8_t *room_for(struct inbound *in, size_t len)
+{
+	size_t need = len + WG_AEAD_TAILROOM, begin;
+
+	if (!in->coalesce.count) {
+		in->used = 0;
+		return in->arena;
+	}
+	begin = (size_t)((uint8_t *)in->coalesce.iov[0].iov_base - in->arena);
+	if (in->used < begin) {
+		if (in->used + need + WG_AEAD_HEADROOM > begin)
+			flush(in);
+	} else if (in->used + need > sizeof(in->arena)) {
+		if (need + WG_AEAD_HEADROOM <= begin)
+			in->used = 0;
+		else
+			flush(in);
+	}
+	return in->arena + in->used;
+}
+
 static size_t datagram(struct inbound *in, const struct udp_received *r, uint8_t *msg, size_t len,
 		       uint64_t now)
 {
+	uint8_t *out = room_for(in, len);
 	struct wg_peer *peer;
-	uint8_t *out;
 	size_t n;
 
-	if (in->used + len + WG_AEAD_TAILROOM > sizeof(in->arena))
-		flush(in);
-	out = in->arena + in->used;
 	n = wg_device_receive(in->dev, &r->from, r->ecn, msg, len, out, &peer, now);
 	if (!n || take_away(in, out, n))
 		return 0;
@@ -204,13 +226,15 @@ static bool reader_is_due(struct inbound *in)
 	if (in->coalesce.datagrams < INBOUND_DATAGRAMS)
 		return false;
 	in->coalesce.datagrams = 0;
-	in->delivered = true;
+	in->filled = true;
 	return true;
 }
 
 bool inbound_work(struct inbound *in, uint64_t now)
 {
-	for (size_t bytes = 0; bytes < KKWG_RUN && in->count && !reader_is_due(in);) {
+	size_t most = now - in->last_delivery < KKWG_SHORT_MEMORY ? KKWG_RUN : KKWG_RUN_BULK;
+
+	for (size_t bytes = 0; bytes < most && in->count && !reader_is_due(in);) {
 		struct inbound_message *m = &in->queue[in->head];
 
 		if (codel_should_drop(&in->codel, now - m->since, now))

@@ -50,7 +50,8 @@ struct inbound {
 	struct codel codel;
 	bool junk; /* something without content came last: more of it may be between us and what counts */
 	bool drop_one; /* CoDel wants the next packet gone */
-	bool delivered; /* a short packet with content reached the interface, or many of UDP: somebody waits for it */
+	bool delivered; /* a short packet with content reached the interface: somebody waits for it */
+	bool filled;	/* many datagrams did: somebody has to read them before more come */
 	uint64_t last_delivery; /* when that was, ns */
 	uint64_t last_bulk;	/* when a train was received, ns */
 	uint64_t dropped;	/* packets that CoDel dropped or marked */

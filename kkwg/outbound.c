@@ -219,7 +219,7 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
  */
 bool outbound_work(struct outbound *o, uint64_t now)
 {
-	size_t most = now - o->last_short < KKWG_SHORT_MEMORY ? KKWG_RUN : OUTBOUND_RUN;
+	size_t most = now - o->last_short < KKWG_SHORT_MEMORY ? KKWG_RUN : KKWG_RUN_BULK;
 
 	for (size_t bytes = 0; bytes < most && o->count;) {
 		struct outbound_packet *q = at_place(o, 0);

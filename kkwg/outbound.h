@@ -19,10 +19,9 @@
 
 #define OUTBOUND_ARENA (3 * 65536) /* sealed messages that wait for one sendmmsg() */
 
-#define OUTBOUND_QUEUE 16	   /* packets in line */
-#define OUTBOUND_SHORT 2048	   /* longest packet that may go before others */
-#define OUTBOUND_READS 64	   /* packets read in a row */
-#define OUTBOUND_RUN   (256 << 10) /* bytes in line that are sent in a row */
+#define OUTBOUND_QUEUE 16   /* packets in line */
+#define OUTBOUND_SHORT 2048 /* longest packet that may go before others */
+#define OUTBOUND_READS 64   /* packets read in a row */
 
 /* A packet that waits, or is being read. */
 struct outbound_packet {

@@ -18,7 +18,12 @@
 #define UDP_BATCH	16    /* messages of one recvmmsg() */
 #define UDP_SENDS	64    /* messages of one sendmmsg() */
 #define KKWG_RUN	(32 << 10) /* bytes in line after which the other direction has its turn */
-#define KKWG_SLICE	16	   /* datagrams that are handled in a row, about 15 us */
+/*
+ * The same where nobody is in a hurry. What the other end's TCP acknowledges of so much then goes out by one send, and
+ * comes in by one wake-up.
+ */
+#define KKWG_RUN_BULK (256 << 10)
+#define KKWG_SLICE    16 /* datagrams that are handled in a row, about 15 us */
 /*
  * How long one short packet with content lets us expect another, ns. Before that, nothing is taken in
  * early: what is copied long before its turn is out of the cache when that comes.

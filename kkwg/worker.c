@@ -151,10 +151,13 @@ int worker_watch(struct worker *w, int fd, uint32_t events, uint64_t id, bool ag
  */
 static void give_way(struct worker *w)
 {
-	if (!w->in.delivered)
+	if (!w->in.delivered && !w->in.filled)
 		return;
-	w->in.delivered = false;
 	sched_yield();
+	/* The first turn may have been another's, who was not woken by us. */
+	if (w->in.filled)
+		sched_yield();
+	w->in.delivered = w->in.filled = false;
 }
 
 /* In the middle of a train: takes in what came meanwhile. */

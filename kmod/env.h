@@ -202,6 +202,11 @@ KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
 	return pkt->trial && pkt->trial->now ? pkt->trial->now : ktime_get_ns();
 }
 
+KK_INLINE __u64 kk_env_lately(const struct kk_packet *pkt)
+{
+	return pkt->trial && pkt->trial->now ? pkt->trial->now : ktime_get_coarse_ns();
+}
+
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 {
 	__u64 features = READ_ONCE(pkt->net->bans.features) | KK_FEATURE_SYN_COOKIES;

@@ -2,6 +2,7 @@
 /* kakuremichi.ko: the gateway's data plane in the kernel. */
 #include "kmod/module.h"
 
+#include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 
@@ -9,6 +10,12 @@
 
 #include "kmod/netlink.h"
 #include "kmod/net.h"
+
+/*
+ * For how long packets are still forwarded when the family is gone, which whoever watches it is told: kkgatewayd lets eBPF take
+ * over, and no packet gets past both.
+ */
+#define KK_FAREWELL_MS 100
 
 struct workqueue_struct *kk_workqueue;
 
@@ -43,6 +50,7 @@ fail_queue:
 static void __exit kk_exit(void)
 {
 	kk_netlink_unregister();
+	msleep(KK_FAREWELL_MS);
 	kk_net_unregister();
 	rcu_barrier(); /* what waits for packets is on the queue then */
 	destroy_workqueue(kk_workqueue);

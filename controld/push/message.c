@@ -54,6 +54,8 @@ const char *kk_message_protocol(uint8_t protocol)
 
 int kk_message_service_model(const struct kk_service_row *row)
 {
+	if (row->snat)
+		return 3;
 	return row->last_port > row->port || row->n_members > 1 || row->address.family ||
 			       row->limit_packets || row->limit_connections || row->n_rules ||
 			       row->closed || row->drain_until
@@ -145,6 +147,8 @@ static json_t *service_at_gateway(json_t *obj, const struct kk_service_row *row)
 		obj = set(obj, "limit_connections", json_integer(row->limit_connections));
 	if (row->drain_until)
 		obj = set(obj, "draining", json_true());
+	if (row->snat)
+		obj = set(obj, "snat", json_true());
 	return obj;
 }
 
@@ -267,6 +271,14 @@ static int append_ban(const struct kk_ban_row *row, void *userdata)
 	return append(userdata, ban_object(row));
 }
 
+/* Plain peers are to a gateway what Agents are. */
+static int add_agents(struct kk_store *store, struct list *list, struct kk_err *err)
+{
+	int r = kk_store_agent_list(store, append_agent, list, err);
+
+	return r < 0 ? r : kk_store_peer_list(store, append_agent, list, err);
+}
+
 static int add_list(struct kk_store *store, json_t *msg, const struct reader *reader,
 		    enum kk_kind kind, struct kk_err *err)
 {
@@ -278,7 +290,7 @@ static int add_list(struct kk_store *store, json_t *msg, const struct reader *re
 	if (kind == KK_GATEWAY)
 		r = kk_store_gateway_list(store, append_gateway, &list, err);
 	else if (kind == KK_AGENT)
-		r = kk_store_agent_list(store, append_agent, &list, err);
+		r = add_agents(store, &list, err);
 	else if (kind == KK_SERVICE)
 		r = kk_store_service_list(store, reader->role == KK_AGENT ? reader->id : 0,
 					  append_service, &list, err);

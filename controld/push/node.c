@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* One node's line: what it says, and what it is sent. */
+#include "controld/event.h"
 #include "controld/push/internal.h"
 
 #include <errno.h>
@@ -31,10 +32,19 @@ static const char *role_name(const struct kk_node *node)
 	return node->role == KK_GATEWAY ? "gateway" : "Agent";
 }
 
+/* What happened to the node. */
+#define node_event(priority, node, what, fmt, ...)                                                 \
+	kk_event(priority,                                                                         \
+		 (const struct kk_event_field[]){                                                  \
+			 {"event", what},                                                          \
+			 {(node)->role == KK_GATEWAY ? "gateway" : "agent", (node)->name},         \
+			 {"from", (node)->from}},                                                  \
+		 3, "%s %s " fmt, role_name(node), (node)->name, ##__VA_ARGS__)
+
 /* Ends the line, with the reason for the node and the log; the node will connect again. */
 static void hang_up(struct kk_node *node, unsigned int status, const char *reason)
 {
-	kk_warn("%s %s is disconnected: %s", role_name(node), node->name, reason);
+	node_event(LOG_WARNING, node, "disconnected", "is disconnected: %s", reason);
 	kk_node_disconnect(node, status, reason);
 	kk_pending_check(node->push);
 }
@@ -124,8 +134,8 @@ static void on_hello(struct kk_node *node, const json_t *msg)
 	if (hello.epoch && strcmp(hello.epoch, kk_store_epoch(store)) == 0 &&
 	    hello.generation <= kk_store_generation(store))
 		node->acked = hello.generation;
-	kk_info("%s %s is connected, version %s, generation %lld", role_name(node), node->name,
-		hello.version ? hello.version : "?", (long long)node->acked);
+	node_event(LOG_INFO, node, "connected", "is connected, version %s, generation %lld",
+		   hello.version ? hello.version : "?", (long long)node->acked);
 	node->sent = 0;
 	kk_node_greeted(node);
 }
@@ -184,8 +194,8 @@ static void on_nack(struct kk_node *node, const json_t *msg)
 		hang_up(node, CLOSE_PROTOCOL, "rejected what it was not sent");
 		return;
 	}
-	kk_warn("%s %s rejects generation %lld: %s", role_name(node), node->name,
-		(long long)nack.generation, nack.message);
+	node_event(LOG_WARNING, node, "rejected", "rejects generation %lld: %s",
+		   (long long)nack.generation, nack.message);
 	node->sent = 0;
 	json_decref(node->refused);
 	node->refused = json_pack("{s:I, s:s, s:s}", "generation", (json_int_t)nack.generation,
@@ -266,7 +276,7 @@ static void on_closed(struct kk_ws *ws, const char *reason, void *userdata)
 	struct kk_node *node = userdata;
 
 	(void)ws;
-	kk_info("%s %s is disconnected: %s", role_name(node), node->name, reason);
+	node_event(LOG_INFO, node, "disconnected", "is disconnected: %s", reason);
 	kk_node_disconnect(node, 0, NULL);
 	kk_pending_check(node->push);
 }

@@ -231,12 +231,14 @@ void kk_push_flush(struct kk_push *push)
 	struct kk_node *node;
 
 	push->flushed = now_us(push);
+	kk_store_read_begin(push->store);
 	while ((node = TAILQ_FIRST(&push->due))) {
 		TAILQ_REMOVE(&push->due, node, link);
 		node->due = false;
 		if (node->ready && node->dirty && !node->sent)
 			kk_node_update(node);
 	}
+	kk_store_read_end(push->store);
 	kk_pending_check(push);
 }
 

@@ -15,7 +15,7 @@
 static const char *const not_wanted[] = {
 	"id",	     "generation",	 "agent_port", "public_key", "joined",
 	"connected", "acked_generation", "index",      "subnet",     "draining_until",
-	"agent",     "enforced",
+	"agent",     "enforced",	 "snat",
 };
 
 struct fields {

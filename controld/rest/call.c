@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "controld/event.h"
 #include "controld/rest/operations.h"
 #include "util/log.h"
 
@@ -119,8 +120,38 @@ static void add_etag(struct kk_call *call)
 	kk_httpd_add_header(call->req, "ETag", etag);
 }
 
+/* Every change that was made or refused; of what anybody can cause without a key, only in detail. */
+static void tell(const struct kk_call *call, int r)
+{
+	const char *name = json_string_value(json_object_get(call->body, "name"));
+	const char *object = call->name[0] ? call->name : name;
+	const bool known =
+		call->caller.access != KK_NOBODY || (call->op->flags & KK_OP_LOGIN && r == 0);
+	char generation[24] = "";
+	json_t *made = json_object_get(call->answer, "generation");
+
+	if (!(call->op->flags & KK_OP_CHANGE) && r != -EPERM)
+		return;
+	if (r == 0 && made)
+		snprintf(generation, sizeof(generation), "%lld", json_integer_value(made));
+	kk_event(known ? LOG_INFO : LOG_DEBUG,
+		 (const struct kk_event_field[]){{"event", r < 0 ? "refused" : "done"},
+						 {"operation", call->op->id},
+						 {"object", object},
+						 {"who", call->caller.who},
+						 {"organisation", call->caller.org_name},
+						 {"from", kk_call_from(call)},
+						 {"generation", generation},
+						 {"reason", r < 0 ? call->err.msg : NULL}},
+		 8, "%s%s%s%s", call->op->id, object ? " " : "", object ? object : "",
+		 r < 0		 ? call->err.msg[0] ? " is refused" : " failed"
+		 : call->dry_run ? ", not made"
+				 : "");
+}
+
 void kk_call_finish(struct kk_call *call, int r)
 {
+	tell(call, r);
 	if (r < 0) {
 		kk_rest_fail(call->req, r, &call->err);
 	} else {

@@ -138,6 +138,10 @@ int kk_services_show(struct kk_call *call);
 int kk_services_set(struct kk_call *call);
 int kk_services_remove(struct kk_call *call);
 int kk_gateways_set(struct kk_call *call);
+int kk_peers_add(struct kk_call *call);
+int kk_peers_list(struct kk_call *call);
+int kk_peers_show(struct kk_call *call);
+int kk_peers_remove(struct kk_call *call);
 int kk_denials_add(struct kk_call *call);
 int kk_denials_list(struct kk_call *call);
 int kk_denials_remove(struct kk_call *call);
@@ -195,6 +199,8 @@ void kk_node_open(struct kk_control *control, struct kk_httpd_request *req,
 /* Shared by the resources: objects as doc/protocol.md has them. */
 json_t *kk_gateway_json(struct kk_control *control, const struct kk_gateway_row *row);
 json_t *kk_agent_json(struct kk_control *control, const struct kk_agent_row *row);
+/* A plain peer, without the gateways. */
+json_t *kk_peer_json(struct kk_control *control, const struct kk_agent_row *row);
 json_t *kk_service_json(const struct kk_service_row *row);
 /* Of a service only what a caller says of it. */
 json_t *kk_service_said_json(const struct kk_service_row *row);

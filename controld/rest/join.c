@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "controld/event.h"
 #include "controld/rest/call.h"
 #include "controld/secret.h"
 #include "util/log.h"
@@ -43,8 +44,12 @@ int kk_join(struct kk_call *call)
 				 &role, &id, name, &call->err);
 	if (r < 0)
 		return r;
-	kk_info("%s %s has joined from %s, version %s", role == KK_GATEWAY ? "gateway" : "Agent",
-		name, kk_httpd_peer(call->req), f.version);
+	kk_event(LOG_INFO,
+		 (const struct kk_event_field[]){{"event", "joined"},
+						 {role == KK_GATEWAY ? "gateway" : "agent", name},
+						 {"from", kk_call_from(call)}},
+		 3, "%s %s has joined, version %s", role == KK_GATEWAY ? "gateway" : "Agent", name,
+		 f.version);
 	kk_push_drop(call->control->push, role, id, "joined anew with another key");
 	answer = json_pack("{s:s, s:I, s:s, s:s, s:s}", "role",
 			   role == KK_GATEWAY ? "gateway" : "agent", "id", (json_int_t)id, "name",

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "controld/event.h"
 #include "controld/rest/call.h"
 #include "controld/secret.h"
 #include "util/log.h"
@@ -50,8 +51,12 @@ static void count_failure(struct kk_call *call, const struct fields *f)
 	snprintf(account, sizeof(account), "%.64s/%.64s", f->organisation, f->name);
 	kk_attempts_failed(&call->control->by_address, kk_call_from(call));
 	kk_attempts_failed(&call->control->by_account, account);
-	kk_warn("a login as %.64s of %.64s from %s failed", f->name, f->organisation,
-		kk_call_from(call));
+	kk_event(LOG_WARNING,
+		 (const struct kk_event_field[]){{"event", "login-failed"},
+						 {"user", f->name},
+						 {"organisation", f->organisation},
+						 {"from", kk_call_from(call)}},
+		 4, "a login as %.64s failed", f->name);
 }
 
 int kk_login_prepare(struct kk_call *call)

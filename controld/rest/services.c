@@ -99,10 +99,10 @@ json_t *kk_service_json(const struct kk_service_row *row)
 {
 	json_t *obj = kk_service_said_json(row);
 	KK_CLEANUP_JSON json_t *more = json_pack(
-		"{s:I, s:s, s:i, s:o, s:I}", "id", (json_int_t)row->id, "agent",
-		row->members[0].name, "agent_port", (int)row->agent_port, "draining_until",
-		row->drain_until ? json_integer(row->drain_until) : json_null(), "generation",
-		(json_int_t)row->generation);
+		"{s:I, s:s, s:i, s:b, s:o, s:I}", "id", (json_int_t)row->id, "agent",
+		row->members[0].name, "agent_port", (int)row->agent_port, "snat", (int)row->snat,
+		"draining_until", row->drain_until ? json_integer(row->drain_until) : json_null(),
+		"generation", (json_int_t)row->generation);
 
 	if (!obj || !more || json_object_update(obj, more)) {
 		json_decref(obj);

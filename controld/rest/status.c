@@ -36,10 +36,18 @@ static int append_agent(const struct kk_agent_row *row, void *userdata)
 	return append(l, KK_AGENT, row->id, kk_agent_json(l->control, row));
 }
 
+static int append_peer(const struct kk_agent_row *row, void *userdata)
+{
+	struct listing *l = userdata;
+
+	return json_array_append_new(l->items, kk_peer_json(l->control, row)) ? -ENOMEM : 0;
+}
+
 int kk_status_show(struct kk_call *call)
 {
 	struct listing gateways = {call->control, json_array()};
 	struct listing agents = {call->control, json_array()};
+	struct listing peers = {call->control, json_array()};
 	struct kk_store *store = call->control->store;
 	int64_t services = 0;
 	int r = kk_store_gateway_list(store, append_gateway, &gateways, &call->err);
@@ -47,15 +55,18 @@ int kk_status_show(struct kk_call *call)
 	if (r == 0)
 		r = kk_store_agent_list(store, append_agent, &agents, &call->err);
 	if (r == 0)
+		r = kk_store_peer_list(store, append_peer, &peers, &call->err);
+	if (r == 0)
 		r = kk_store_service_count(store, &services, &call->err);
 	if (r == 0)
 		return kk_call_answer(call, 200,
-				      json_pack("{s:s, s:I, s:o, s:o, s:I}", "version", KK_VERSION,
-						"generation",
+				      json_pack("{s:s, s:I, s:o, s:o, s:o, s:I}", "version",
+						KK_VERSION, "generation",
 						(json_int_t)kk_store_generation(store), "gateways",
-						gateways.items, "agents", agents.items, "services",
-						(json_int_t)services));
+						gateways.items, "agents", agents.items, "peers",
+						peers.items, "services", (json_int_t)services));
 	json_decref(gateways.items);
 	json_decref(agents.items);
+	json_decref(peers.items);
 	return r;
 }

@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-#define COLUMNS	      "id, name, number, public_key, key_hash IS NOT NULL, generation, org"
+#define COLUMNS	      "id, name, number, public_key, key_hash IS NOT NULL, generation, org, plain"
 #define SECOND_OCTETS 254
 #define SUBNET_LEN    24
 
@@ -27,6 +27,7 @@ static void read_row(struct kk_store *store, sqlite3_stmt *stmt, struct kk_agent
 		.joined = sqlite3_column_int(stmt, 4),
 		.generation = sqlite3_column_int64(stmt, 5),
 		.org = sqlite3_column_int64(stmt, 6),
+		.plain = sqlite3_column_int(stmt, 7),
 	};
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
 	row->subnet = kk_agent_subnet(&store->pool, row->number);
@@ -45,18 +46,35 @@ static int read_only(struct kk_store *store, sqlite3_stmt *stmt, struct kk_agent
 	return 0;
 }
 
-int kk_store_agent_get(struct kk_store *store, const char *name, struct kk_agent_row *ret,
-		       struct kk_err *err)
+static const char *kind_name(bool plain)
 {
-	int r = read_only(store,
-			  kk_sql(store, err,
-				 "SELECT " COLUMNS " FROM agents WHERE org = ? AND name = ?", "it",
-				 store->org, name),
+	return plain ? "peer" : "Agent";
+}
+
+static int get(struct kk_store *store, const char *name, bool plain, struct kk_agent_row *ret,
+	       struct kk_err *err)
+{
+	static const char sql[] =
+		"SELECT " COLUMNS " FROM agents WHERE org = ? AND name = ? AND plain = ?";
+	int r = read_only(store, kk_sql(store, err, sql, "iti", store->org, name, (int64_t)plain),
 			  ret, err);
 
 	if (r == -ENOENT)
-		return kk_err_set(err, ENOENT, NULL, "there is no Agent \"%.64s\"", name);
+		return kk_err_set(err, ENOENT, NULL, "there is no %s \"%.64s\"", kind_name(plain),
+				  name);
 	return r;
+}
+
+int kk_store_agent_get(struct kk_store *store, const char *name, struct kk_agent_row *ret,
+		       struct kk_err *err)
+{
+	return get(store, name, false, ret, err);
+}
+
+int kk_store_peer_get(struct kk_store *store, const char *name, struct kk_agent_row *ret,
+		      struct kk_err *err)
+{
+	return get(store, name, true, ret, err);
 }
 
 int kk_store_agent_get_id(struct kk_store *store, int64_t id, struct kk_agent_row *ret,
@@ -72,13 +90,13 @@ int kk_store_agent_get_id(struct kk_store *store, int64_t id, struct kk_agent_ro
 	return r;
 }
 
-int kk_store_agent_list(struct kk_store *store,
-			int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
-			struct kk_err *err)
+static int list(struct kk_store *store, bool plain,
+		int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
+		struct kk_err *err)
 {
-	sqlite3_stmt *stmt =
-		kk_sql(store, err, "SELECT " COLUMNS " FROM agents WHERE org = ? ORDER BY id", "i",
-		       store->org);
+	static const char sql[] =
+		"SELECT " COLUMNS " FROM agents WHERE org = ? AND plain = ? ORDER BY id";
+	sqlite3_stmt *stmt = kk_sql(store, err, sql, "ii", store->org, (int64_t)plain);
 	struct kk_agent_row one;
 	int r;
 
@@ -91,6 +109,20 @@ int kk_store_agent_list(struct kk_store *store,
 		}
 	}
 	return r;
+}
+
+int kk_store_agent_list(struct kk_store *store,
+			int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
+			struct kk_err *err)
+{
+	return list(store, false, row, userdata, err);
+}
+
+int kk_store_peer_list(struct kk_store *store,
+		       int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
+		       struct kk_err *err)
+{
+	return list(store, true, row, userdata, err);
 }
 
 /*
@@ -123,22 +155,24 @@ static int free_number(struct kk_store *store, int64_t *ret, struct kk_err *err)
 
 static int add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *err)
 {
-	int64_t id;
-	int r = kk_sql_number(store, &id, err, "SELECT id FROM agents WHERE org = ? AND name = ?",
-			      "it", store->org, row->name);
+	static const char insert[] = "INSERT INTO agents (org, name, number, plain, generation) "
+				     "VALUES (?, ?, ?, ?, ?)";
+	int64_t is_plain;
+	int r = kk_sql_number(store, &is_plain, err,
+			      "SELECT plain FROM agents WHERE org = ? AND name = ?", "it",
+			      store->org, row->name);
 
 	if (r == 0)
-		return kk_err_set(err, EEXIST, "name", "name: there is already an Agent %s",
-				  row->name);
+		return kk_err_set(err, EEXIST, "name", "name: there is already %s %s %s",
+				  is_plain ? "a" : "an", kind_name(is_plain), row->name);
 	if (r != -ENOENT)
 		return r;
 	r = free_number(store, &row->number, err);
 	if (r < 0)
 		return r;
 	row->generation = kk_tx_generation(store);
-	r = kk_sql_run(store, err,
-		       "INSERT INTO agents (org, name, number, generation) VALUES (?, ?, ?, ?)",
-		       "itii", store->org, row->name, row->number, row->generation);
+	r = kk_sql_run(store, err, insert, "itiii", store->org, row->name, row->number,
+		       (int64_t)row->plain, row->generation);
 	if (r < 0)
 		return r;
 	row->id = sqlite3_last_insert_rowid(store->db);
@@ -154,17 +188,40 @@ int kk_store_agent_add(struct kk_store *store, struct kk_agent_row *row, struct 
 
 	if (r < 0)
 		return r;
+	row->plain = false;
 	r = kk_tx_end(store, add(store, row, err), err);
 	if (r == 0)
 		store->agent_hint = row->number + 1;
 	return r;
 }
 
-static int remove_agent(struct kk_store *store, const char *name, struct kk_agent_row *row,
-			struct kk_err *err)
+static int add_peer(struct kk_store *store, struct kk_agent_row *row, struct kk_err *err)
+{
+	int r = add(store, row, err);
+
+	return r < 0 ? r : kk_store_node_set_key(store, KK_AGENT, row->id, row->public_key, err);
+}
+
+int kk_store_peer_add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *err)
+{
+	int r = kk_tx_begin(store, err);
+
+	if (r < 0)
+		return r;
+	row->plain = true;
+	r = kk_tx_end(store, add_peer(store, row, err), err);
+	if (r < 0)
+		return r;
+	row->has_key = true;
+	store->agent_hint = row->number + 1;
+	return 0;
+}
+
+static int remove_row(struct kk_store *store, const char *name, bool plain,
+		      struct kk_agent_row *row, struct kk_err *err)
 {
 	int64_t n;
-	int r = kk_store_agent_get(store, name, row, err);
+	int r = get(store, name, plain, row, err);
 
 	if (r < 0)
 		return r;
@@ -173,21 +230,31 @@ static int remove_agent(struct kk_store *store, const char *name, struct kk_agen
 	if (r < 0)
 		return r;
 	if (n)
-		return kk_err_set(err, EBUSY, NULL, "Agent %s still has %lld service%s", name,
-				  (long long)n, n == 1 ? "" : "s");
+		return kk_err_set(err, EBUSY, NULL, "%s %s still has %lld service%s",
+				  kind_name(plain), name, (long long)n, n == 1 ? "" : "s");
 	r = kk_sql_run(store, err, "DELETE FROM agents WHERE id = ?", "i", row->id);
 	return r < 0 ? r : kk_tx_change(store, KK_AGENT, KK_REMOVE, row->id, 0, err);
 }
 
-int kk_store_agent_remove(struct kk_store *store, const char *name, struct kk_err *err)
+static int remove_named(struct kk_store *store, const char *name, bool plain, struct kk_err *err)
 {
 	struct kk_agent_row row;
 	int r = kk_tx_begin(store, err);
 
 	if (r < 0)
 		return r;
-	r = kk_tx_end(store, remove_agent(store, name, &row, err), err);
+	r = kk_tx_end(store, remove_row(store, name, plain, &row, err), err);
 	if (r == 0 && row.number < store->agent_hint)
 		store->agent_hint = row.number;
 	return r;
+}
+
+int kk_store_agent_remove(struct kk_store *store, const char *name, struct kk_err *err)
+{
+	return remove_named(store, name, false, err);
+}
+
+int kk_store_peer_remove(struct kk_store *store, const char *name, struct kk_err *err)
+{
+	return remove_named(store, name, true, err);
 }

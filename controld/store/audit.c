@@ -14,24 +14,29 @@ static const struct {
 	const char *of;	  /* a row is a part of an object of this table, ... */
 	const char *by;	  /* which this column refers to */
 	const char *only; /* rows with this column set; NULL: all */
+	/* Rows in which this column is set are of another kind. */
+	const char *other_if, *other;
 } audited[] = {
-	{"organisations", "organisation", NULL, NULL, NULL},
-	{"users", "user", NULL, NULL, NULL},
-	{"sessions", "session", NULL, NULL, NULL},
-	{"api_keys", "api-key", NULL, NULL, NULL},
-	{"gateways", "gateway", NULL, NULL, NULL},
-	{"gateway_addresses", "gateway-address", "gateways", "gateway", NULL},
-	{"agents", "agent", NULL, NULL, NULL},
-	{"services", "service", NULL, NULL, NULL},
-	{"members", "service-agent", "services", "service", NULL},
-	{"rules", "rule", NULL, NULL, "given"},
-	{"hosts", "host", NULL, NULL, NULL},
-	{"host_prefixes", "host-prefix", "hosts", "host", NULL},
-	{"host_groups", "group", NULL, NULL, NULL},
-	{"group_hosts", "group-host", "host_groups", "host_group", NULL},
-	{"access_rules", "access-rule", NULL, NULL, NULL},
-	{"bans", "ban", NULL, NULL, NULL},
-	{"join_tokens", "join-token", NULL, NULL, NULL},
+	{.table = "organisations", .kind = "organisation"},
+	{.table = "users", .kind = "user"},
+	{.table = "sessions", .kind = "session"},
+	{.table = "api_keys", .kind = "api-key"},
+	{.table = "gateways", .kind = "gateway"},
+	{.table = "gateway_addresses",
+	 .kind = "gateway-address",
+	 .of = "gateways",
+	 .by = "gateway"},
+	{.table = "agents", .kind = "agent", .other_if = "plain", .other = "peer"},
+	{.table = "services", .kind = "service"},
+	{.table = "members", .kind = "service-agent", .of = "services", .by = "service"},
+	{.table = "rules", .kind = "rule", .only = "given"},
+	{.table = "hosts", .kind = "host"},
+	{.table = "host_prefixes", .kind = "host-prefix", .of = "hosts", .by = "host"},
+	{.table = "host_groups", .kind = "group"},
+	{.table = "group_hosts", .kind = "group-host", .of = "host_groups", .by = "host_group"},
+	{.table = "access_rules", .kind = "access-rule"},
+	{.table = "bans", .kind = "ban"},
+	{.table = "join_tokens", .kind = "join-token"},
 };
 
 /* What people do not know of, or is said elsewhere in the entry. */
@@ -127,21 +132,32 @@ static char *object_of(size_t i, const struct parts *p, const char *row)
 	return sqlite3_mprintf("%s.%s", row, p->has_name ? "name" : "id");
 }
 
+/* The entry's kind of object, as SQL. */
+static char *kind_of(size_t i, const char *row)
+{
+	if (audited[i].other_if)
+		return sqlite3_mprintf("iif(%s.%s, '%s', '%s')", row, audited[i].other_if,
+				       audited[i].other, audited[i].kind);
+	return sqlite3_mprintf("'%s'", audited[i].kind);
+}
+
 /* @row is the row that names the object; @before and @after are SQL. */
 static int make_trigger(struct kk_store *store, size_t i, const struct parts *p, const char *action,
 			const char *when, const char *row, const char *before, const char *after,
 			struct kk_err *err)
 {
-	char *object = object_of(i, p, row);
+	char *object = object_of(i, p, row), *kind = kind_of(i, row);
 	char *sql = sqlite3_mprintf(
 		"CREATE TEMP TRIGGER audit_%s_%s AFTER %s BEGIN "
 		"INSERT INTO audit (at, org, who, address, action, kind, object, before, after) "
 		"VALUES (CAST(strftime('%%s', 'now') AS INTEGER), %s.%s, kk_actor(0), kk_actor(1), "
-		"'%s', '%s', %s, %s, %s); END",
-		audited[i].table, action, when, row, p->has_org ? "org" : "id", action,
-		audited[i].kind, object, before, after);
-	int r = sql && object ? sqlite3_exec(store->db, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
+		"'%s', %s, %s, %s, %s); END",
+		audited[i].table, action, when, row, p->has_org ? "org" : "id", action, kind,
+		object, before, after);
+	int r = sql && object && kind ? sqlite3_exec(store->db, sql, NULL, NULL, NULL)
+				      : SQLITE_NOMEM;
 
+	sqlite3_free(kind);
 	sqlite3_free(object);
 	sqlite3_free(sql);
 	return r == SQLITE_OK ? 0 : kk_sql_failed(store, err);

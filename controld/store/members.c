@@ -13,20 +13,39 @@ static int compare(const void *a, const void *b)
 	return (x->agent > y->agent) - (x->agent < y->agent);
 }
 
+static int find(struct kk_store *store, struct kk_member *m, struct kk_service_row *row,
+		struct kk_err *err)
+{
+	sqlite3_stmt *stmt =
+		kk_sql(store, err, "SELECT id, plain FROM agents WHERE org = ? AND name = ?", "it",
+		       store->org, m->name);
+	int r = kk_sql_step(store, stmt, err);
+	bool is_plain;
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return kk_err_set(err, EINVAL, "agent", "agent: there is no Agent \"%s\"", m->name);
+	m->agent = sqlite3_column_int64(stmt, 0);
+	is_plain = sqlite3_column_int(stmt, 1);
+	kk_sql_done(stmt);
+	row->snat |= is_plain;
+	if (is_plain && row->n_members > 1)
+		return kk_err_set(err, EINVAL, "agents",
+				  "agents: the plain peer %s shares no service with others",
+				  m->name);
+	return 0;
+}
+
 int kk_members_find(struct kk_store *store, struct kk_service_row *row, struct kk_err *err)
 {
 	if (!row->n_members)
 		return kk_err_set(err, EINVAL, "agent", "agent: a service needs one");
 	/* An unknown Agent is a fault of the request, not of its path. */
+	row->snat = false;
 	for (size_t i = 0; i < row->n_members; i++) {
-		struct kk_member *m = &row->members[i];
-		int r = kk_sql_number(store, &m->agent, err,
-				      "SELECT id FROM agents WHERE org = ? AND name = ?", "it",
-				      store->org, m->name);
+		int r = find(store, &row->members[i], row, err);
 
-		if (r == -ENOENT)
-			return kk_err_set(err, EINVAL, "agent", "agent: there is no Agent \"%s\"",
-					  m->name);
 		if (r < 0)
 			return r;
 	}

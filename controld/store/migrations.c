@@ -425,6 +425,8 @@ static const char *const steps[] = {
 	"CREATE INDEX access_rules_host_group ON access_rules (host_group);"
 	"ALTER TABLE services ADD COLUMN closed INTEGER NOT NULL DEFAULT 0 CHECK (closed IN (0, 1));"
 	"ALTER TABLE rules ADD COLUMN given INTEGER NOT NULL DEFAULT 1 CHECK (given IN (0, 1));",
+	/* Plain WireGuard peers beside the Agents. */
+	"ALTER TABLE agents ADD COLUMN plain INTEGER NOT NULL DEFAULT 0 CHECK (plain IN (0, 1));",
 };
 
 _Static_assert(ARRAY_SIZE(steps) == KK_SCHEMA_VERSION, "a step for every version");

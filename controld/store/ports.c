@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-static const char *protocol_name(uint8_t protocol)
+const char *kk_ports_protocol(uint8_t protocol)
 {
 	return protocol == IPPROTO_UDP ? "udp" : "tcp";
 }
@@ -49,10 +49,10 @@ static int check_address(struct kk_store *store, const struct kk_service_row *ro
 	kk_ports_text(first, last, taken);
 	if (row->port == row->last_port && first == last)
 		return kk_err_set(err, EEXIST, "port", "port: %s/%s%s is taken by service %s",
-				  wanted, protocol_name(row->protocol), where, name);
+				  wanted, kk_ports_protocol(row->protocol), where, name);
 	return kk_err_set(err, EEXIST, "port",
 			  "port: %s/%s of service %s overlaps %s%s of service %s", wanted,
-			  protocol_name(row->protocol), row->name, taken, where, name);
+			  kk_ports_protocol(row->protocol), row->name, taken, where, name);
 }
 
 /* Services that have an address of their own that is the first of a gateway stand beside those that have none. */

@@ -12,6 +12,8 @@
 	"s.target, s.proxy_protocol, s.limit_packets, s.limit_connections, s.drain_until, "        \
 	"s.generation, s.closed, (SELECT group_concat(m.agent || ':' || a.name) FROM members m "   \
 	"JOIN agents a ON a.id = m.agent WHERE m.service = s.id), "                                \
+	"(SELECT max(a.plain) FROM members m JOIN agents a ON a.id = m.agent "                     \
+	"WHERE m.service = s.id), "                                                                \
 	"(SELECT group_concat(substr('-+', r.allow + 1, 1) || r.prefix) FROM rules r "             \
 	"WHERE r.service = s.id AND r.given) FROM services s "
 
@@ -80,7 +82,8 @@ static void read_row(sqlite3_stmt *stmt, struct kk_service_row *row)
 	kk_sql_text(stmt, 1, row->name, sizeof(row->name));
 	kk_sql_text(stmt, 7, row->target, sizeof(row->target));
 	read_members((const char *)sqlite3_column_text(stmt, 14), row);
-	read_rules((const char *)sqlite3_column_text(stmt, 15), row);
+	row->snat = sqlite3_column_int(stmt, 15);
+	read_rules((const char *)sqlite3_column_text(stmt, 16), row);
 }
 
 int kk_store_service_get(struct kk_store *store, const char *name, struct kk_service_row *ret,
@@ -177,9 +180,16 @@ static bool same_rules(const struct kk_service_row *a, const struct kk_service_r
 	return true;
 }
 
+/* Of a plain peer the target is where its ports are. */
+static bool same_target(const struct kk_service_row *a, const struct kk_service_row *b)
+{
+	return strcmp(a->target, b->target) == 0 && a->proxy_protocol == b->proxy_protocol;
+}
+
 bool kk_service_row_moves(const struct kk_service_row *before, const struct kk_service_row *after)
 {
-	return !same_ports(before, after) || !same_members(before, after);
+	return !same_ports(before, after) || !same_members(before, after) ||
+	       (before->snat && !same_target(before, after));
 }
 
 bool kk_service_row_same(const struct kk_service_row *a, const struct kk_service_row *b)
@@ -206,6 +216,7 @@ static int settle(struct kk_store *store, struct kk_service_row *row,
 	if (before && !kk_service_row_moves(before, row)) {
 		memcpy(row->members, before->members, sizeof(row->members));
 		row->agent_port = before->agent_port;
+		row->snat = before->snat;
 		return 0;
 	}
 	r = kk_members_find(store, row, err);
@@ -213,7 +224,9 @@ static int settle(struct kk_store *store, struct kk_service_row *row,
 		r = check_address(store, row, err);
 	if (r == 0)
 		r = kk_ports_check(store, row, err);
-	return r == 0 ? kk_ports_choose(store, row, err) : r;
+	if (r < 0)
+		return r;
+	return row->snat ? kk_plain_settle(store, row, err) : kk_ports_choose(store, row, err);
 }
 
 static int write_parts(struct kk_store *store, const struct kk_service_row *row, struct kk_err *err)

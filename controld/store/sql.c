@@ -344,3 +344,15 @@ int kk_store_end(struct kk_store *store, int r, struct kk_err *err)
 {
 	return kk_tx_end(store, r, err);
 }
+
+void kk_store_read_begin(struct kk_store *store)
+{
+	if (store->depth == 0 && sqlite3_get_autocommit(store->db))
+		kk_sql_run(store, NULL, "BEGIN", "");
+}
+
+void kk_store_read_end(struct kk_store *store)
+{
+	if (store->depth == 0 && !sqlite3_get_autocommit(store->db))
+		kk_sql_run(store, NULL, "COMMIT", "");
+}

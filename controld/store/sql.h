@@ -129,6 +129,12 @@ int kk_ports_check(struct kk_store *store, const struct kk_service_row *row, str
 /* Chooses row->agent_port: what it is, the public port, or the lowest range that is free on every member. */
 int kk_ports_choose(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
 const char *kk_ports_text(uint16_t first, uint16_t last, char out[12]);
+const char *kk_ports_protocol(uint8_t protocol);
+/*
+ * plain.c: sets row->agent_port of a service with snat, which is the target's port since nobody passes connections on
+ * there. -EINVAL: a plain peer cannot serve that; -EEXIST: another service leads to one of the ports.
+ */
+int kk_plain_settle(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);
 
 /* members.c: @row's names as ids, without twins and in order. -EINVAL: there is no such Agent. */
 int kk_members_find(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);

@@ -26,7 +26,7 @@
 #define KK_AGENTS_MAX	     65024  /* 254 x 256, requirement K4 */
 #define KK_CHANGES_MAX	     10000  /* generations that the change log reaches back */
 #define KK_CHANGE_ROWS_MAX   200000 /* changes that it holds */
-#define KK_SCHEMA_VERSION    5
+#define KK_SCHEMA_VERSION    6
 #define KK_SERVICE_RULES_MAX 64	   /* allowed and denied prefixes of one service */
 #define KK_DENIALS_MAX	     10000 /* denied prefixes of all services of an organisation */
 #define KK_BANS_MAX	     10000
@@ -80,6 +80,7 @@ struct kk_gateway_row {
 struct kk_agent_row {
 	int64_t id, org;
 	char name[KK_NAME_MAX + 1];
+	bool plain; /* a WireGuard client without our software: it never joins, its key is set when it is made */
 	int64_t number;
 	struct kk_prefix4 subnet;
 	bool has_key, joined;
@@ -109,6 +110,7 @@ struct kk_service_row {
 	struct kk_address address; /* none: the first of each family of every gateway */
 	char target[KK_TARGET_MAX];
 	bool proxy_protocol;
+	bool snat; /* behind it is a plain peer, which sees gateways in the clients' place; filled in */
 	uint32_t limit_packets, limit_connections; /* a second of one source; 0: no limit */
 	struct kk_service_rule rules[KK_SERVICE_RULES_MAX]; /* in order of prefix */
 	size_t n_rules;
@@ -230,6 +232,13 @@ int kk_store_end(struct kk_store *store, int r, struct kk_err *err);
 /* What the outermost kk_store_end() would find wrong, for a transaction that is not to come to anything. */
 int kk_store_check(struct kk_store *store, struct kk_err *err);
 
+/*
+ * Until kk_store_read_end() everything is read as it is now, which takes the database's locks once and not for each
+ * query. Nothing can be changed meanwhile. Where it does not come about, queries are as usual.
+ */
+void kk_store_read_begin(struct kk_store *store);
+void kk_store_read_end(struct kk_store *store);
+
 /* The subnet of Agent @number, 0 to KK_AGENTS_MAX - 1 (requirement K4). */
 struct kk_prefix4 kk_agent_subnet(const struct kk_prefix4 *pool, int64_t number);
 
@@ -268,6 +277,19 @@ int kk_store_agent_list(struct kk_store *store,
 			int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
 			struct kk_err *err);
 int kk_store_agent_remove(struct kk_store *store, const char *name, struct kk_err *err);
+
+/*
+ * Plain WireGuard peers are Agents to which nothing is said: they share numbers and names with them, and nodes are told
+ * of both alike. What goes by name finds one kind only; kk_store_agent_get_id() finds both.
+ */
+/* @name and @public_key are read; the rest is filled in. -EEXIST also for a key that a node or peer has. */
+int kk_store_peer_add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *err);
+int kk_store_peer_get(struct kk_store *store, const char *name, struct kk_agent_row *ret,
+		      struct kk_err *err);
+int kk_store_peer_list(struct kk_store *store,
+		       int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
+		       struct kk_err *err);
+int kk_store_peer_remove(struct kk_store *store, const char *name, struct kk_err *err);
 
 /* All is read but id, the members' ids, agent_port and generation, which are filled in. */
 int kk_store_service_add(struct kk_store *store, struct kk_service_row *row, struct kk_err *err);

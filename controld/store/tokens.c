@@ -16,7 +16,8 @@ static int find_node(struct kk_store *store, const struct kk_token_row *row, int
 		     struct kk_err *err)
 {
 	static const char gateway[] = "SELECT id FROM gateways WHERE org = ? AND name = ?";
-	static const char agent[] = "SELECT id FROM agents WHERE org = ? AND name = ?";
+	static const char agent[] =
+		"SELECT id FROM agents WHERE org = ? AND name = ? AND plain = 0";
 	bool is_gateway = row->role == KK_GATEWAY;
 	int r = kk_sql_number(store, ret, err, is_gateway ? gateway : agent, "it", store->org,
 			      row->node);
@@ -147,12 +148,15 @@ static int make_agent(struct kk_store *store, struct token *token, struct kk_err
 	if (r < 0)
 		return r;
 	do {
-		struct kk_agent_row other;
+		int64_t other;
 
 		if (snprintf(row.name, sizeof(row.name), "%.*s-%lld", KK_PREFIX_MAX, token->prefix,
 			     (long long)++n) >= (int)sizeof(row.name))
 			return kk_err_set(err, ENOSPC, NULL, "no name is left for another Agent");
-		r = kk_store_agent_get(store, row.name, &other, NULL);
+		/* A peer may have the name as well. */
+		r = kk_sql_number(store, &other, NULL,
+				  "SELECT id FROM agents WHERE org = ? AND name = ?", "it",
+				  store->org, row.name);
 	} while (r == 0);
 	if (r == -ENOENT)
 		r = kk_store_agent_add(store, &row, err);

@@ -24,6 +24,7 @@
 #include "bpf/edge.h"
 #include "bpf/groups.h"
 #include "bpf/relay.h"
+#include "bpf/summed.h"
 #include "bpf/tables.h"
 #include "bpf/trace.h"
 #include "kk_tc.skel.h"
@@ -239,11 +240,13 @@ static int load(struct kk_datapath *dp, const struct kk_datapath_config *config,
 	dp->skel->rodata->kk_edge_settings = edge;
 	dp->skel->rodata->kk_public_ifindex = (__u32)dp->link[PUBLIC].ifindex;
 	dp->skel->rodata->kk_tunnel_ifindex = (__u32)dp->link[TUNNEL].ifindex;
+	dp->skel->data->kk_forward_here = !config->standby;
 	r = kk_tables_adopt(dp->skel->obj, layout_dir(dp, dir), count_slots(config), &dp->resized,
 			    err);
 	if (r < 0)
 		return r;
 	*ret_adopted = r;
+	dp->skel->rodata->kk_skb_summed = kk_summed_prepare(dp->skel->obj);
 	r = kk_tc__load(dp->skel);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL,
@@ -392,6 +395,19 @@ bool kk_datapath_fits(const struct kk_datapath *dp)
 			return false;
 	}
 	return true;
+}
+
+void kk_datapath_forward(struct kk_datapath *dp, bool here)
+{
+	__atomic_store_n(&dp->skel->data->kk_forward_here, here, __ATOMIC_RELEASE);
+}
+
+void kk_datapath_settings(const struct kk_datapath *dp, struct kk_settings *ret,
+			  uint32_t *ret_public_ifindex, uint32_t *ret_tunnel_ifindex)
+{
+	*ret = dp->tables.settings;
+	*ret_public_ifindex = (uint32_t)dp->link[PUBLIC].ifindex;
+	*ret_tunnel_ifindex = (uint32_t)dp->link[TUNNEL].ifindex;
 }
 
 void kk_datapath_close(struct kk_datapath *dp)
@@ -599,14 +615,8 @@ int kk_datapath_edge(struct kk_datapath *dp, struct kk_xdp_state *ret, struct kk
 			     dp->readonly || dp->pending ? NULL : dp->skel, ret, err);
 }
 
-const char *kk_datapath_kind(const struct kk_datapath *dp)
-{
-	(void)dp;
-	return "tc";
-}
-
 const char *kk_datapath_reason(const struct kk_datapath *dp)
 {
 	return dp->pending ? "programs of another version are in force until the first tables come"
-			   : "eBPF at tc: there is no kernel module";
+			   : "";
 }

@@ -17,6 +17,7 @@
 #include "util/parse.h"
 
 struct kk_datapath;
+struct kk_settings; /* kk/core/types.h */
 
 /* One published port (design: section 3): public address and port <-> Agent address and port. */
 struct kk_listener {
@@ -135,6 +136,7 @@ struct kk_datapath_config {
 	/* Of the hash that picks a group's member: secret, and the same on every gateway. */
 	uint8_t flow_key[16];
 	struct kk_edge_config edge;
+	bool standby; /* begins as after kk_datapath_forward(dp, false) */
 };
 
 /*
@@ -156,6 +158,14 @@ int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, str
  * tunnel has another MTU, which they hold as constants. One that is away changes nothing.
  */
 bool kk_datapath_fits(const struct kk_datapath *dp);
+/*
+ * Whether packets are forwarded here. If not, because the kernel module does it, the edge is still here, and what it lets
+ * on goes to the module behind; tables are kept all the same, so that this may change at any time.
+ */
+void kk_datapath_forward(struct kk_datapath *dp, bool here);
+/* What the programs are loaded for; from tables that were opened to be read, the settings alone. */
+void kk_datapath_settings(const struct kk_datapath *dp, struct kk_settings *ret,
+			  uint32_t *ret_public_ifindex, uint32_t *ret_tunnel_ifindex);
 /* Lets go; maps stay pinned and programs attached. */
 void kk_datapath_close(struct kk_datapath *dp);
 /* Detaches the programs and removes the pins of @pin_dir: the end of a gateway on this machine. */
@@ -280,8 +290,7 @@ const char *kk_xdp_mode_name(enum kk_xdp_mode mode);
 /* -EINVAL: @text is none of the first four. */
 int kk_xdp_mode_parse(const char *text, enum kk_xdp_mode *ret);
 
-/* For status: "tc", and why not something better, in words. */
-const char *kk_datapath_kind(const struct kk_datapath *dp);
+/* What is to be said of it in words; "": nothing. */
 const char *kk_datapath_reason(const struct kk_datapath *dp);
 
 #endif

@@ -107,6 +107,15 @@ static uint8_t *make_packet(const struct kk_trace_packet *p, uint32_t *ret_len)
 	return buffer;
 }
 
+uint8_t *kk_trace_packet_make(const struct kk_trace_packet *packet, uint32_t *ret_len)
+{
+	uint8_t *buffer = make_packet(packet, ret_len);
+
+	if (buffer)
+		memmove(buffer, buffer + KK_USER_HEADROOM, *ret_len);
+	return buffer;
+}
+
 /* ---- what becomes of it ---- */
 
 static struct kk_address address_at(const uint8_t *at, sa_family_t family)
@@ -117,13 +126,18 @@ static struct kk_address address_at(const uint8_t *at, sa_family_t family)
 	return address;
 }
 
-static void read_result(const struct kk_user_packet *packet, struct kk_trace *ret)
+void kk_trace_read(struct kk_trace *ret, enum kk_reason reason, const uint8_t *data)
 {
-	bool v6 = packet->data[0] >> 4 == 6;
-	const uint8_t *addresses = packet->data + (v6 ? 8 : 12),
-		      *ports = packet->data + (v6 ? 40 : 20);
+	bool v6 = data[0] >> 4 == 6;
+	const uint8_t *addresses = data + (v6 ? 8 : 12), *ports = data + (v6 ? 40 : 20);
 	sa_family_t family = v6 ? AF_INET6 : AF_INET;
 
+	ret->reason = kk_reason_name(reason);
+	ret->verdict = kk_verdict_name(kk_verdict(reason));
+	ret->forwarded = kk_verdict(reason) != KK_PASS && kk_verdict(reason) != KK_DROP &&
+			 reason != KK_REASON_TOO_BIG;
+	if (!ret->forwarded)
+		return;
 	ret->source = address_at(addresses, family);
 	ret->dest = address_at(addresses + (v6 ? 16 : 4), family);
 	ret->source_port = (uint16_t)(ports[0] << 8 | ports[1]);
@@ -195,13 +209,9 @@ int kk_tables_trace(const struct kk_tables *tables, const struct kk_trace_packet
 	*ret = (struct kk_trace){.outbound = is_agent(&tables->settings, &packet->source)};
 	if (!ret->outbound)
 		reason = judge(user, tables, packet);
-	if (reason == KK_REASON_INBOUND)
+	ret->edge = reason != KK_REASON_INBOUND;
+	if (!ret->edge)
 		reason = kk_user_forward(user, &p, ret->outbound ? KK_OUTBOUND : KK_INBOUND);
-	ret->reason = kk_reason_name(reason);
-	ret->verdict = kk_verdict_name(kk_verdict(reason));
-	ret->forwarded = kk_verdict(reason) != KK_PASS && kk_verdict(reason) != KK_DROP &&
-			 reason != KK_REASON_TOO_BIG;
-	if (ret->forwarded)
-		read_result(&p, ret);
+	kk_trace_read(ret, reason, p.data);
 	return 0;
 }

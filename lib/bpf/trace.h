@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 
+#include <kk/core/reasons.h>
+
 #include "bpf/datapath.h"
 
 struct kk_trace_packet {
@@ -23,6 +25,7 @@ struct kk_trace_packet {
 
 struct kk_trace {
 	bool outbound;	     /* it came out of the tunnel, as its source is an Agent's */
+	bool edge;	     /* the edge kept it out, before it could be forwarded */
 	const char *verdict; /* static, as kk_datapath_counters() has them */
 	const char *reason;  /* static */
 	bool forwarded;	     /* the rest is filled */
@@ -37,5 +40,10 @@ struct kk_trace {
 int kk_datapath_trace(struct kk_datapath *dp, const struct kk_trace_packet *packet,
 		      void (*note)(void *data, const char *line), void *note_data,
 		      struct kk_trace *ret, struct kk_err *err);
+
+/* The packet itself, as it would come in: to be freed. NULL: memory is short. */
+uint8_t *kk_trace_packet_make(const struct kk_trace_packet *packet, uint32_t *ret_len);
+/* Fills @ret with what became of it: @data is the packet afterwards, without options or extension headers. */
+void kk_trace_read(struct kk_trace *ret, enum kk_reason reason, const uint8_t *data);
 
 #endif

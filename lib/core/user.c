@@ -167,6 +167,11 @@ KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
 	return (__u64)now.tv_sec * 1000000000 + (__u64)now.tv_nsec;
 }
 
+KK_INLINE __u64 kk_env_lately(const struct kk_packet *pkt)
+{
+	return kk_env_now(pkt);
+}
+
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 {
 	NOTE(pkt, features);

@@ -27,9 +27,10 @@
 #define KK_FLOW_KEY_LEN		 16
 /*
  * What a node says in its hello that it understands: 1 are single ports of one Agent on a gateway's first IPv4
- * address; 2 port ranges, addresses of both families, several Agents, rules, limits, bans and draining.
+ * address; 2 port ranges, addresses of both families, several Agents, rules, limits, bans and draining; 3 services of
+ * plain WireGuard peers.
  */
-#define KK_MODEL 2
+#define KK_MODEL 3
 
 struct kk_self {
 	int64_t id;
@@ -75,6 +76,7 @@ struct kk_service {
 	uint16_t agent_port;	    /* the first of as many */
 	bool draining;		    /* nothing new is let in */
 	bool proxy_protocol;	    /* at the Agent */
+	bool snat;		    /* at a gateway: the Agent is a plain WireGuard peer */
 	char target[KK_TARGET_MAX]; /* at the Agent, HOST:PORT or HOST:FIRST-LAST */
 	/* at a gateway */
 	int64_t agents[KK_MEMBERS_MAX]; /* ids, in order */

@@ -281,7 +281,7 @@ struct service_fields {
 	struct id_name who;
 	const char *protocol, *target, *address;
 	int64_t port, last_port, agent_port, agent, limit_packets, limit_connections;
-	bool proxy_protocol, draining;
+	bool proxy_protocol, draining, snat;
 	json_t *agents;
 };
 
@@ -332,6 +332,7 @@ static int read_service(const json_t *obj, void *ret, struct kk_err *err)
 		FIELD(limit_packets, KK_JSON_INT, 0, .min = 0, .max = UINT32_MAX),
 		FIELD(limit_connections, KK_JSON_INT, 0, .min = 0, .max = UINT32_MAX),
 		FIELD(draining, KK_JSON_BOOL, 0),
+		FIELD(snat, KK_JSON_BOOL, 0),
 	};
 #undef PORT
 #undef FIELD
@@ -360,6 +361,7 @@ static int read_service(const json_t *obj, void *ret, struct kk_err *err)
 	service->limit_connections = (uint32_t)f.limit_connections;
 	service->proxy_protocol = f.proxy_protocol;
 	service->draining = f.draining;
+	service->snat = f.snat;
 	strcpy(service->target, f.target ? f.target : "");
 	return 0;
 }

@@ -34,13 +34,23 @@ bool kk_log_is_lost(void)
 		here.st_rdev == null.st_rdev);
 }
 
+const char *kk_log_name(void)
+{
+	return log_name;
+}
+
+bool kk_log_wants(int priority)
+{
+	return priority <= log_max;
+}
+
 void kk_log(int priority, const char *fmt, ...)
 {
 	char line[1024];
 	int saved = errno;
 	va_list ap;
 
-	if (priority > log_max)
+	if (!kk_log_wants(priority))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);

@@ -17,6 +17,10 @@ void kk_log_to_syslog(void);
 /* Whether what is written to standard error goes nowhere. */
 bool kk_log_is_lost(void);
 
+/* The name that lines have, and whether those of @priority are written. */
+const char *kk_log_name(void);
+bool kk_log_wants(int priority);
+
 /* Writes one line; @fmt carries no newline. Keeps errno. */
 void kk_log(int priority, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -145,6 +145,7 @@ int wg_device_set_reply_to_ingress(struct wg_device *d, bool on)
 	d = d->first;
 	if (on == (d->flows != NULL))
 		return 0;
+	d->learnt.peer = 0;
 	if (on) {
 		d->flows = calloc(1, sizeof(*d->flows));
 		if (!d->flows)
@@ -366,6 +367,7 @@ void wg_device_del_peer(struct wg_device *d, struct wg_peer *p)
 	d->first->ids[p->id - 1] = NULL;
 	if (d->first->flows)
 		wg_flow_flush(d->first->flows, p->id);
+	d->learnt.peer = 0;
 	wg_allowedips_flush(&d->first->allowedips, p);
 	wg_peer_free(p);
 }

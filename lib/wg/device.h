@@ -86,6 +86,11 @@ struct wg_device {
 	struct wg_keypair *last; /* of the last data message, so that a batch looks up once */
 	struct wg_allowedips allowedips;
 	struct wg_flow_table *flows; /* reply to ingress; NULL: off */
+	struct {
+		struct wg_flow_key key;
+		uint32_t peer; /* 0: none */
+		uint64_t now;
+	} learnt; /* the last flow, so that a train teaches once; of use at @now only */
 	struct wg_stage_pool stage;
 	struct wg_peer *peers, **peers_end;
 	struct wg_peer **buckets;   /* by public key */

@@ -84,7 +84,7 @@ static bool moves(struct wg_flow_entry *e, const struct wg_tcp *tcp, uint32_t pe
 	return false;
 }
 
-void wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, const struct wg_tcp *tcp,
+bool wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, const struct wg_tcp *tcp,
 		   uint32_t peer, uint64_t now)
 {
 	uint64_t tag = tag_of(t, key);
@@ -93,14 +93,15 @@ void wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, const
 	if (!e) {
 		/* Nobody answers a RST. */
 		if (tcp && tcp->flags & WG_TCP_RST)
-			return;
+			return false;
 		e = make(t, tag, now);
 	} else if (e->peer != peer && !moves(e, tcp, peer)) {
-		return;
+		return false;
 	}
 	e->peer = peer;
 	e->used = tick_of(now);
 	e->chosen = false;
+	return true;
 }
 
 /* --- out --- */

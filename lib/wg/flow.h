@@ -13,6 +13,7 @@
 #ifndef WG_FLOW_H
 #define WG_FLOW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "wg/packet.h"
@@ -42,8 +43,8 @@ struct wg_flow_table {
 /* Which of WG_FLOW_STRIPES parts of the table holds @key. A flow is looked up and changed in its part only. */
 #define WG_FLOW_STRIPES 64
 uint32_t wg_flow_stripe(const struct wg_flow_table *t, const struct wg_flow_key *key);
-/* A packet of flow @key came in from @peer; @tcp is NULL unless it is TCP. */
-void wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, const struct wg_tcp *tcp,
+/* A packet of flow @key came in from @peer; @tcp is NULL unless it is TCP. Returns whether the flow is now @peer's. */
+bool wg_flow_learn(struct wg_flow_table *t, const struct wg_flow_key *key, const struct wg_tcp *tcp,
 		   uint32_t peer, uint64_t now);
 /*
  * The entry by which a packet of flow @key goes out, or NULL; @tcp as above is remembered. Valid until the

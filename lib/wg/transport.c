@@ -144,12 +144,19 @@ static void learn(struct wg_device *d, const struct wg_peer *p, const uint8_t *d
 	default:
 		return;
 	}
+	/* Of the same train. What comes from an established owner changes nothing but the time of the entry. */
+	if (d->learnt.now == now && d->learnt.peer == p->id &&
+	    memcmp(&d->learnt.key, &key, sizeof(key)) == 0)
+		return;
 	is_tcp = key.protocol == IPPROTO_TCP;
 	if (is_tcp && !wg_packet_tcp(data, len, &tcp))
 		return;
 	lock(d, &key);
-	wg_flow_learn(d->first->flows, &key, is_tcp ? &tcp : NULL, p->id, now);
+	d->learnt.peer =
+		wg_flow_learn(d->first->flows, &key, is_tcp ? &tcp : NULL, p->id, now) ? p->id : 0;
 	unlock(d, &key);
+	d->learnt.key = key;
+	d->learnt.now = now;
 }
 
 /* Checks the packet inside: returns its length, or 0. */
@@ -351,6 +358,8 @@ static struct wg_peer *choose(struct wg_device *d, const uint8_t *data, size_t l
 
 	if (!outgoing(data, len, &o))
 		return best_of(a, now);
+	/* What goes out may change the entry. */
+	d->learnt.peer = 0;
 	lock(d, &o.key);
 	p = by_flow(d, &o, a, now);
 	if (!p) {

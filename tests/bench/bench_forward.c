@@ -3,6 +3,7 @@
 #include <linux/pkt_cls.h>
 
 #include "drive.h"
+#include "bpf/summed.h"
 #include "kk_tc.skel.h"
 
 int main(void)
@@ -20,6 +21,7 @@ int main(void)
 	skel->data->kk_edge_here = 0; /* XDP does that part */
 	if (kk_tables_size(skel->obj, 1, &err) < 0)
 		bench_die("%s", err.msg);
+	skel->rodata->kk_skb_summed = kk_summed_prepare(skel->obj);
 	if (kk_tc__load(skel) < 0)
 		bench_die("loading the programs: %s", strerror(errno));
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {

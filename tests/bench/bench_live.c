@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: MIT
 /*
  * Nanoseconds of processor for each datagram that is delivered, from the interface it comes in by to the one it leaves by:
- * the tc program beside nftables DNAT with conntrack and beside a bare redirect. Live frames (live.h) cross a veth
+ * the tc program, and edge and forwarding at XDP, beside nftables DNAT with conntrack and beside a bare redirect. Live frames (live.h) cross a veth
  * and go up the stack in the calling thread, whose time is taken; the outgoing interface counts what is delivered to its peer, which drops
- * it first thing. The three take turns; medians of the rounds, ours divided by theirs. Needs root.
+ * it first thing. They take turns; medians of the rounds, ours divided by theirs. Needs root.
+ *
+ * All of them pay for making the frames and for the first veth. What that is shows where XDP drops the frames as they arrive; "net" is
+ * without it.
  */
 #include <sched.h>
 
 #include "live.h"
+#include "bpf/summed.h"
 #include "kk_tc.skel.h"
+#include "kk_xdp_forward.skel.h"
 
 #define FRAMES 100000 /* in a turn */
 #define ROUNDS 15
 #define TRIES  5 /* a turn that lost more than 1 % because the machine was busy is taken again */
 
-enum way { OURS, NFT, REDIRECT, N_WAYS };
-static const char *const names[N_WAYS] = {"tc program", "nftables DNAT", "bare redirect"};
+enum way { OURS, NFT, REDIRECT, XDP, ARRIVAL, N_WAYS };
+static const char *const names[N_WAYS] = {"tc program", "nftables DNAT", "bare redirect",
+					  "XDP program", "arrival alone"};
 
 static void world(void)
 {
@@ -36,7 +42,7 @@ static void world(void)
 		"add rule ip t p ip daddr 198.51.100.1 udp dport 27015 dnat to 10.1.0.100:27015'");
 }
 
-static struct kk_tc *tc_load(uint32_t sink)
+static void publish(struct bpf_object *obj)
 {
 	const struct kk_listener listener = {
 		.protocol = IPPROTO_UDP,
@@ -45,40 +51,56 @@ static struct kk_tc *tc_load(uint32_t sink)
 		.agent_address.s_addr = htonl(LIVE_AGENT),
 		.agent_port = LIVE_PORT,
 		.service = 1};
-	struct kk_tc *skel = kk_tc__open();
 	struct kk_tables tables;
 	struct kk_err err = {0};
 
-	if (!skel)
-		bench_die("the tc programs: %s", strerror(errno));
-	skel->rodata->kk_settings = live_settings;
-	skel->rodata->kk_tunnel_ifindex = sink;
-	skel->data->kk_edge_here = 0; /* as behind XDP */
-	if (kk_tables_size(skel->obj, 1, &err) < 0)
-		bench_die("%s", err.msg);
-	if (kk_tc__load(skel) < 0)
-		bench_die("loading the tc programs: %s", strerror(errno));
-	if (kk_tables_init(&tables, skel->obj, &err) < 0)
+	if (kk_tables_init(&tables, obj, &err) < 0)
 		bench_die("%s", err.msg);
 	tables.settings = live_settings;
 	if (kk_tables_sync(&tables, &listener, 1, &err) < 0)
 		bench_die("%s", err.msg);
 	kk_tables_clean(&tables);
-	return skel;
 }
 
-/* One turn: ns of this thread for each datagram that came out. */
-static double turn(const struct live *live, int ifindex)
+#define LOAD(skel, prefix, sink)                                                                   \
+	do {                                                                                       \
+		struct kk_err err_ = {0};                                                          \
+		(skel) = prefix##__open();                                                         \
+		if (!(skel))                                                                       \
+			bench_die("the programs: %s", strerror(errno));                            \
+		(skel)->rodata->kk_settings = live_settings;                                       \
+		(skel)->rodata->kk_tunnel_ifindex = (sink);                                        \
+		(skel)->rodata->kk_skb_summed = kk_summed_prepare((skel)->obj);                    \
+		if (kk_tables_size((skel)->obj, 1, &err_) < 0)                                     \
+			bench_die("%s", err_.msg);                                                 \
+		if (prefix##__load(skel) < 0)                                                      \
+			bench_die("loading the programs: %s", strerror(errno));                    \
+		publish((skel)->obj);                                                              \
+	} while (0)
+
+/* What the interfaces have to have: XDP where frames come in, and where they go to if they are sent there by XDP. */
+static void set_xdp(const struct live *live, const struct bpf_program *xdp, enum way way)
+{
+	int pub = (int)if_nametoindex("pub"), drain = (int)if_nametoindex("drain");
+
+	live_set_xdp(pub, way == ARRIVAL ? live->progs.kk_live_sink
+			  : way == XDP	 ? xdp
+					 : live->progs.kk_live_pass);
+	live_set_xdp(drain, way == XDP ? live->progs.kk_live_sink : NULL);
+}
+
+/* One turn: ns of this thread for each datagram that came to @out. */
+static double turn(const struct live *live, int ifindex, const char *out)
 {
 	uint64_t n = 0;
 
 	for (int i = 0; i < TRIES; i++) {
-		uint64_t before = live_received("drain");
+		uint64_t before = live_received(out);
 		double start = bench_seconds(CLOCK_THREAD_CPUTIME_ID), spent;
 
 		live_send(live->progs.kk_live, ifindex, FRAMES);
 		spent = bench_seconds(CLOCK_THREAD_CPUTIME_ID) - start;
-		n = live_received("drain") - before;
+		n = live_received(out) - before;
 		if (n >= FRAMES * 99 / 100)
 			return spent * 1e9 / (double)n;
 	}
@@ -91,22 +113,25 @@ static void measure(uint32_t flows, double result[N_WAYS])
 	int drain = (int)if_nametoindex("drain");
 	uint32_t sink = if_nametoindex("sink");
 	struct live *live = live_load(flows, sink);
-	struct kk_tc *tc = tc_load(sink);
-	/* nftables get what no filter takes. */
-	const int prog_fd[N_WAYS] = {[OURS] = bpf_program__fd(tc->progs.kk_tc_public),
-				     [NFT] = -1,
-				     [REDIRECT] = bpf_program__fd(live->progs.kk_live_redirect)};
+	struct kk_xdp_forward *xdp;
+	struct kk_tc *tc;
+	int prog_fd[N_WAYS] = {-1, -1, -1, -1, -1}; /* nftables get what no filter takes */
 	double ns[N_WAYS][ROUNDS];
 
+	LOAD(tc, kk_tc, sink);
+	LOAD(xdp, kk_xdp_forward, sink);
+	tc->data->kk_edge_here = 0; /* as behind XDP */
+	prog_fd[OURS] = bpf_program__fd(tc->progs.kk_tc_public);
+	prog_fd[REDIRECT] = bpf_program__fd(live->progs.kk_live_redirect);
 	live_set_tc(drain, bpf_program__fd(live->progs.kk_live_drain));
 	live_set_xdp(far, live->progs.kk_live_sink);
-	live_set_xdp(pub, live->progs.kk_live_pass);
 	for (int round = -1; round < ROUNDS; round++)
 		for (int way = 0; way < N_WAYS; way++) {
 			double one;
 
 			live_set_tc(pub, prog_fd[way]);
-			one = turn(live, far);
+			set_xdp(live, xdp->progs.kk_xdp_both, way);
+			one = turn(live, far, way == ARRIVAL ? "pub" : "drain");
 			if (round >= 0) /* the first one warms up */
 				ns[way][round] = one;
 		}
@@ -118,9 +143,17 @@ static void measure(uint32_t flows, double result[N_WAYS])
 	}
 	live_set_tc(pub, -1);
 	live_set_xdp(pub, NULL);
+	live_set_xdp(drain, NULL);
 	live_set_xdp(far, NULL);
 	live__destroy(live);
 	kk_tc__destroy(tc);
+	kk_xdp_forward__destroy(xdp);
+}
+
+/* Without what every way pays. */
+static double net(const double ns[N_WAYS], enum way ours, enum way theirs)
+{
+	return (ns[ours] - ns[ARRIVAL]) / (ns[theirs] - ns[ARRIVAL]);
 }
 
 int main(void)
@@ -133,5 +166,10 @@ int main(void)
 	printf("figure tc-vs-nft %.2f x\n", few[OURS] / few[NFT]);
 	printf("figure tc-vs-nft-16k-flows %.2f x\n", many[OURS] / many[NFT]);
 	printf("figure tc-vs-redirect %.2f x\n", few[OURS] / few[REDIRECT]);
+	printf("figure xdp-vs-nft %.2f x\n", few[XDP] / few[NFT]);
+	printf("figure tc-vs-nft-net %.2f x\n", net(few, OURS, NFT));
+	printf("figure tc-vs-nft-16k-flows-net %.2f x\n", net(many, OURS, NFT));
+	printf("figure tc-vs-redirect-net %.2f x\n", net(few, OURS, REDIRECT));
+	printf("figure redirect-vs-nft %.2f x\n", few[REDIRECT] / few[NFT]);
 	return 0;
 }

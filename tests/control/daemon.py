@@ -44,7 +44,7 @@ class Control:
         """Starts the daemon and waits until it answers."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 if self.call("GET", "/healthz", key="")[0] == 200 and (self.state / "admin.json").exists():
@@ -68,7 +68,7 @@ class Control:
         if not self.process:
             return
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(timeout=20)
+        status = self.process.wait(timeout=60)
         self.process = None
         assert status == 0, self.tail()
         assert "Sanitizer" not in self.tail(), self.tail()

@@ -21,9 +21,14 @@ class Closed(Exception):
         self.reason = reason
 
 
+# For what has to come: a machine that is slow, or busy with other things, takes its time.
+PATIENCE_S = 60
+
+
 class WebSocket:
     def __init__(self, control, key, path="/api/v1/node"):
-        self.socket = control.connect(timeout=20)
+        self.buffer = bytearray()  # what came and is no whole frame yet
+        self.socket = control.connect(timeout=PATIENCE_S)
         nonce = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall((f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
                              "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -43,17 +48,16 @@ class WebSocket:
             head += byte
         return head.decode()
 
-    def _read(self, length):
-        data = bytearray()
-        while len(data) < length:
+    def _fill(self, length):
+        """Waits until the buffer has so much; what it has stays there when the time is over before."""
+        while len(self.buffer) < length:
             try:
-                part = self.socket.recv(length - len(data))
+                part = self.socket.recv(max(length - len(self.buffer), 4096))
             except ConnectionError:
                 part = b""
             if not part:
                 raise Closed()
-            data += part
-        return bytes(data)
+            self.buffer += part
 
     def send_frame(self, opcode, payload, final=True):
         head = bytes([(0x80 if final else 0) | opcode])
@@ -66,18 +70,26 @@ class WebSocket:
         self.socket.sendall(head + bytes(4) + payload)
 
     def read_frame(self):
-        first, length = self._read(2)
+        self._fill(2)
+        opcode, length, at = self.buffer[0] & 15, self.buffer[1], 2
         if length == 126:
-            length, = struct.unpack(">H", self._read(2))
+            at = 4
+            self._fill(at)
+            length, = struct.unpack(">H", self.buffer[2:at])
         elif length == 127:
-            length, = struct.unpack(">Q", self._read(8))
-        return first & 15, self._read(length)
+            at = 10
+            self._fill(at)
+            length, = struct.unpack(">Q", self.buffer[2:at])
+        self._fill(at + length)
+        payload = bytes(self.buffer[at:at + length])
+        del self.buffer[:at + length]
+        return opcode, payload
 
     def send(self, message):
         text = message if isinstance(message, bytes) else json.dumps(message).encode()
         self.send_frame(TEXT, text)
 
-    def receive(self, timeout=10):
+    def receive(self, timeout=PATIENCE_S):
         """The next message; answers pings on the way."""
         deadline = time.monotonic() + timeout
         while True:
@@ -117,7 +129,7 @@ class Node:
                         "generation": self.generation, "public_key": self.public_key, **fields})
         return self
 
-    def receive(self, ack=True, timeout=10):
+    def receive(self, ack=True, timeout=PATIENCE_S):
         """The next snapshot or delta, acknowledged."""
         message = self.line.receive(timeout)
         assert message["type"] in ("snapshot", "delta")
@@ -136,7 +148,7 @@ class Node:
         self.quiet()
         return message
 
-    def quiet(self, timeout=10):
+    def quiet(self, timeout=PATIENCE_S):
         """Takes what comes until Control says that there is no more; the last message or None."""
         last = None
         deadline = time.monotonic() + timeout
@@ -157,7 +169,7 @@ class Node:
     def report(self, **fields):
         self.line.send({"type": "report", **fields})
 
-    def closed(self, timeout=10):
+    def closed(self, timeout=PATIENCE_S):
         """Waits for Control to close the line; the status, or None if it just ended."""
         try:
             while True:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One demo world for the session, with two Agents. A test that changes it puts it back."""
 
+import os
 import pathlib
 import sys
 
@@ -17,7 +18,9 @@ from world.world import World  # noqa: E402
 @pytest.fixture(scope="session", name="world")
 def make_world():
     sweep()
-    world = World(agents=("agent", "agent2"))
+    # One that is up sooner, for tests that name no others: scripts/vm emulates the processor.
+    few = {"services": ("udp",)} if "KK_WORLD_LEAN" in os.environ else {}
+    world = World(agents=("agent", "agent2"), **few)
     try:
         try:
             world.up()

@@ -610,12 +610,13 @@ def test_old_nodes_are_kept_from_what_they_do_not_know(control):
 def test_wait_ends_in_time(control):
     first, second, agent = world(control, gateways=2)
     start = time.monotonic()
-    call = Call(control, "POST", f"{API}/services?wait=1", {**SERVICE, "name": "ssh", "agent": "agent1"})
+    # Long enough for two nodes to have acknowledged, on any machine; and not the 10 s of who says nothing.
+    call = Call(control, "POST", f"{API}/services?wait=4", {**SERVICE, "name": "ssh", "agent": "agent1"})
     first.receive()
     agent.receive()
     second.receive(ack=False)
     status, answer = call.result()
-    assert status == 201 and 0.9 < time.monotonic() - start < 9
+    assert status == 201 and 3.9 < time.monotonic() - start < 9.5
     assert answer["applied"] == {"gateways": 2, "acknowledged": 1, "agents": 1, "agents_acknowledged": 1,
                                  "waiting": ["gw2"], "disconnected": []}
     answer = control.add_service("other", "agent1", 4000)
@@ -795,7 +796,7 @@ def test_revoked_node_is_cut_off_at_once(control):
     gateway, agent = world(control)
     start = time.monotonic()
     control.do("POST", "agents/agent1/revoke")
-    assert agent.closed() == 1008 and time.monotonic() - start < 10
+    assert agent.closed() == 1008 and time.monotonic() - start < 30  # a line that is silent ends after 40 s
     assert WebSocket(control, agent.key).status == 401
     assert gateway.receive()["put"]["agents"][0]["public_key"] is None
     shown = control.do("GET", "agents/agent1")
@@ -820,7 +821,7 @@ def test_node_that_ends_is_noticed(control):
     gateway.line.socket.unwrap().shutdown(socket.SHUT_WR)
     agent.line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     agent.disconnect()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30  # a line that is silent ends after 40 s
     while control.do("GET", "gateways/gw1")["connected"] or control.do("GET", "agents/agent1")["connected"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -892,7 +893,7 @@ def test_idle_connections_hinder_nobody(control):
         line.sendall(b"GET /api")
     start = time.monotonic()
     assert control.call("GET", f"{API}/status")[0] == 200
-    assert time.monotonic() - start < 9
+    assert time.monotonic() - start < 9.5  # the first of them ends after 10 s
     for line in waiting:
         line.close()
 

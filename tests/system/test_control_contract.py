@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """doc/openapi.json is what Control does: every operation is driven, and what goes out and comes in is compared with it."""
 
+import base64
 import json
+import os
 import pathlib
 import re
 import sys
@@ -19,6 +21,7 @@ CONTRACT = json.loads((TREE / "doc" / "openapi.json").read_text(encoding="utf-8"
 OPERATIONS = {operation["operationId"]: {**operation, "method": method.upper(), "path": path}
               for path, methods in CONTRACT["paths"].items() for method, operation in methods.items()}
 PASSWORD = "a-password-for-tests"
+KEY = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="
 ROLES = ("viewer", "operator", "admin", "owner")
 
 
@@ -129,6 +132,18 @@ def test_every_operation(control):
     assert call("removeService", name="gone", query="?wait=0&drain=60")["draining_until"]
     node.quiet()
     call("getStatus")
+    call("addPeer", {"name": "phone", "public_key": KEY}, query="?wait=0")
+    call("listPeers", query="?name=phone")
+    call("addService", {"name": "plain", "agent": "phone", "protocol": "tcp", "port": 8000, "target": "127.0.0.1:80"},
+         query="?wait=0")
+    assert call("getService", name="plain")["snat"]
+    call("getStatus")
+    call("removeService", name="plain", query="?wait=0")
+    peer = call("getPeer", name="phone")
+    assert [gateway["name"] for gateway in peer["gateways"]] == ["gw1"]
+    call("removePeer", name="phone", query="?wait=0", headers={"If-Match": f'"{peer["id"]}-1"'}, expect=412)
+    call("removePeer", name="phone", query="?wait=0")
+    node.quiet()
     token = call("addJoinToken", {"role": "agent", "prefix": "edge", "uses": 5, "expires_in": 600})
     call("addJoinToken", {"role": "agent", "node": "home"})
     call("listJoinTokens")
@@ -183,6 +198,7 @@ def test_every_operation(control):
 
 @pytest.mark.parametrize("operation_id,body,status", [
     ("addService", {"name": "x"}, 400), ("addGateway", {"name": "gw9", "address": "x"}, 400),
+    ("addPeer", {"name": "x", "public_key": "short"}, 400), ("addPeer", {"name": "x"}, 400),
     ("addUser", {"name": "x", "role": "king", "password": PASSWORD}, 400),
     ("addUser", {"name": "x", "role": "viewer", "password": "short"}, 400),
     ("addApiKey", {"name": "admin"}, 409), ("addOrganisation", {"name": "default"}, 409),
@@ -212,6 +228,11 @@ def test_operations_and_contract_agree():
 NO_BODY = object()
 
 
+def public_key():
+    """Any 32 bytes are one."""
+    return base64.b64encode(os.urandom(32)).decode()
+
+
 @pytest.fixture(scope="module", name="matrix")
 def make_matrix(tmp_path_factory):
     """Two organisations with the same kinds of things, and callers of every role, worn out ones included."""
@@ -224,6 +245,7 @@ def make_matrix(tmp_path_factory):
         secret = "ours" if org == "own" else "zzsecret"
         control.do("POST", "gateways", {"name": f"{secret}-gw", "address": f"198.51.100.{1 if org == 'own' else 2}"})
         control.do("POST", "agents", {"name": f"{secret}-agent"})
+        control.do("POST", "peers?wait=0", {"name": f"{secret}-peer", "public_key": public_key()})
         control.do("POST", "services?wait=0", {"name": f"{secret}-svc", "agent": f"{secret}-agent", "protocol": "tcp",
                                                "port": 2222, "target": f"{secret}.lan:22"})
         control.do("POST", "hosts?wait=0", {"name": f"{secret}-host", "prefixes": ["203.0.113.7"]})
@@ -293,9 +315,9 @@ def test_other_organisations_objects_are_not_there(matrix, operation_id):
     """The answer about a stranger's object is, word for word, that about one that nobody has."""
     control, keys = matrix
     operation = OPERATIONS[operation_id]
-    kind = next((part for part in ("gateway", "agent", "service", "user", "host", "group", "rule") if part in operation_id.lower()), None)
+    kind = next((part for part in ("gateway", "agent", "peer", "service", "user", "host", "group", "rule") if part in operation_id.lower()), None)
     name = {"gateway": "zzsecret-gw", "agent": "zzsecret-agent", "service": "zzsecret-svc", "user": "zzsecret-user",
-            "host": "zzsecret-host", "group": "zzsecret-group", "rule": "zzsecret-rule", None: "zzsecret-viewer"}[kind]
+            "peer": "zzsecret-peer", "host": "zzsecret-host", "group": "zzsecret-group", "rule": "zzsecret-rule", None: "zzsecret-viewer"}[kind]
     number = "1" if "Session" in operation_id or "Token" in operation_id else None
     if number:
         name = str(max(item["id"] for item in control.request(

@@ -30,14 +30,22 @@ def make_control(tmp_path):
     control.stop()
 
 
-def write_until_killed(control, turn, known):
-    """Applies, adds and removes until the line breaks. What was acknowledged is in @known: name to port, None: removed;
-    what was asked for and not answered is returned."""
+def write_until_killed(control, turn, known, after):
+    """Applies, adds and removes until the line breaks, which it does within two calls of the one with number @after,
+    however long a call takes here. What was acknowledged is in @known: name to port, None: removed; what was asked for
+    and not answered is returned."""
     asked = []
     number = 0
+    begin = time.monotonic()
+    process = control.process
+    killer = None
     try:
         while True:
             number += 1
+            if number == after:
+                pace = (time.monotonic() - begin) / max(1, number - 1) if number > 1 else 0.02
+                killer = threading.Timer(random.uniform(0, 2 * pace), process.kill)
+                killer.start()
             name = f"s{turn}-{number}"
             port = 1024 + (turn * 97 + number * 13) % 60000
             world = {"services": [{"name": f"{name}-{part}", "agent": "home", "protocol": "tcp" if part else "udp",
@@ -52,23 +60,28 @@ def write_until_killed(control, turn, known):
                 known[f"{name}-1"] = None
             asked = []
     except Exception:  # whatever the end of a connection looks like
+        if not killer:
+            raise
+        killer.join()
         return asked
+
+
+def start_again(control):
+    """Kills it where that has not been done, and starts it: the seconds until it answers."""
+    control.kill()
+    start = time.monotonic()
+    control.start()
+    return time.monotonic() - start
 
 
 def test_killed_again_and_again(control):
     """SIGKILL during writes: nothing acknowledged is lost, nothing is half written, and it is there again at once."""
     control.add_agent("home")
     known, slowest = {}, 0.0
+    usual = min(start_again(control) for _ in range(3))
     for turn in range(KILLS):
-        process = control.process
-        killer = threading.Timer(random.uniform(0.02, 0.25), process.kill)
-        killer.start()
-        unsure = write_until_killed(control, turn, known)
-        killer.join()
-        control.kill()
-        start = time.monotonic()
-        control.start()
-        slowest = max(slowest, time.monotonic() - start)
+        unsure = write_until_killed(control, turn, known, random.randint(1, 12))
+        slowest = max(slowest, start_again(control))
         there = {service["name"]: service["port"] for service in control.do("GET", "services")["items"]}
         for name, port in known.items():
             if name not in unsure:
@@ -79,7 +92,10 @@ def test_killed_again_and_again(control):
         known.update({name: there.get(name) for name in unsure})
         entries = {(entry["action"], entry["object"]) for entry in control.do("GET", "audit?kind=service&limit=50")["items"]}
         assert all(("add", name) in entries for name in list(there)[-10:])
-    assert slowest < 1 or os.getloadavg()[0] > os.cpu_count(), slowest
+    print(f"killed {KILLS} times; the slowest start took {slowest:.3f} s, the usual one {usual:.3f} s")
+    # A second; on a slow or busy machine ten times what a start with nothing to recover takes there.
+    assert slowest < max(1, 10 * usual) or os.getloadavg()[0] > os.cpu_count(), (slowest, usual)
+    assert len(known) > KILLS
     with sqlite3.connect(control.state / "control.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert database.execute("PRAGMA foreign_key_check").fetchone() is None
@@ -101,7 +117,7 @@ def test_slow_loris(control):
     for at, line in enumerate(lines):
         line.sendall(b"POST /api/v1/services HTTP/1.1\r\nHost: x\r\n" + (b"" if at % 2 else b"Content-Length: 5000\r\n\r\n{"))
     plain = [socket.create_connection(("127.0.0.1", control.port)) for _ in range(60)]
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     left = list(lines)
     assert served(control) < 10
     while left and time.monotonic() < deadline:
@@ -126,6 +142,15 @@ def test_slow_loris(control):
     assert served(control) < 10
 
 
+def has_ended(line):
+    try:
+        return line.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 def test_flood_of_connections(control):
     """More than one address may have: the rest is refused, and others are served."""
     node = Node(control, control.add_gateway("gw1", "198.51.100.1")["join_token"])
@@ -139,15 +164,14 @@ def test_flood_of_connections(control):
         except OSError:
             refused += 1
     assert served(control) < 10
-    time.sleep(1)
     for line in flood:
         line.setblocking(False)
-        try:
-            refused += line.recv(1) == b""
-        except BlockingIOError:
-            pass
-        except OSError:
-            refused += 1
+    left, deadline = list(flood), time.monotonic() + 9  # what makes no handshake ends after 10 s
+    while refused < 1500 - 512 - 20 and time.monotonic() < deadline:
+        ended = [line for line in left if has_ended(line)]
+        refused += len(ended)
+        left = [line for line in left if line not in ended]
+        time.sleep(0.1)
     assert refused >= 1500 - 512 - 20, refused
     assert control.do("GET", "gateways/gw1")["connected"]
     control.add_agent("home")
@@ -243,9 +267,15 @@ def test_guessed_passwords(control):
     control.do("POST", "users", {"name": "ann", "role": "viewer", "password": password})
     login = {"name": "ann", "password": password, "cookie": False}
     session = control.call("POST", "/api/v1/login", login, key="")[1]["key"]
-    answers = [control.call("POST", "/api/v1/login", {**login, "password": f"guess-{n}"}, key="")[0] for n in range(7)]
-    assert answers[:5] == [401] * 5 and answers[-1] == 429
-    assert control.call("POST", "/api/v1/login", login, key="")[0] == 429
+    answers, begin = [], time.monotonic()
+    while 429 not in answers:
+        answers.append(control.call("POST", "/api/v1/login", {**login, "password": f"guess-{len(answers)}"}, key="")[0])
+        # Five, and one more every 30 s, however long a guess takes here.
+        assert len(answers) <= 6 + (time.monotonic() - begin) // 30
+    assert answers[:5] == [401] * 5
+    refused_at = time.monotonic()
+    status = control.call("POST", "/api/v1/login", login, key="")[0]
+    assert status == 429 or time.monotonic() - refused_at > 20
     assert control.call("GET", "/api/v1/caller", key=session)[0] == 200
     # Unknown names take as long and get the same answer.
     assert control.call("POST", "/api/v1/login", {**login, "name": "nobody"}, key="")[0] == 401
@@ -321,7 +351,7 @@ def test_held_call_of_a_revoked_key(control):
     thread.start()
     gateway.receive(ack=False)
     control.do("DELETE", "api-keys/guest")
-    thread.join(10)
+    thread.join(50)
     assert answers and answers[0][0] == 401, answers
 
 

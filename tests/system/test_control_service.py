@@ -19,6 +19,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from control.daemon import Control  # noqa: E402
+from control.node import Node  # noqa: E402
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 UNIT = TREE / "packaging" / "kkcontrold.service"
@@ -132,6 +133,97 @@ def test_lines_for_the_journal_have_priorities(tmp_path):
     lines = control.log.read_text(encoding="utf-8").splitlines()
     assert lines and all(re.match(r"<[3-7]>\S", line) for line in lines), lines
     assert any(line.startswith("<6>version ") and f"serving https://127.0.0.1:{control.port}" in line for line in lines)
+
+
+def events(text):
+    """The fields behind the sentences, of every line that has some."""
+    lines = [dict((name, value or quoted.replace('\\"', '"')) for name, quoted, value in
+                  re.findall(r' (\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S+))', line)) for line in text.splitlines()]
+    return [line for line in lines if "event" in line]
+
+
+def cause_events(control):
+    control.add_agent("home")
+    viewer = control.do("POST", "api-keys", {"name": "guest", "role": "viewer"})["key"]
+    assert control.call("POST", "/api/v1/agents", {"name": "two"}, key=viewer)[0] == 403
+    assert control.call("POST", "/api/v1/agents", {"name": "home"})[0] == 409
+    assert control.call("POST", "/api/v1/login", {"name": 'x"\n<3>y z', "password": "nothing at all"}, key="")[0] == 401
+    node = Node(control, control.add_gateway("gw1", "198.51.100.1")["join_token"])
+    node.join_in()
+    node.disconnect()
+    deadline = time.monotonic() + 20
+    while control.do("GET", "status")["gateways"][0]["connected"]:
+        assert time.monotonic() < deadline
+
+
+WANTED = [
+    {"event": "done", "operation": "addAgent", "object": "home", "who": "key admin", "organisation": "default",
+     "from": "127.0.0.1", "generation": "2"},
+    {"event": "refused", "operation": "addAgent", "who": "key guest", "from": "127.0.0.1"},
+    {"event": "refused", "operation": "addAgent", "object": "home", "reason": "name: there is already an Agent home"},
+    {"event": "login-failed", "from": "127.0.0.1", "user": 'x"?<3>y z', "organisation": "default"},
+    {"event": "joined", "gateway": "gw1", "from": "127.0.0.1"}, {"event": "connected", "gateway": "gw1"},
+    {"event": "disconnected", "gateway": "gw1"},
+]
+
+
+def check_events(got):
+    rest = iter(got)
+    for wanted in WANTED:
+        assert any(wanted.items() <= one.items() for one in rest), (wanted, got)
+
+
+def test_events_have_fields(tmp_path):
+    """What happened can be found again by programs, in the order in which it happened, and nobody forges a line."""
+    control = Control(tmp_path / "events", verbose=False).start()
+    cause_events(control)
+    control.stop()
+    text = control.log.read_text(encoding="utf-8")
+    check_events(events(text))
+    assert all(line.startswith("kkcontrold: ") for line in text.splitlines())
+    for secret in (control.key, "nothing at all"):
+        assert secret not in text
+
+
+JOURNAL = """
+mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && mount --bind "$0" /run/systemd/journal && exec "$@"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a journal of its own")
+def test_events_are_the_journals_own_fields(tmp_path):
+    """A journal that is ours, in a mount namespace of the daemon's."""
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(directory / "socket"))
+        journal.settimeout(10)
+        control = Journalled(tmp_path / "control", directory).start()
+        cause_events(control)
+        control.stop()
+        got = []
+        journal.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                entry = dict(line.split("=", 1) for line in journal.recv(65536).decode().splitlines())
+                assert entry["SYSLOG_IDENTIFIER"] == "kkcontrold" and entry["PRIORITY"] in "3456" and entry["MESSAGE"]
+                got.append({name.removeprefix("KK_").lower(): value for name, value in entry.items()
+                            if name.startswith("KK_")})
+    check_events(got)
+    # What has no fields goes the way that it always went.
+    assert "<6>version " in control.log.read_text(encoding="utf-8")
+
+
+class Journalled(Control):
+    def __init__(self, state, journal):
+        super().__init__(state, verbose=False)
+        self.journal = journal
+
+    def command(self):
+        self.log.touch()
+        here = self.log.stat()
+        return ["env", f"JOURNAL_STREAM={here.st_dev}:{here.st_ino}", "unshare", "--mount", "sh", "-ec", JOURNAL,
+                self.journal, *super().command()]
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")

@@ -22,7 +22,7 @@ BUILD = pathlib.Path(os.environ.get("KK_BUILD", pathlib.Path(__file__).resolve()
 KEY = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="
 
 
-def wait_until(condition, seconds=10):
+def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -219,15 +219,15 @@ def test_gateway_that_does_not_acknowledge(control, nodes):
     control.json("agent", "add", "home")
     slow.answer = "silent"
     begin = time.monotonic()
-    text = control.human("--wait", "1", "service", "add", "ssh", "--agent", "home", "--tcp", "22", "--target", "22",
+    text = control.human("--wait", "3", "service", "add", "ssh", "--agent", "home", "--tcp", "22", "--target", "22",
                          status=4)
-    assert 0.9 < time.monotonic() - begin < 9
+    assert 2.9 < time.monotonic() - begin < 9.5
     assert text.endswith("applied on 1/2 gateways (still waiting for: gw2)\n")
     # It was done all the same, and who does not wait is not told off.
     assert control.names("service") == ["ssh"]
     begin = time.monotonic()
     control.json("service", "set", "ssh", "--port", "23", "--wait", "0")
-    assert time.monotonic() - begin < 9
+    assert time.monotonic() - begin < 9.5  # who says nothing waits for 10 s
 
 
 def test_gateway_that_rejects(control, nodes):

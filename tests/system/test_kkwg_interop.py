@@ -23,8 +23,8 @@ KKWG_INITIATES = [role for role in ROLES if role.values[0] == KKWG]
 
 
 def transfer(a, b, *args):
-    """Bytes that arrived of a bulk stream of 16 MB, however long it takes; iperf3 does not wait for the last of them."""
-    amount = () if "-u" in args else ("-n", "16M") if PATIENCE == 1 else ("-t", "4")
+    """Bytes that arrived of a bulk stream, however long it takes; iperf3 does not wait for the last of them."""
+    amount = () if "-u" in args else ("-n", "16M" if PATIENCE == 1 else "2M")
     server = subprocess.Popen(["ip", "netns", "exec", b.ns, "iperf3", "-s", "-1"],
                               stdout=subprocess.DEVNULL)
     a.world.undo.append(lambda: (server.kill(), server.wait()))
@@ -37,6 +37,7 @@ def transfer(a, b, *args):
 @pytest.mark.parametrize("first,second", ROLES)
 @pytest.mark.parametrize("outer", ["outer4", "outer6"])
 def test_traffic(first, second, outer):
+    began = int(time.time())
     with World() as w:
         a, b = w.pair(first, second)
         host = getattr(b, outer)
@@ -53,10 +54,11 @@ def test_traffic(first, second, outer):
         for address in (b.inner4, b.inner6):
             assert transfer(a, b, address) > 1e6
             assert transfer(a, b, address, "-R") > 1e6
-        assert transfer(a, b, b.inner4, "-u", "-t", "2", "-b", "50M" if PATIENCE == 1 else "5M") > 1e6
+        # Of datagrams a busy machine loses what it cannot take; that some arrive is for it to show.
+        assert transfer(a, b, b.inner4, "-u", "-t", "2", "-b", "50M" if PATIENCE == 1 else "5M") > 1e5
         p = a.peer(b.public)
         assert int(p["rx"]) > 1e6 and int(p["tx"]) > 1e6
-        assert time.time() - int(p["handshake"]) < 60
+        assert began <= int(p["handshake"]) <= time.time()
         assert b.peer(a.public)["endpoint"].endswith(":51820")
 
 

@@ -13,6 +13,7 @@
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
+#include "bpf/summed.h"
 #include "bpf/tables.h"
 #include "kk_tc.skel.h"
 
@@ -32,7 +33,8 @@ struct bpf_host {
 	struct kk_counter before[KK_REASON_MAX];
 };
 
-static void host_init(struct bpf_host *host, struct packet_world *world)
+/* @helper: checksums are left to the kernel's helper, as where the kernel does not tell what has become of them. */
+static void host_init(struct bpf_host *host, struct packet_world *world, bool helper)
 {
 	const struct kk_datapath_tables wanted = tables_of(world);
 	struct kk_err err = {0};
@@ -42,6 +44,9 @@ static void host_init(struct bpf_host *host, struct packet_world *world)
 	host->skel->rodata->kk_settings = world->settings;
 	host->skel->rodata->kk_public_ifindex = 1;
 	host->skel->rodata->kk_tunnel_ifindex = 1;
+	if (!helper)
+		host->skel->rodata->kk_skb_summed =
+			kk_summed_prepare(host->skel->obj);
 	host->skel->data->kk_edge_here = 0; /* test_bpf_xdp.c has it */
 	assert_int_equal(kk_tables_size(host->skel->obj, SLOTS, &err), 0);
 	assert_int_equal(kk_tc__load(host->skel), 0);
@@ -181,17 +186,16 @@ static bool can_run(enum kk_direction direction, const struct packet *in)
 	       !(in->data[12] == 0x86 && in->data[13] == 0xdd);
 }
 
-static void test_cases(void **state)
+static size_t run_cases(bool helper)
 {
 	json_t *doc = load_cases(), *world_obj, *obj;
 	size_t i, j, n = 0;
 
-	(void)state;
 	json_array_foreach(json_object_get(doc, "worlds"), i, world_obj) {
 		struct packet_world world = world_of(world_obj);
 		struct bpf_host host;
 
-		host_init(&host, &world);
+		host_init(&host, &world, helper);
 		json_array_foreach(json_object_get(world_obj, "cases"), j, obj) {
 			static struct packet_case c;
 			static struct outcome got;
@@ -208,8 +212,17 @@ static void test_cases(void **state)
 		host_clean(&host);
 	}
 	json_decref(doc);
+	return n;
+}
+
+static void test_cases(void **state)
+{
+	size_t n = run_cases(false);
+
+	(void)state;
 	print_message("%zu cases\n", n);
 	assert_true(n > 100);
+	assert_int_equal(run_cases(true), n);
 }
 
 /* The traffic of all services together, inbound. */
@@ -241,7 +254,7 @@ static void test_traffic_moves(void **state)
 	size_t i;
 
 	(void)state;
-	host_init(&host, &world);
+	host_init(&host, &world, false);
 	for (__u32 cpu = 0; cpu < host.tables.n_traffic; cpu++)
 		for (__u32 slot = 1; slot < 100; slot++)
 			host.tables.traffic[kk_traffic_index(cpu, KK_INBOUND, slot)] = before_full;
@@ -291,7 +304,7 @@ static size_t run_complete(const json_t *world_obj)
 	const json_t *obj;
 	size_t i, n = 0;
 
-	host_init(&host, &world);
+	host_init(&host, &world, false);
 	json_array_foreach(json_object_get(world_obj, "cases"), i, obj) {
 		static struct packet_case c;
 		uint8_t out[PACKET_MAX + ETH_HLEN];
@@ -355,7 +368,7 @@ static void run_stream(const json_t *world_obj, long packets, uint32_t seen[KK_R
 	struct bpf_host host;
 
 	stream_init(&stream, world_obj);
-	host_init(&host, &world);
+	host_init(&host, &world, false);
 	for (long i = 0; i < (long)stream.n + packets; i++) {
 		bool first = i < (long)stream.n;
 		const struct packet_case *c =

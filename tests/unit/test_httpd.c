@@ -199,9 +199,18 @@ static void on_gone(struct kk_httpd_request *req, void *userdata)
 	w->gone++;
 }
 
-static void make_world(struct world *w, bool tls, unsigned int connections_max)
+/* What strangers get, 0: anything. */
+struct bounds {
+	unsigned int pending, pending_per_address, rate;
+};
+
+static void make_bounded_world(struct world *w, bool tls, unsigned int connections_max,
+			       const struct bounds *bounds)
 {
 	struct kk_httpd_config config = {
+		.pending_max = bounds->pending,
+		.pending_per_address = bounds->pending_per_address,
+		.rate_per_address = bounds->rate,
 		.listen = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
 		.tls_cert = tls ? cert_pem : NULL,
 		.tls_key = tls ? key_pem : NULL,
@@ -217,6 +226,11 @@ static void make_world(struct world *w, bool tls, unsigned int connections_max)
 	*w = (struct world){0};
 	assert_int_equal(sd_event_new(&w->event), 0);
 	assert_int_equal(kk_httpd_new(w->event, &config, &w->httpd, &err), 0);
+}
+
+static void make_world(struct world *w, bool tls, unsigned int connections_max)
+{
+	make_bounded_world(w, tls, connections_max, &(struct bounds){0});
 }
 
 static void end_world(struct world *w)
@@ -769,9 +783,123 @@ static void test_slow_request_ends(void **state)
 	end_world(&w);
 }
 
+/* ---- strangers who connect and say nothing ---- */
+
+static int silent_line(struct world *w, const char *own)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	inet_pton(AF_INET, own, &from.sin_addr);
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	to.sin_port = htons(kk_httpd_port(w->httpd));
+	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	return fd;
+}
+
+static bool has_ended(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN);
+}
+
+static size_t count_ended(const int *lines, size_t n)
+{
+	size_t ended = 0;
+
+	for (size_t i = 0; i < n; i++)
+		ended += has_ended(lines[i]);
+	return ended;
+}
+
+/* Turns the loop until as many have ended, and a little longer. */
+static void run_until_ended(struct world *w, const int *lines, size_t n, size_t wanted)
+{
+	for (int i = 0; i < 20000 && count_ended(lines, n) < wanted; i++)
+		assert_true(sd_event_run(w->event, 1000) >= 0);
+	for (int i = 0; i < 20; i++)
+		assert_true(sd_event_run(w->event, 1000) >= 0);
+	assert_int_equal(count_ended(lines, n), wanted);
+}
+
+static void close_lines(const int *lines, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		close(lines[i]);
+}
+
+static void test_oldest_stranger_goes(void **state)
+{
+	(void)state;
+	for (int tls = 0; tls <= 1; tls++) {
+		struct world w;
+		int lines[6];
+
+		make_bounded_world(&w, tls, 16, &(struct bounds){.pending = 4});
+		for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+			lines[i] = silent_line(&w, "127.0.0.1");
+		run_until_ended(&w, lines, ARRAY_SIZE(lines), 2);
+		assert_true(has_ended(lines[0]) && has_ended(lines[1]));
+		close_lines(lines, ARRAY_SIZE(lines));
+		end_world(&w);
+	}
+}
+
+static void test_strangers_of_one_address(void **state)
+{
+	(void)state;
+	for (int tls = 0; tls <= 1; tls++) {
+		struct world w;
+		int lines[6];
+
+		make_bounded_world(&w, tls, 16, &(struct bounds){.pending_per_address = 3});
+		for (size_t i = 0; i < 5; i++)
+			lines[i] = silent_line(&w, "127.0.0.1");
+		lines[5] = silent_line(&w, "127.0.0.2");
+		run_until_ended(&w, lines, ARRAY_SIZE(lines), 2);
+		assert_true(has_ended(lines[3]) && has_ended(lines[4]));
+		/* Who leaves makes room. */
+		close(lines[0]);
+		for (int i = 0; i < 20; i++)
+			assert_true(sd_event_run(w.event, 1000) >= 0);
+		lines[0] = silent_line(&w, "127.0.0.1");
+		run_until_ended(&w, lines, ARRAY_SIZE(lines), 2);
+		close_lines(lines, ARRAY_SIZE(lines));
+		end_world(&w);
+	}
+}
+
+static void test_connections_a_second(void **state)
+{
+	(void)state;
+	for (int tls = 0; tls <= 1; tls++) {
+		struct world w;
+		int lines[40];
+
+		make_bounded_world(&w, tls, 64, &(struct bounds){.rate = 1});
+		for (size_t i = 0; i < 39; i++)
+			lines[i] = silent_line(&w, "127.0.0.1");
+		lines[39] = silent_line(&w, "127.0.0.2");
+		/* Four seconds' worth and one come at once; on a slow machine another second or two pass meanwhile. */
+		for (int i = 0; i < 20000 && count_ended(lines, 39) < 25; i++)
+			assert_true(sd_event_run(w.event, 1000) >= 0);
+		assert_in_range(count_ended(lines, 39), 25, 34);
+		assert_false(has_ended(lines[0]) || has_ended(lines[39]));
+		close_lines(lines, ARRAY_SIZE(lines));
+		end_world(&w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_oldest_stranger_goes),
+		cmocka_unit_test(test_strangers_of_one_address),
+		cmocka_unit_test(test_connections_a_second),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_handshake_refused),
 		cmocka_unit_test(test_body_bound),

@@ -6,6 +6,7 @@
 #ifndef KK_FUZZ_POLICY_H
 #define KK_FUZZ_POLICY_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -75,25 +76,41 @@ static inline void fuzz_read_operation(struct fuzz_grammar *grammar, struct nlat
 		grammar->n_commands = cmd + 1;
 }
 
+/* The attributes in @nest, one after the other: the first for a NULL @attr; NULL behind the last. */
+static inline struct nlattr *fuzz_next(struct nlattr *nest, struct nlattr *attr, int *left)
+{
+	if (attr) {
+		attr = nla_next(attr, left);
+	} else {
+		attr = nla_data(nest);
+		*left = nla_len(nest);
+	}
+	return nla_ok(attr, *left) ? attr : NULL;
+}
+
+static inline void fuzz_read_policy(struct fuzz_grammar *grammar, struct nlattr *nest)
+{
+	struct nlattr *attr = NULL;
+	int left = 0, policy = nla_type(nest);
+
+	while ((attr = fuzz_next(nest, attr, &left)))
+		if (policy < FUZZ_POLICIES && nla_type(attr) < FUZZ_ATTRS)
+			fuzz_read_field(&grammar->fields[policy][nla_type(attr)], attr);
+}
+
 static inline int fuzz_read_message(struct nlmsghdr *hdr, void *userdata)
 {
+	struct nlattr *a[CTRL_ATTR_MAX + 1], *nest = NULL;
 	struct fuzz_grammar *grammar = userdata;
-	struct nlattr *a[CTRL_ATTR_MAX + 1], *nest, *inner;
-	int left, left_inner;
+	int left = 0;
 
 	if (genlmsg_parse(hdr, 0, a, CTRL_ATTR_MAX, NULL) < 0)
 		return -EBADMSG;
-	if (a[CTRL_ATTR_OP_POLICY])
-		nla_for_each_nested(nest, a[CTRL_ATTR_OP_POLICY], left)
-			fuzz_read_operation(grammar, nest);
-	if (a[CTRL_ATTR_POLICY])
-		nla_for_each_nested(nest, a[CTRL_ATTR_POLICY], left)
-			nla_for_each_nested(inner, nest, left_inner)
-		{
-			if (nla_type(nest) < FUZZ_POLICIES && nla_type(inner) < FUZZ_ATTRS)
-				fuzz_read_field(&grammar->fields[nla_type(nest)][nla_type(inner)],
-						inner);
-		}
+	while (a[CTRL_ATTR_OP_POLICY] && (nest = fuzz_next(a[CTRL_ATTR_OP_POLICY], nest, &left)))
+		fuzz_read_operation(grammar, nest);
+	nest = NULL;
+	while (a[CTRL_ATTR_POLICY] && (nest = fuzz_next(a[CTRL_ATTR_POLICY], nest, &left)))
+		fuzz_read_policy(grammar, nest);
 	return 0;
 }
 

@@ -9,9 +9,7 @@ import time
 
 from . import netns
 
-# How many times longer than here something may take: scripts/vm sets KK_VM, and emulates the processor.
-PATIENCE = 10 if "KK_VM" in os.environ else 1
-
+PATIENCE = netns.PATIENCE
 
 # Where a limit is not what a test is about it is generous: the machine may be busy with other things.
 LIMIT_S = 30
@@ -72,7 +70,7 @@ class Process:
     def stop(self, number=signal.SIGTERM, timeout_s=LIMIT_S):
         """Ends it and returns its exit status."""
         self.send(number)
-        return self.popen.wait(timeout_s)
+        return self.popen.wait(timeout_s * PATIENCE)
 
     def tail(self, lines=10):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 
 from . import netns, topology
-from .processes import Process, wait_until
+from .processes import PATIENCE, Process, wait_until
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 CONTROL_PORT = 8443
@@ -69,7 +69,7 @@ class Product:
         return subprocess.run(
             netns.within(self.network[namespace], self.program("kkctl"), "--config", str(config), *argv),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
-            timeout=90, env={**os.environ, **self.environment})
+            timeout=90 * PATIENCE, env={**os.environ, **self.environment})
 
     def kkctl(self, *argv, namespace="control"):
         """What `kkctl --json` answers; Failed for any exit status but 0."""
@@ -119,11 +119,12 @@ class Product:
     def relay_socket(self, name):
         return self.record.directory / f"{name}-run" / "relay.sock"
 
-    def start_node(self, name):
+    def start_node(self, name, *more):
+        """With more options where they are given."""
         if name in topology.GATEWAYS:
-            self._start(name, "kkgatewayd", "run", *self.gateway_options(name))
+            self._start(name, "kkgatewayd", "run", *self.gateway_options(name), *more)
         else:
-            self._start(name, "kkagentd", "run", *self.agent_options(name))
+            self._start(name, "kkagentd", "run", *self.agent_options(name), *more)
 
     def _start(self, name, program, *argv):
         self.daemons[name] = Process(self.record, name, self.network[name], [self.program(program), *argv],

@@ -11,8 +11,12 @@ from .services import Postgres, Ssh, Udp, Web
 
 
 class World:
-    def __init__(self, build=None, agents=("agent",), progress=lambda text: None):
+    """With fewer services (names of DEMO's) it is up sooner."""
+
+    def __init__(self, build=None, agents=("agent",), progress=lambda text: None,
+                 services=tuple(service.name for service in DEMO)):
         self.build, self.agents, self.progress = build or default_build(), agents, progress
+        self.wanted = services
         self.record = Record.new()
         self.network = self.product = None
         self.services = {}
@@ -26,13 +30,15 @@ class World:
         self.progress(f"network namespaces kk-{self.id}-*: user, gw1, gw2, control, nat, lan, {', '.join(self.agents)}")
         self.network = network = topology.Network(self.record, self.agents)
         self.progress("OpenSSH, PostgreSQL, nginx and a UDP service behind the NAT")
-        self.services = {
-            "ssh": Ssh(self.record, network["agent"]),
-            "postgres": Postgres(self.record, network["lan"], topology.LAN),
-            "web": Web(self.record, network["lan"], topology.LAN),
-            "udp": Udp(self.record, network["lan"], topology.LAN),
+        makers = {
+            "ssh": lambda: Ssh(self.record, network["agent"]),
+            "postgres": lambda: Postgres(self.record, network["lan"], topology.LAN),
+            "web": lambda: Web(self.record, network["lan"], topology.LAN),
+            "udp": lambda: Udp(self.record, network["lan"], topology.LAN),
         }
-        self.services["ssh"].known_hosts([f"{address}:2222" for address in topology.GATEWAYS.values()])
+        self.services = {name: make() for name, make in makers.items() if name in self.wanted}
+        if "ssh" in self.services:
+            self.services["ssh"].known_hosts([f"{address}:2222" for address in topology.GATEWAYS.values()])
         self.product = Product(self.record, self.network, self.build)
         self._start_product()
         for service in self.services.values():
@@ -54,6 +60,8 @@ class World:
 
     def publish(self, services=DEMO):
         for service in services:
+            if service.name not in self.wanted:
+                continue
             self.progress(f"kkctl service add {service.name} --agent agent {' '.join(service.options())}")
             self.product.publish(service.name, *service.options())
 

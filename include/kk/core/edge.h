@@ -85,7 +85,7 @@ KK_INLINE enum kk_reason kk_edge_syn(struct kk_packet *pkt, __u8 family, const s
 	const struct kk_in6 source = kk_subscriber(kk_source(family, flow));
 	struct kk_flood *flood = kk_env_flood(pkt, kk_listener_service(word));
 	__u32 rate = kk_syn_rate(pkt, word);
-	__u64 now = kk_env_now(pkt);
+	__u64 now = kk_env_lately(pkt);
 
 	if (!flood || !rate || !KK_RARELY(kk_flood_count(flood, now, rate)))
 		return KK_EDGE_ON;
@@ -105,7 +105,7 @@ KK_INLINE enum kk_reason kk_edge_reset(struct kk_packet *pkt, __u8 family,
 	const struct kk_in6 source = kk_subscriber(kk_source(family, flow));
 	struct kk_flood *flood = kk_env_flood(pkt, kk_listener_service(word));
 	__u32 rate = kk_syn_rate(pkt, word);
-	__u64 now = kk_env_now(pkt);
+	__u64 now = kk_env_lately(pkt);
 
 	if (!flood || !rate || !kk_flood_is_on(flood, now, rate) ||
 	    !kk_is_proof(pkt, family, flow, now))
@@ -164,7 +164,7 @@ KK_INLINE enum kk_reason kk_edge_others(struct kk_packet *pkt, __u8 family, stru
 						 .port = flow->port.source,
 						 .at = flow->port.dest};
 		const struct kk_relay *to;
-		struct kk_relay *from = kk_match_relay(pkt, &key, kk_env_now(pkt), &to);
+		struct kk_relay *from = kk_match_relay(pkt, &key, kk_env_lately(pkt), &to);
 
 		if (from && !(part & KK_EDGE_RELAY))
 			return KK_EDGE_ON; /* another host of the core relays it */

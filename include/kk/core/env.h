@@ -74,6 +74,8 @@ KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index);
 
 /* What guards ask (guard.h). Nanoseconds of a monotonic clock, the same for all CPUs. */
 KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt);
+/* The same as it was at the last tick: for what takes seconds or more, at a fraction of the price. */
+KK_INLINE __u64 kk_env_lately(const struct kk_packet *pkt);
 /* KK_FEATURE_* */
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt);
 /* The word of a service's slot; 0 beyond the table. */

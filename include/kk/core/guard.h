@@ -50,7 +50,7 @@ KK_INLINE int kk_is_banned(const struct kk_packet *pkt, __u32 service, const str
 	const struct kk_ban_key key = {.address = kk_subscriber(source), .service = service};
 	__u64 until = kk_env_ban(pkt, &key);
 
-	return until && until > kk_env_now(pkt);
+	return until && until > kk_env_lately(pkt);
 }
 
 /*

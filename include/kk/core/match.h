@@ -143,23 +143,35 @@ KK_INLINE __u64 kk_pick_member(const struct kk_packet *pkt, __u64 word, const st
 	return word | kk_env_group(pkt, group * KK_MAGLEV_SIZE + kk_maglev_index(hash));
 }
 
+/*
+ * The listener at an Agent's port of the first address, if it leads to that port of this Agent alone: then it is the port that
+ * stands for the Agent's; 0: it is not.
+ */
+KK_INLINE __u64 kk_match_same(const struct kk_packet *pkt, __u8 family, __u8 protocol, __be32 agent,
+			      __be16 port)
+{
+	__u32 offset = kk_pool_offset(agent, kk_env_settings(pkt)->pool_mask);
+	__u64 same = kk_match_listener(pkt, kk_slot(family, 0), protocol, port);
+
+	/* Agent, port and no group, in one comparison. */
+	if ((same ^ kk_listener_word(offset, KK_HOST16(port), 0, 0)) & KK_LISTENER_TO_MASK)
+		return 0;
+	return same;
+}
+
 /* The public port that stands for one of an Agent's; port 0: it is not published. */
 KK_INLINE struct kk_origin kk_match_origin(const struct kk_packet *pkt, __u8 family, __u8 protocol,
 					   __be32 agent, __be16 port)
 {
-	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	struct kk_origin_key key = {
 		.address = agent,
 		.port = port,
 		.protocol = protocol,
 		.family = family,
 	};
-	__u32 offset = kk_pool_offset(agent, set->pool_mask);
-	__u64 same = kk_match_listener(pkt, kk_slot(family, 0), protocol, port);
+	__u64 same = kk_match_same(pkt, family, protocol, agent, port);
 
-	/* Agent, port and no group, in one comparison. */
-	if (same &&
-	    !((same ^ kk_listener_word(offset, KK_HOST16(port), 0, 0)) & KK_LISTENER_TO_MASK))
+	if (same)
 		return (struct kk_origin){.port = port,
 					  .slot = (__u16)kk_slot(family, 0),
 					  .service = kk_listener_service(same)};

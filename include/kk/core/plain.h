@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * What nearly every packet from outside is: IPv4 without options, whole, of TCP without SYN or of UDP, to a published port that
- * asks nothing of its clients. It is decided here as in kk_edge() and kk_forward(), with their own predicates, but its headers
+ * What nearly every packet is: IPv4 without options, whole, of TCP without SYN or of UDP, to a published port that asks nothing of
+ * its clients, or from one that the Agent has under the same number. It is decided here as in kk_edge() and kk_forward(), with their own predicates, but its headers
  * are looked at and changed where they are, once for all. Whatever is not certainly to be forwarded is left as it is, to those
- * two: no packet is dropped here, and none counted under another reason than KK_REASON_INBOUND.
+ * two: no packet is dropped here.
  */
 #ifndef KK_CORE_PLAIN_H
 #define KK_CORE_PLAIN_H
@@ -74,14 +74,14 @@ KK_INLINE __u64 kk_plain_to(const struct kk_packet *pkt, const struct kk_plain *
 			      head->dest, protocol);
 }
 
-/* The address of @head and its time to live, which is the first byte of its 16-bit word. */
-KK_INLINE void kk_rewrite_plain_ip(struct kk_plain *head, __be32 to)
+/* An address of @head and its time to live, which is the first byte of its 16-bit word. */
+KK_INLINE void kk_rewrite_plain_ip(struct kk_plain *head, __be32 *field, __be32 to)
 {
-	__u64 sum = (__u64) ~(__u32)head->ip.check + (__u32)~head->ip.dest + to + KK_BE16(0xfeff);
+	__u64 sum = (__u64) ~(__u32)head->ip.check + (__u32) ~*field + to + KK_BE16(0xfeff);
 
 	head->ip.check = (__be16)~kk_csum_fold64(sum);
 	head->ip.ttl--;
-	head->ip.dest = to;
+	*field = to;
 }
 
 KK_INLINE int kk_rewrite_plain_port(struct kk_packet *pkt, __u32 check, __u32 flags, __be16 from,
@@ -92,13 +92,29 @@ KK_INLINE int kk_rewrite_plain_port(struct kk_packet *pkt, __u32 check, __u32 fl
 	return kk_env_store(pkt, sizeof(struct kk_ip4) + 2, &to, sizeof(to));
 }
 
+#define kk_plain_check(protocol)      ((protocol) == KK_TCP ? 36 : 26)
+#define kk_plain_csum_flags(protocol) ((protocol) == KK_UDP ? KK_CSUM_ZERO_IS_NONE : 0)
+
+KK_INLINE enum kk_reason kk_count_plain(struct kk_packet *pkt, enum kk_direction direction,
+					__u64 word, __u32 len)
+{
+	enum kk_reason reason = direction == KK_INBOUND ? KK_REASON_INBOUND : KK_REASON_OUTBOUND;
+
+	if (kk_env_link(pkt, KK_IP4, direction)) {
+		kk_env_count(pkt, KK_REASON_HOST, kk_env_len(pkt));
+		return KK_REASON_HOST;
+	}
+	kk_env_count_service(pkt, kk_listener_service(word), direction, len);
+	kk_env_count(pkt, reason, len);
+	return reason;
+}
+
 /* Of a constant @protocol, from its transport header on; @flow has what the predicates ask for. */
-KK_INLINE enum kk_reason kk_plain_transport(struct kk_packet *pkt, struct kk_plain *head,
-					    const struct kk_flow *flow, __u8 protocol, int edge)
+KK_INLINE enum kk_reason kk_plain_in(struct kk_packet *pkt, struct kk_plain *head,
+				     const struct kk_flow *flow, __u8 protocol, int edge)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
-	__u32 check = protocol == KK_TCP ? 36 : 26;
-	__u32 flags = protocol == KK_UDP ? KK_CSUM_ZERO_IS_NONE : 0;
+	__u32 check = kk_plain_check(protocol), flags = kk_plain_csum_flags(protocol);
 	__be32 from = flow->ip4.dest, to;
 	__u16 port = KK_HOST16(head->dest);
 	int slot = kk_find_address(set, KK_IP4, kk_dest(KK_IP4, flow)), r;
@@ -113,25 +129,49 @@ KK_INLINE enum kk_reason kk_plain_transport(struct kk_packet *pkt, struct kk_pla
 		return KK_NOT_PLAIN;
 
 	to = set->pool | KK_BE32(kk_listener_agent(word));
-	kk_rewrite_plain_ip(head, to);
+	kk_rewrite_plain_ip(head, &head->ip.dest, to);
 	r = kk_env_csum(pkt, check, from, to, sizeof(to), flags | KK_CSUM_PSEUDO);
 	if (KK_RARELY(kk_listener_port(word) != port) && !r)
 		r = kk_rewrite_plain_port(pkt, check, flags, KK_BE16(port),
 					  KK_BE16(kk_listener_port(word)));
-	if (r || kk_env_link(pkt, KK_IP4, KK_INBOUND)) {
+	if (r) {
 		kk_env_count(pkt, KK_REASON_HOST, flow->len);
 		return KK_REASON_HOST;
 	}
-	kk_env_count_service(pkt, kk_listener_service(word), KK_INBOUND, flow->len);
-	kk_env_count(pkt, KK_REASON_INBOUND, flow->len);
-	return KK_REASON_INBOUND;
+	return kk_count_plain(pkt, KK_INBOUND, word, flow->len);
+}
+
+/* The same out of the tunnel. The port stays as it is. */
+KK_INLINE enum kk_reason kk_plain_out(struct kk_packet *pkt, struct kk_plain *head,
+				      const struct kk_flow *flow, __u8 protocol)
+{
+	const volatile struct kk_settings *set = kk_env_settings(pkt);
+	const struct kk_in6 *source = kk_source(KK_IP4, flow), *dest = kk_dest(KK_IP4, flow);
+	__be32 from = flow->ip4.source, to = set->address4[0];
+	__u64 word;
+
+	if (!kk_is_agent(set, KK_IP4, source) || kk_in_pool(set, KK_IP4, dest) ||
+	    kk_is_bad_peer(set, KK_IP4, dest) || flow->ip4.ttl <= 1 || !to ||
+	    !kk_is_plain_transport(head, protocol, flow->len) ||
+	    (protocol == KK_TCP && !(head->tcp.flags & KK_TCP_ACK)))
+		return KK_NOT_PLAIN;
+	word = kk_match_same(pkt, KK_IP4, protocol, from, head->source);
+	if (!word)
+		return KK_NOT_PLAIN;
+	kk_rewrite_plain_ip(head, &head->ip.source, to);
+	if (kk_env_csum(pkt, kk_plain_check(protocol), from, to, sizeof(to),
+			kk_plain_csum_flags(protocol) | KK_CSUM_PSEUDO)) {
+		kk_env_count(pkt, KK_REASON_HOST, flow->len);
+		return KK_REASON_HOST;
+	}
+	return kk_count_plain(pkt, KK_OUTBOUND, word, flow->len);
 }
 
 /*
- * Forwards @pkt to an Agent if it is plain: KK_REASON_INBOUND, or KK_REASON_HOST as kk_forward(). @edge: it has not been at
+ * Forwards @pkt if it is plain: KK_REASON_INBOUND, KK_REASON_OUTBOUND, or KK_REASON_HOST as kk_forward(). @edge: it has not been at
  * kk_edge() yet, which would let it go on.
  */
-KK_INLINE enum kk_reason kk_plain_inbound(struct kk_packet *pkt, int edge)
+KK_INLINE enum kk_reason kk_plain(struct kk_packet *pkt, enum kk_direction direction, int edge)
 {
 	struct kk_plain *head = kk_env_plain(pkt);
 	struct kk_flow flow;
@@ -151,10 +191,12 @@ KK_INLINE enum kk_reason kk_plain_inbound(struct kk_packet *pkt, int edge)
 	/* A branch for each, so that what depends on the protocol is a constant. */
 	if (head->ip.protocol == KK_TCP) {
 		flow.tcp_header = (__u8)((head->tcp.header >> 4) * 4);
-		return kk_plain_transport(pkt, head, &flow, KK_TCP, edge);
+		return direction == KK_INBOUND ? kk_plain_in(pkt, head, &flow, KK_TCP, edge)
+					       : kk_plain_out(pkt, head, &flow, KK_TCP);
 	}
 	if (head->ip.protocol == KK_UDP)
-		return kk_plain_transport(pkt, head, &flow, KK_UDP, edge);
+		return direction == KK_INBOUND ? kk_plain_in(pkt, head, &flow, KK_UDP, edge)
+					       : kk_plain_out(pkt, head, &flow, KK_UDP);
 	return KK_NOT_PLAIN;
 }
 

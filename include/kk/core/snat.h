@@ -142,7 +142,7 @@ KK_INLINE void kk_snat_wish(const struct kk_packet *pkt, __u8 family, __u32 slot
 	s->flow.slot = (__u8)slot;
 	s->flow.closing = 0;
 	s->flow.zero = 0;
-	s->flow.seen = kk_env_now(pkt);
+	s->flow.seen = kk_env_lately(pkt);
 	s->hash = kk_flow_hash(set->flow_key, client, client_port, public_port, protocol);
 }
 
@@ -231,7 +231,7 @@ KK_INLINE int kk_snat_outbound(const struct kk_packet *pkt, __u8 family, __u8 pr
 	s->other.address = found->client;
 	s->other.port = found->client_port;
 	if (tcp_flags >= 0)
-		kk_snat_seen(found, kk_env_now(pkt), (__u8)tcp_flags);
+		kk_snat_seen(found, kk_env_lately(pkt), (__u8)tcp_flags);
 	return 0;
 }
 

@@ -38,6 +38,7 @@ static const char *const contents[] = {
 	      "  proxy_protocol, limit_packets, limit_connections, drain_until, generation)"
 	      "  VALUES (92, 1, 'x', 6, '', 1, 1, 1, '127.0.0.1:1', 0, 0, 0, 0, 1);"
 	      "DELETE FROM services WHERE id = 92;",
+	[5] = "INSERT INTO bans VALUES (1, 1, '203.0.113.9', 7, 0, 71);",
 };
 
 _Static_assert(ARRAY_SIZE(contents) == KK_SCHEMA_VERSION, "something for every earlier version");
@@ -117,6 +118,9 @@ static void check_contents(struct kk_store *store)
 	assert_int_equal(kk_store_api_key_find(store, zeros, 1000, &caller, NULL), 0);
 	assert_int_equal(caller.access, KK_OWNER);
 	assert_string_equal(caller.org_name, "default");
+	assert_int_equal(kk_store_agent_get(store, "home", &agent, NULL), 0);
+	assert_false(agent.plain);
+	agent = (struct kk_agent_row){.name = "next"};
 	assert_int_equal(kk_store_agent_add(store, &agent, NULL), 0);
 	assert_int_equal(agent.id, 81);
 	assert_int_equal(agent.number, 0);

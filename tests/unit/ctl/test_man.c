@@ -38,10 +38,10 @@ static void want(const char *text)
 static void test_commands(void **state)
 {
 	static const struct ctl_noun *const nouns[] = {
-		&ctl_gateway, &ctl_agent,  &ctl_service,  &ctl_deny,	 &ctl_ban,    &ctl_token,
-		&ctl_key,     &ctl_status, &ctl_sessions, &ctl_datapath, &ctl_user,   &ctl_org,
-		&ctl_login,   &ctl_logout, &ctl_audit,	  &ctl_apply,	 &ctl_backup, &ctl_restore,
-		&ctl_host,    &ctl_group,  &ctl_rule,	  &ctl_export,
+		&ctl_gateway, &ctl_agent, &ctl_peer,   &ctl_service,  &ctl_deny,     &ctl_ban,
+		&ctl_token,   &ctl_key,	  &ctl_status, &ctl_sessions, &ctl_datapath, &ctl_user,
+		&ctl_org,     &ctl_login, &ctl_logout, &ctl_audit,    &ctl_apply,    &ctl_backup,
+		&ctl_restore, &ctl_host,  &ctl_group,  &ctl_rule,     &ctl_export,
 	};
 	char line[64];
 

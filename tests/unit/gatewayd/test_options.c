@@ -50,6 +50,7 @@ static void test_all(void **state)
 	assert_int_equal(o.managed.s_addr, inet_addr("192.0.2.1"));
 	assert_string_equal(o.pin_dir, "/sys/fs/bpf/kakuremichi/kk7");
 	assert_int_equal(o.tunnel_kind, WGCTL_KERNEL);
+	assert_int_equal(o.datapath_host, KK_PLANE_AUTO);
 	assert_int_equal(o.edge.xdp, KK_XDP_AUTO);
 	assert_true(o.edge.closed_ports);
 	assert_int_equal(o.edge.syn_rate, 10000);
@@ -57,6 +58,10 @@ static void test_all(void **state)
 	assert_int_equal(o.edge.xdp, KK_XDP_NATIVE);
 	assert_false(o.edge.closed_ports);
 	assert_int_equal(o.edge.syn_rate, 0);
+	assert_int_equal(read_line("run --datapath bpf"), 0);
+	assert_int_equal(o.datapath_host, KK_PLANE_BPF);
+	assert_int_equal(read_line("run --datapath=module"), 0);
+	assert_int_equal(o.datapath_host, KK_PLANE_MODULE);
 	assert_int_equal(read_line("down -v"), 0);
 	assert_true(o.verbose);
 	assert_int_equal(read_line("--force join kkj1.abc"), 0);
@@ -81,6 +86,7 @@ static void test_refused(void **state)
 		{"join a b", "command", "b"},
 		{"run --tunnel fast", "tunnel", "\"fast\""},
 		{"run --metrics 9180", "metrics", "\"9180\""},
+		{"run --datapath kernel", "datapath", "\"kernel\""},
 		{"run --xdp offload", "xdp", "\"offload\""},
 		{"run --closed-ports no", "closed-ports", "\"no\""},
 		{"run --syn-rate -1", "syn-rate", "-1"},

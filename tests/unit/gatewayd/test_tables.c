@@ -100,7 +100,7 @@ static void test_ranges_and_addresses(void **state)
 	c.self.pool6 = (struct kk_prefix){.addr.family = AF_INET6, .len = 96};
 	services[0].last_port = 2002;
 	services[1].address = addresses[1];
-	services[1].draining = true;
+	services[1].draining = services[1].snat = true;
 	make(&c, &t);
 	/* Three ports on the first of each family, and one on the second. */
 	assert_int_equal(t.all.n_listeners, 7);
@@ -109,6 +109,7 @@ static void test_ranges_and_addresses(void **state)
 	assert_true(kk_address_equal(&t.listeners[3].address, &addresses[2]));
 	assert_true(kk_address_equal(&t.listeners[6].address, &addresses[1]));
 	assert_true(t.listeners[6].draining && !t.listeners[0].draining);
+	assert_true(t.listeners[6].snat && !t.listeners[0].snat);
 	tables_clean(&t);
 }
 

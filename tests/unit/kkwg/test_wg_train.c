@@ -288,7 +288,8 @@ static void in_a_row(void **state)
 	while (outbound_work(&out, NOW))
 		;
 	assert_int_equal(messages_waiting(), (segments + LONGEST - 1) / LONGEST);
-	assert_in_range(host_receives((size_t)packets * PAYLOAD), packets, packets + 1);
+	/* Where the arena of opened packets ends makes no difference. */
+	assert_int_equal(host_receives((size_t)packets * PAYLOAD), packets);
 }
 
 /* Where somebody is in a hurry each is sent by itself, and what comes in has its turn between two. */
