@@ -578,9 +578,13 @@ static void test_mutated_stream(void **state)
 	}
 	/* A stream that never gets somewhere compares nothing there. */
 	for (i = 0; i < KK_REASON_MAX; i++) {
+		/* Flows last as long as their request: only the cases, in one, fill all ports that one can have. */
+		uint32_t least = i == KK_REASON_SNAT_EXHAUSTED ? 1 : 10;
+
 		print_message("%8u %s\n", seen[i], kk_reason_name((enum kk_reason)i));
-		if (seen[i] < 10 && i != KK_REASON_HOST && i != KK_REASON_RELAYED &&
-		    i != KK_REASON_RELAY_UNHEARD)
+		if (i == KK_REASON_HOST || i == KK_REASON_RELAYED || i == KK_REASON_RELAY_UNHEARD)
+			continue;
+		if (seen[i] < least)
 			fail_msg("only %u packets of the stream ended as %s", seen[i],
 				 kk_reason_name((enum kk_reason)i));
 	}
