@@ -12,7 +12,7 @@
 #   make dkms-install   gives the module to DKMS, which builds it for each kernel with headers (root)
 #   make bench-forward  ns per packet at tc and XDP, live frames beside nftables, tables, relay, a SYN flood (root)
 #   make bench-tunnel   kkwg beside wireguard-go (root)
-#   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root)
+#   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root); XDP=off: checked at tc
 #   make bench-control  Control with 5,100 nodes and 10,000 services
 #   make fuzz       libFuzzer, FUZZ_TIME seconds a target
 #   make SAN=1      the same with AddressSanitizer and UBSan
@@ -184,7 +184,7 @@ bench-tunnel: $B/kkwg $B/bench/rr
 # A published port beside HAProxy over PEER (default wireguard-go); CPU=cgroup beside others; see tests/bench/publish.py.
 .PHONY: bench-publish
 bench-publish: all $B/bench/rr $B/bench/connect
-	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU))
+	/usr/bin/python3 tests/bench/publish.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CPU),--cpu $(CPU)) $(if $(XDP),--xdp $(XDP))
 
 # Control killed 200 times in the middle of writes, and how long it took to start; make check does it 12 times.
 .PHONY: check-control-kill

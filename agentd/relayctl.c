@@ -146,6 +146,8 @@ static json_t *listen_message(const struct kk_service *service, size_t n)
 	/* A relay that knows single sockets only is served as long as there are no others. */
 	if (service->last_port > service->port)
 		json_object_set_new(msg, "last_port", json_integer(service->last_port));
+	if (service->shared)
+		json_object_set_new(msg, "shared", json_true());
 	if (n > 1)
 		json_object_set_new(msg, "sockets", json_integer((json_int_t)n));
 	return msg;
@@ -218,11 +220,13 @@ int relayctl_gateways(struct relayctl *ctl, const struct kk_config *config, int 
 
 int relayctl_set(struct relayctl *ctl, const struct kk_service *service, struct kk_err *err)
 {
-	return ask(ctl,
-		   json_pack("{s:s, s:I, s:s, s:b}", "op", "set", "service",
-			     (json_int_t)service->id, "target", service->target, "proxy_protocol",
-			     (int)service->proxy_protocol),
-		   NULL, 0, NULL, err);
+	json_t *msg = json_pack("{s:s, s:I, s:s, s:b}", "op", "set", "service",
+				(json_int_t)service->id, "target", service->target,
+				"proxy_protocol", (int)service->proxy_protocol);
+
+	if (service->shared)
+		json_object_set_new(msg, "shared", json_true());
+	return ask(ctl, msg, NULL, 0, NULL, err);
 }
 
 int relayctl_unlisten(struct relayctl *ctl, int64_t service, struct kk_err *err)
@@ -234,7 +238,7 @@ int relayctl_unlisten(struct relayctl *ctl, int64_t service, struct kk_err *err)
 struct row {
 	int64_t service, port, last_port, agent_port, netns, sockets;
 	const char *protocol, *target, *address, *error;
-	bool proxy_protocol;
+	bool proxy_protocol, shared;
 	json_t *addresses;
 };
 
@@ -249,6 +253,7 @@ static const struct kk_json_field row_fields[] = {
 	FIELD(proxy_protocol, KK_JSON_BOOL),
 	FIELD(netns, KK_JSON_INT, .min = 0, .max = INT64_MAX),
 	KK_JSON_FIELD("error", KK_JSON_STRING, 0, struct row, error),
+	KK_JSON_FIELD("shared", KK_JSON_BOOL, 0, struct row, shared),
 	KK_JSON_FIELD("last_port", KK_JSON_INT, 0, struct row, last_port, .min = 1, .max = 65535),
 	KK_JSON_FIELD("sockets", KK_JSON_INT, 0, struct row, sockets, .min = 0, .max = 2 * 65535),
 	/* Either the one, of a relay that knows single sockets only, or the other. */
@@ -292,6 +297,7 @@ static int read_row(const json_t *obj, struct relay_listener *l, struct kk_err *
 		.agent_port = (uint16_t)row.agent_port,
 		.netns_cookie = (uint64_t)row.netns,
 		.proxy_protocol = row.proxy_protocol,
+		.shared = row.shared,
 	};
 	r = read_addresses(&row, l, err);
 	if (r < 0)

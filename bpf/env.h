@@ -18,8 +18,6 @@
 #include "bpf/kern_skb.h"
 #include "bpf/maps.h"
 
-#define KK_PLAIN_LEN 40 /* of struct kk_plain */
-
 #ifdef KK_HOST_XDP
 #include "bpf/env_xdp.h"
 #else

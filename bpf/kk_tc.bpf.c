@@ -48,7 +48,8 @@ volatile __u32 kk_forward_here = 1;
 KK_INLINE int kk_edge_act(struct __sk_buff *skb, __u8 family)
 {
 	struct kk_packet pkt = {.skb = skb, .link = ETH_HLEN};
-	enum kk_reason reason = kk_edge(&pkt, family, kk_edge_here);
+	const __u32 part = skb->vlan_present ? KK_EDGE_CHECKS | KK_EDGE_RELAY : kk_edge_here;
+	enum kk_reason reason = kk_edge(&pkt, family, part);
 
 	if (reason == KK_EDGE_ON)
 		return KK_TC_ON;
@@ -106,6 +107,12 @@ KK_INLINE int kk_is_for_us(const struct __sk_buff *skb)
 	return !(skb->vlan_present && (skb->vlan_tci & KK_VLAN_ID)) && skb->pkt_type == PACKET_HOST;
 }
 
+/* XDP leaves frames with a tag in them alone, so what is ours of those is looked at here. */
+KK_INLINE int kk_edge_is_here(const struct __sk_buff *skb)
+{
+	return kk_edge_here || skb->vlan_present;
+}
+
 SEC("tc")
 int kk_tc_public(struct __sk_buff *skb)
 {
@@ -115,7 +122,7 @@ int kk_tc_public(struct __sk_buff *skb)
 
 	if (kk_is_for_us(skb)) {
 		if (skb->protocol == KK_BE16(ETH_P_IP)) {
-			if (kk_edge_here)
+			if (kk_edge_is_here(skb))
 				act = kk_edge4(skb);
 			if (act != KK_TC_ON)
 				return act;
@@ -125,7 +132,7 @@ int kk_tc_public(struct __sk_buff *skb)
 			return reason == KK_NOT_PLAIN ? kk_public4(skb) : kk_act(reason);
 		}
 		if (skb->protocol == KK_BE16(ETH_P_IPV6)) {
-			if (kk_edge_here)
+			if (kk_edge_is_here(skb))
 				act = kk_edge6(skb);
 			if (act != KK_TC_ON)
 				return act;

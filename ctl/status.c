@@ -134,6 +134,22 @@ static void add_silent(json_t *remarks, const json_t *gateway)
 	}
 }
 
+/* Agents whose target is down, where others serve the same. */
+static void add_refusing(json_t *remarks, const json_t *gateway)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach((json_t *)report_of(gateway, "refusing"), i, one) {
+		char which[96];
+
+		snprintf(which, sizeof(which), "%.32s of service %.32s", ctl_text(one, "agent"),
+			 ctl_text(one, "service"));
+		add_remark(remarks, gateway, "agent", which,
+			   "refuses connections, its target is down, and gets no more of them");
+	}
+}
+
 /* Why a data plane or tunnel is what it is, and what an Agent could not serve. */
 static void add_remarks(json_t *remarks, const json_t *nodes, const json_t *services)
 {
@@ -151,6 +167,7 @@ static void add_remarks(json_t *remarks, const json_t *nodes, const json_t *serv
 		add_remark(remarks, node, "tunnel", ctl_text(tunnel, "kind"),
 			   ctl_text(tunnel, "reason"));
 		add_silent(remarks, node);
+		add_refusing(remarks, node);
 		json_array_foreach((json_t *)report_of(node, "services"), j, service) {
 			KK_CLEANUP_JSON json_t *name = NULL;
 

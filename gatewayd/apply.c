@@ -147,11 +147,11 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 	return gateway_set_again(gw, err);
 }
 
-static bool is_healthy(int64_t agent, void *userdata)
+static bool is_healthy(int64_t service, int64_t agent, void *userdata)
 {
 	struct gateway *gw = userdata;
 
-	return health_ok(&gw->health, agent);
+	return health_ok(&gw->health, agent) && probe_ok(&gw->probe, service, agent);
 }
 
 static struct tables_place place_of(struct gateway *gw)
@@ -254,6 +254,8 @@ static int change(struct gateway *gw, const struct kk_config *old, const struct 
 	r = set_tables(gw, next, err);
 	if (r == 0)
 		r = health_set(&gw->health, next, err);
+	if (r == 0)
+		r = probe_set(&gw->probe, next, err);
 	if (r < 0) {
 		undo_tables(gw, old);
 		undo_tunnel(gw, &before);

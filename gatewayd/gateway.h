@@ -8,6 +8,7 @@
 #include "gatewayd/health.h"
 #include "gatewayd/options.h"
 #include "gatewayd/place.h"
+#include "gatewayd/probe.h"
 #include "gatewayd/ports.h"
 #include "gatewayd/tunnel.h"
 #include "genl/watch.h"
@@ -28,6 +29,7 @@ struct gateway {
 	struct kk_address addresses[PLACE_ADDRESSES_MAX];
 	size_t n_addresses;
 	struct health health;
+	struct probe probe;
 	struct kk_link *link;
 	struct kk_httpd *httpd;
 	struct ports ports; /* as they were told to Control last */
@@ -56,7 +58,7 @@ int gateway_apply(const struct kk_config *old, const struct kk_config *next, voi
  */
 int gateway_follow_place(struct gateway *gw, struct kk_err *err);
 
-/* Of struct health: an Agent fell silent, or answers again. Groups follow. */
+/* Of struct health and struct probe: an Agent fell silent, or answers again. Groups follow. */
 void gateway_follow_health(void *userdata);
 
 /* Puts the configuration in force into the tables once more. */

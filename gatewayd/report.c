@@ -107,11 +107,24 @@ static json_t *report_silent(const struct gateway *gw)
 	return list;
 }
 
+static json_t *report_refusing(const struct gateway *gw)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < gw->probe.n; i++)
+		if (gw->probe.targets[i].refuses)
+			json_array_append_new(list, json_pack("{s:s, s:s}", "service",
+							      gw->probe.targets[i].service_name,
+							      "agent", gw->probe.targets[i].name));
+	return list;
+}
+
 json_t *gateway_report(void *userdata)
 {
 	struct gateway *gw = userdata;
 
-	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "dataplane", report_dataplane(gw), "tunnel",
-			 report_tunnel(gw), "ports_in_use", report_ports(gw), "silent_agents",
-			 report_silent(gw), "peers", report_peers(gw));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "dataplane", report_dataplane(gw),
+			 "tunnel", report_tunnel(gw), "ports_in_use", report_ports(gw),
+			 "silent_agents", report_silent(gw), "refusing", report_refusing(gw),
+			 "peers", report_peers(gw));
 }

@@ -110,6 +110,9 @@ static int start(struct gateway *gw, struct kk_err *err)
 		r = health_start(&gw->health, gw->event, gw->tunnel.ifname, gateway_follow_health,
 				 gw, err);
 	if (r == 0)
+		r = probe_start(&gw->probe, gw->event, gw->tunnel.ifname, gateway_follow_health, gw,
+				err);
+	if (r == 0)
 		r = gateway_watch_module(gw, err);
 	if (r == 0)
 		r = start_link(gw, err);
@@ -121,6 +124,7 @@ static void stop(struct gateway *gw)
 {
 	kk_httpd_free(gw->httpd);
 	kk_link_free(gw->link);
+	probe_stop(&gw->probe);
 	health_stop(&gw->health);
 	kk_plane_close(gw->plane);
 	kk_genl_watch_close(&gw->watch);
@@ -132,7 +136,8 @@ static void stop(struct gateway *gw)
 
 static int run_once(const struct options *o, const struct kk_identity *identity, struct kk_err *err)
 {
-	struct gateway gw = {.options = o, .identity = *identity, .health.fd = -1};
+	struct gateway gw = {
+		.options = o, .identity = *identity, .health.fd = -1, .probe = PROBE_NONE};
 	int r;
 
 	r = start(&gw, err);

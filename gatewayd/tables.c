@@ -92,8 +92,9 @@ size_t tables_members(const struct kk_config *config, const struct kk_service *s
 	for (size_t i = 0; i < service->n_agents; i++)
 		ret[i] = (struct kk_member){
 			.address = address_of(config, service->agents[i]),
-			.healthy = !place->is_healthy ||
-				   place->is_healthy(service->agents[i], place->userdata),
+			.healthy =
+				!place->is_healthy ||
+				place->is_healthy(service->id, service->agents[i], place->userdata),
 		};
 	return service->n_agents;
 }

@@ -11,8 +11,8 @@
 struct tables_place {
 	const struct kk_address *addresses; /* that are managed, in the order of the tables */
 	size_t n_addresses;
-	/* Whether an Agent answers; NULL: all do. */
-	bool (*is_healthy)(int64_t agent, void *userdata);
+	/* Whether an Agent answers, and takes connections for the service; NULL: all do. */
+	bool (*is_healthy)(int64_t service, int64_t agent, void *userdata);
 	void *userdata;
 };
 

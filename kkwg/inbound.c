@@ -149,10 +149,10 @@ static bool short_message(struct inbound *in, const struct udp_received *r, uint
 {
 	size_t n = datagram(in, r, r->data, r->len, now);
 
-	if (n > KKWG_EMPTY_ACK) {
-		in->delivered = true;
+	if (n > KKWG_EMPTY_ACK && n < KKWG_FULL)
 		in->last_delivery = now;
-	}
+	if (n > KKWG_EMPTY_ACK && now - in->last_delivery < KKWG_SHORT_MEMORY)
+		in->delivered = true;
 	return n > 0;
 }
 

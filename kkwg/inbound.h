@@ -49,10 +49,10 @@ struct inbound {
 	struct coalesce coalesce;
 	struct codel codel;
 	bool junk; /* something without content came last: more of it may be between us and what counts */
-	bool drop_one; /* CoDel wants the next packet gone */
-	bool delivered; /* a short packet with content reached the interface: somebody waits for it */
-	bool filled;	/* many datagrams did: somebody has to read them before more come */
-	uint64_t last_delivery; /* when that was, ns */
+	bool drop_one;		/* CoDel wants the next packet gone */
+	bool delivered;		/* something that somebody waits for reached the interface */
+	bool filled;		/* many datagrams did: somebody has to read them before more come */
+	uint64_t last_delivery; /* when a short packet with content came in, or went out, ns */
 	uint64_t last_bulk;	/* when a train was received, ns */
 	uint64_t dropped;	/* packets that CoDel dropped or marked */
 	unsigned int head, count;

@@ -194,7 +194,7 @@ int outbound_read(struct outbound *o, struct tun *t, uint64_t now)
 		if (r <= 0)
 			break;
 		q->len = (uint32_t)r;
-		if (q->len > KKWG_EMPTY_ACK && q->len <= OUTBOUND_SHORT)
+		if (q->len > KKWG_EMPTY_ACK && q->len < KKWG_FULL)
 			o->last_short = now;
 		if (o->count || q->len > OUTBOUND_SHORT)
 			q->has_flow = wg_packet_flow(q->data, q->len, false, &q->flow);

@@ -45,8 +45,8 @@ struct outbound {
 	unsigned int head, count;     /* of the line */
 	uint8_t line[OUTBOUND_QUEUE]; /* which packet stands at each place */
 	uint32_t busy;		      /* packets that stand in line, bit set */
-	uint64_t last_short;	      /* when a short packet with content was read, ns */
-	uint64_t last_bulk;	      /* when a long one was, ns */
+	uint64_t last_short; /* when a short packet with content went out, or came in, ns */
+	uint64_t last_bulk;  /* when a long one was, ns */
 	unsigned int n;
 	struct udp_send sends[UDP_SENDS];
 	struct wg_peer *peers[UDP_SENDS];

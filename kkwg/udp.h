@@ -30,8 +30,13 @@
  */
 #define KKWG_SHORT_MEMORY 100000000ull
 #define KKWG_EMPTY_ACK                                                                             \
-	80		/* bytes of an empty TCP acknowledgement, at most: nobody waits for those */
-#define KKWG_AHEAD    4 /* super-packets that are taken in where nobody is in a hurry */
+	80 /* bytes of an empty TCP acknowledgement, at most: nobody waits for those */
+/*
+ * Bytes from which a packet is a part of something longer, and no question or answer: what TCP cuts a stream into on
+ * any path, and the least first datagram of QUIC (RFC 9000 section 14.1).
+ */
+#define KKWG_FULL     1200
+#define KKWG_AHEAD    4		/* super-packets that are taken in where nobody is in a hurry */
 #define UDP_GSO_PAUSE 10000	/* sends that go without segmentation once it was refused */
 #define UDP_BUFFER    (8 << 20) /* of each socket, bytes */
 

@@ -365,6 +365,15 @@ static int wait_events(struct worker *w, struct epoll_event *events, bool more, 
 	return n;
 }
 
+/* Who has asked is in a hurry for the answer, which may be a long one. */
+static void share_hurry(struct worker *w)
+{
+	if (w->in.last_delivery < w->out.last_short)
+		w->in.last_delivery = w->out.last_short;
+	else
+		w->out.last_short = w->in.last_delivery;
+}
+
 /* What comes from others and goes to them. Returns whether more waits. */
 static bool with_others(struct worker *w, uint64_t now)
 {
@@ -399,6 +408,7 @@ int worker_run(struct worker *w)
 		now = worker_now();
 		for (int i = 0; i < n && !e->stop; i++)
 			handle(w, &events[i], now);
+		share_hurry(w);
 		give_way(w);
 		more = inbound_work(&w->in, now);
 		more |= outbound_work(&w->out, now);

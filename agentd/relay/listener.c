@@ -56,6 +56,7 @@ int listener_new(struct relay *relay, uint8_t protocol, uint16_t port, uint16_t 
 		return kk_err_set(err, ENOMEM, NULL, "memory is short");
 	}
 	l->refs = 1;
+	l->watch.fd = -1;
 	l->relay = relay;
 	l->protocol = protocol;
 	l->port = port;
@@ -148,6 +149,7 @@ int listener_add_port(struct listener *l, int fd, struct kk_err *err)
 /* Events for them may be in hand; they find nobody. */
 static void close_ports(struct listener *l)
 {
+	watch_stop(l);
 	for (size_t i = 0; i < l->n_ports; i++) {
 		struct listener_port *p = &l->ports[i];
 

@@ -8,6 +8,7 @@
 
 #include "agentd/relay/loop.h"
 #include "agentd/relay/target.h"
+#include "agentd/relay/watch.h"
 #include "proto/model.h"
 #include "util/address.h"
 #include "util/err.h"
@@ -33,6 +34,7 @@ struct listener {
 	bool proxy_protocol;
 	struct target *target;
 	char error[176]; /* how the target took the latest session, "" when it was well */
+	struct watch watch;
 	struct listener_port *ports;
 	size_t n_ports, max_ports;
 	/* private */

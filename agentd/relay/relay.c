@@ -20,6 +20,7 @@ int relay_init(struct relay *relay, unsigned long n_files, int64_t udp_idle_ms)
 	origins_init(&relay->origins, &relay->loop);
 	sessions_init(&relay->sessions, &relay->origins);
 	pipes_init(&relay->pipes);
+	watch_init(relay);
 	tcp_init(&relay->tcp, relay, (unsigned int)(files * 3 / 4 / FILES_PER_CONNECTION));
 	r = udp_init(&relay->udp, relay, (unsigned int)(files / 8), udp_idle_ms);
 	if (r < 0)

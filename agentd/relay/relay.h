@@ -21,6 +21,7 @@ struct relay {
 	struct pipes pipes;
 	struct tcp tcp;
 	struct udp udp;
+	struct loop_timer watch_timer; /* watch.c */
 };
 
 /*

@@ -15,7 +15,7 @@
 struct request {
 	const char *op, *name, *protocol, *target;
 	int64_t service, port, last_port, sockets;
-	bool proxy_protocol;
+	bool proxy_protocol, shared;
 	json_t *names;
 };
 
@@ -25,12 +25,14 @@ struct request {
 #define SERVICE FIELD(service, KK_JSON_INT, KK_JSON_REQUIRED, .min = 0, .max = ID_MAX)
 #define TARGET	FIELD(target, KK_JSON_STRING, KK_JSON_REQUIRED, .min = 1, .max = KK_TARGET_MAX - 1)
 #define PROXY	FIELD(proxy_protocol, KK_JSON_BOOL, 0)
+#define SHARED	FIELD(shared, KK_JSON_BOOL, 0)
 
 static const struct kk_json_field listen_fields[] = {
 	OP,
 	SERVICE,
 	TARGET,
 	PROXY,
+	SHARED,
 	FIELD(name, KK_JSON_STRING, KK_JSON_REQUIRED, .min = 1, .max = KK_NAME_MAX),
 	FIELD(protocol, KK_JSON_STRING, KK_JSON_REQUIRED, .max = 8),
 	FIELD(port, KK_JSON_INT, KK_JSON_REQUIRED, .min = 1, .max = 65535),
@@ -38,7 +40,7 @@ static const struct kk_json_field listen_fields[] = {
 	FIELD(sockets, KK_JSON_INT, 0, .min = 1, .max = 2 * 65535),
 };
 static const struct kk_json_field add_fields[] = {OP, SERVICE};
-static const struct kk_json_field set_fields[] = {OP, SERVICE, TARGET, PROXY};
+static const struct kk_json_field set_fields[] = {OP, SERVICE, TARGET, PROXY, SHARED};
 static const struct kk_json_field unlisten_fields[] = {OP, SERVICE};
 static const struct kk_json_field gateways_fields[] = {OP,
 						       FIELD(names, KK_JSON_ANY, KK_JSON_REQUIRED)};
@@ -138,6 +140,8 @@ static int op_listen(struct relay *relay, const struct request *q, struct reques
 	r = add_ports(l, fds, err);
 	if (r < 0)
 		listeners_del(&relay->listeners, l);
+	else
+		watch_set(l, q->shared);
 	return r;
 }
 
@@ -168,10 +172,13 @@ static int op_set(struct relay *relay, const struct request *q, struct request_f
 	r = target_new(&relay->loop, relay->resolver, q->target, &target, err);
 	if (r < 0)
 		return r;
+	watch_stop(l);
 	target_put(l->target);
 	l->target = target;
+	watch_set(l, q->shared);
 	l->proxy_protocol = q->proxy_protocol;
-	l->error[0] = '\0';
+	if (!l->watch.down)
+		l->error[0] = '\0';
 	return 0;
 }
 
@@ -258,12 +265,13 @@ static json_t *describe(const struct listener *l)
 	const int agent_port = l->n_ports ? kk_sockaddr_port(&l->ports[0].bound) : 0;
 	json_t *obj;
 
-	obj = json_pack("{s:I, s:s, s:s, s:i, s:i, s:i, s:o, s:I, s:I, s:s, s:b}", "service",
+	obj = json_pack("{s:I, s:s, s:s, s:i, s:i, s:i, s:o, s:I, s:I, s:s, s:b, s:b}", "service",
 			(json_int_t)l->service, "name", l->name, "protocol",
 			l->protocol == IPPROTO_TCP ? "tcp" : "udp", "port", (int)l->port,
 			"last_port", (int)l->last_port, "agent_port", agent_port, "addresses",
 			addresses_of(l), "sockets", (json_int_t)l->n_ports, "netns", netns_of(l),
-			"target", l->target->text, "proxy_protocol", (int)l->proxy_protocol);
+			"target", l->target->text, "proxy_protocol", (int)l->proxy_protocol,
+			"shared", (int)l->watch.on);
 	if (obj && error[0])
 		json_object_set_new(obj, "error", json_string(error));
 	return obj;

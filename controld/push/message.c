@@ -163,6 +163,8 @@ static json_t *service_object(const struct kk_service_row *row, enum kk_kind rol
 	if (role == KK_GATEWAY)
 		return service_at_gateway(obj, row);
 	obj = set(obj, "target", json_string(row->target));
+	if (row->n_members > 1)
+		obj = set(obj, "shared", json_true());
 	return set(obj, "proxy_protocol", json_boolean(row->proxy_protocol));
 }
 

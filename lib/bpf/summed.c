@@ -73,10 +73,11 @@ uint32_t kk_summed_prepare(struct bpf_object *obj)
 	if (skb > 0 && kfunc > 0)
 		bit = bit_of(btf, btf__type_by_id(btf, (__u32)skb), "ip_summed");
 	btf__free(btf);
-	if (bit <= 0)
+	if (bit <= 0 || bit % 8 > 6 || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
 		return 0;
-	bpf_object__for_each_program(prog,
-				     obj) if (replace(prog, kfunc) <
-					      0) return 0; /* then no such call is ever reached */
+	for (prog = bpf_object__next_program(obj, NULL); prog;
+	     prog = bpf_object__next_program(obj, prog))
+		if (replace(prog, kfunc) < 0)
+			return 0; /* then no such call is ever reached */
 	return (uint32_t)bit;
 }

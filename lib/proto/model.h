@@ -76,6 +76,7 @@ struct kk_service {
 	uint16_t agent_port;	    /* the first of as many */
 	bool draining;		    /* nothing new is let in */
 	bool proxy_protocol;	    /* at the Agent */
+	bool shared;		    /* at the Agent: others serve it, too */
 	bool snat;		    /* at a gateway: the Agent is a plain WireGuard peer */
 	char target[KK_TARGET_MAX]; /* at the Agent, HOST:PORT or HOST:FIRST-LAST */
 	/* at a gateway */

@@ -281,7 +281,7 @@ struct service_fields {
 	struct id_name who;
 	const char *protocol, *target, *address;
 	int64_t port, last_port, agent_port, agent, limit_packets, limit_connections;
-	bool proxy_protocol, draining, snat;
+	bool proxy_protocol, draining, snat, shared;
 	json_t *agents;
 };
 
@@ -333,6 +333,7 @@ static int read_service(const json_t *obj, void *ret, struct kk_err *err)
 		FIELD(limit_connections, KK_JSON_INT, 0, .min = 0, .max = UINT32_MAX),
 		FIELD(draining, KK_JSON_BOOL, 0),
 		FIELD(snat, KK_JSON_BOOL, 0),
+		FIELD(shared, KK_JSON_BOOL, 0),
 	};
 #undef PORT
 #undef FIELD
@@ -362,6 +363,7 @@ static int read_service(const json_t *obj, void *ret, struct kk_err *err)
 	service->proxy_protocol = f.proxy_protocol;
 	service->draining = f.draining;
 	service->snat = f.snat;
+	service->shared = f.shared;
 	strcpy(service->target, f.target ? f.target : "");
 	return 0;
 }

@@ -145,6 +145,8 @@ class Lane:
 
 
 class Ours(Lane):
+    xdp = "auto"
+
     def publish(self):
         control = self.record.directory / "control"
         self.kkctl_options = ["--config", str(control / "admin.json"), "--json"]
@@ -153,7 +155,8 @@ class Ours(Lane):
         self.join("kkagentd", self.agent, self.kkctl("agent", "add", "agent"))
         self.daemon("kkgatewayd", "kkgatewayd", self.gateway, "run", "--state", self.record.directory / "kkgatewayd",
                     "--public-interface", "public", "--address", GATEWAY,
-                    "--tunnel-interface", self.record.interface("g"), "--pin-dir", self.record.pin_dir("g"))
+                    "--tunnel-interface", self.record.interface("g"), "--pin-dir", self.record.pin_dir("g"),
+                    "--xdp", self.xdp)
         self.daemon("kkagentd", "kkagentd", self.agent, "run", "--state", self.record.directory / "kkagentd",
                     "--run-dir", self.record.directory / "agent-run", "--netns", self.record.namespace("tun"),
                     "--tunnel-interface", self.record.interface("a"))
@@ -296,16 +299,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="for each measurement")
+    parser.add_argument("--xdp", choices=("auto", "native", "generic", "off"), default=Ours.xdp,
+                        help="where the gateway checks packets, as kkgatewayd has it")
     parser.add_argument("--cpu", choices=("machine", "cgroup"), default="machine", help="whose CPU seconds count")
     options = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("must be root, to make network namespaces")
     Theirs.engine = os.environ.get("PEER", Theirs.engine)
+    Ours.xdp = options.xdp
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
     print(f"# ours: {version(str(BUILD / 'kkagentd'), '--version')}; theirs: {version('haproxy', '-v')}, "
           f"{version(*shlex.split(Theirs.engine), '--version') if Theirs.engine != 'none' else 'none'}; "
-          f"kernel {os.uname().release}, {os.cpu_count()} CPUs; CPU seconds of the {options.cpu}", flush=True)
+          f"kernel {os.uname().release}, {os.cpu_count()} CPUs; CPU seconds of the {options.cpu}; "
+          f"XDP {options.xdp}", flush=True)
     sweep()
     record = Record.new()
     group = Cgroup() if options.cpu == "cgroup" else None

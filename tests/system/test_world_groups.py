@@ -41,10 +41,7 @@ def test_both_are_used_and_gateways_agree(world, product, both):
 def test_one_agent_dies(world, product, both):
     """Its engine is stopped, as by a machine that hangs: no handshake, no answer, no reset."""
     address = topology.GATEWAYS["gw1"]
-    streams = []
-    while {stream.greeting.decode().strip() for stream in streams} != set(AGENTS) or len(streams) < 8:
-        streams.append(Stream(world.network["user"], address, 7500))
-        assert len(streams) < 60
+    streams = both_streams(world, address)
     kept = [stream for stream in streams if stream.greeting.decode().strip() == "agent"]
     for stream in streams:
         if stream not in kept:
@@ -70,3 +67,51 @@ def test_one_agent_dies(world, product, both):
         product.daemons["control"].send(signal.SIGCONT)
     product.wait_connected(*topology.GATEWAYS, *world.agents)
     wait_until("agent2 is used again", lambda: greeting(world, address, 0) == "agent2")
+
+
+def test_target_of_one_agent_is_killed(world, product, both):
+    """The Agent is well, what it serves is not: its clients go over, those of the other notice nothing; and back again."""
+    address = topology.GATEWAYS["gw1"]
+    for stream in (streams := both_streams(world, address)):
+        if stream.greeting.decode().strip() != "agent":
+            stream.client.close()
+    kept = [stream for stream in streams if stream.greeting.decode().strip() == "agent"]
+    # With Control away the gateways have to find out by themselves.
+    product.daemons["control"].send(signal.SIGSTOP)
+    try:
+        both[1].close()
+        wait_until("agent2 gets no more connections", lambda: all(name == "agent" for name in greetings(world, address)))
+        for _ in range(20):
+            assert greeting(world, address, 0) == "agent"
+        for stream in kept:
+            assert stream.stop() < 4
+    finally:
+        product.daemons["control"].send(signal.SIGCONT)
+    product.wait_connected(*topology.GATEWAYS, *world.agents)
+    wait_until("the gateways tell of it", lambda: all(
+        (node.get("report") or {}).get("refusing") == [{"service": "both", "agent": "agent2"}]
+        for node in product.kkctl("status")["gateways"]))
+    assert "gw1: agent agent2 of service both: refuses connections" in product.run_kkctl("status").stdout
+    both[1] = Echo(world.network["agent2"], "127.0.0.1", 7500, "agent2")
+    wait_until("agent2 is used again", lambda: "agent2" in greetings(world, address))
+    assert {greeting(world, address, 0) for _ in range(40)} == set(AGENTS)
+
+
+def both_streams(world, address):
+    """Connections to each of the Agents."""
+    streams = []
+    while {stream.greeting.decode().strip() for stream in streams} != set(AGENTS) or len(streams) < 8:
+        streams.append(Stream(world.network["user"], address, 7500))
+        assert len(streams) < 60
+    return streams
+
+
+def greetings(world, address, times=8):
+    """Who answers; None where a connection comes to nothing."""
+    names = []
+    for _ in range(times):
+        try:
+            names.append(greeting(world, address, 0))
+        except OSError:
+            names.append(None)
+    return names

@@ -662,6 +662,27 @@ static void test_vlan_tags(void **state)
 	assert_int_equal(recv(agent, got, sizeof(got), MSG_DONTWAIT), -1);
 }
 
+/* A priority tag leads past no list, wherever the edge is. */
+static void test_tags_are_checked(void **state)
+{
+	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
+	struct kk_ban_entry client = {.source = {.family = AF_INET}};
+	const uint64_t before = counter("banned").packets;
+	struct kk_err err = {0};
+	char got[2];
+
+	(void)state;
+	publish(IPPROTO_UDP, 27000, 27015);
+	client.source.v4.s_addr = inet_addr("198.51.100.7");
+	assert_ok(kk_datapath_ban(lab.dp, &client, 1, &err), &err);
+	send_tagged(5 << 13);
+	assert_int_equal(counter("banned").packets, before + 1);
+	assert_int_equal(recv(agent, got, sizeof(got), MSG_DONTWAIT), -1);
+	assert_ok(kk_datapath_unban(lab.dp, &client.source, 0, &err), &err);
+	send_tagged(5 << 13);
+	assert_int_equal(recv(agent, got, sizeof(got), 0), 1);
+}
+
 /* Whether the device, or the stack before it, completes the checksums of what is sent. */
 static void set_offload(int machine, const char *ifname, bool on)
 {
@@ -910,6 +931,7 @@ int main(void)
 		OF_BOTH(test_path_mtu),
 		OF_BOTH(test_refused_datagram),
 		cmocka_unit_test_setup(test_vlan_tags, with4),
+		cmocka_unit_test_setup(test_tags_are_checked, with4),
 		OF_BOTH(test_too_big),
 		OF_BOTH(test_announced_size),
 		OF_BOTH(test_gateway_asks_agent),

@@ -45,8 +45,7 @@ static void host_init(struct bpf_host *host, struct packet_world *world, bool he
 	host->skel->rodata->kk_public_ifindex = 1;
 	host->skel->rodata->kk_tunnel_ifindex = 1;
 	if (!helper)
-		host->skel->rodata->kk_skb_summed =
-			kk_summed_prepare(host->skel->obj);
+		host->skel->rodata->kk_skb_summed = kk_summed_prepare(host->skel->obj);
 	host->skel->data->kk_edge_here = 0; /* test_bpf_xdp.c has it */
 	assert_int_equal(kk_tables_size(host->skel->obj, SLOTS, &err), 0);
 	assert_int_equal(kk_tc__load(host->skel), 0);

@@ -36,13 +36,13 @@ KK_INLINE __u16 kk_csum_fold64(__u64 sum)
  */
 KK_INLINE __be16 kk_csum_replace(__be16 check, __u32 from, __u32 to)
 {
-	return (__be16)~kk_csum_fold64((__u64)~(__u32)check + (__u32)~from + to);
+	return (__be16)~kk_csum_fold64((__u64) ~(__u32)check + (__u32)~from + to);
 }
 
 /* The same for any fields, whose change added @diff to the sum: ~from and to of each, all added up. */
 KK_INLINE __be16 kk_csum_apply(__be16 check, __u32 diff)
 {
-	return (__be16)~kk_csum_fold64((__u64)~(__u32)check + diff);
+	return (__be16)~kk_csum_fold64((__u64) ~(__u32)check + diff);
 }
 
 KK_INLINE __u32 kk_csum_diff(__u32 from, __u32 to)

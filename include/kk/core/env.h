@@ -12,6 +12,8 @@
 
 struct kk_packet;
 
+#define KK_PLAIN_LEN 40 /* of struct kk_plain (plain.h), bytes from the network header on */
+
 /* Bytes from the network header to the end, link padding included. */
 KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt);
 /*

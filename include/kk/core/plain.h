@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * What nearly every packet is: IPv4 without options, whole, of TCP without SYN or of UDP, to a published port that asks nothing of
- * its clients, or from one that the Agent has under the same number. It is decided here as in kk_edge() and kk_forward(), with their own predicates, but its headers
- * are looked at and changed where they are, once for all. Whatever is not certainly to be forwarded is left as it is, to those
- * two: no packet is dropped here.
+ * What nearly every packet is: IPv4 without options, whole, of TCP without SYN or of UDP, to a published port that asks
+ * nothing of its clients, or from one that the Agent has under the same number. It is decided here as in kk_edge() and
+ * kk_forward(), with their own predicates, but its headers are looked at and changed where they are, once for all. Whatever
+ * is not certainly to be forwarded is left as it is, to those two: no packet is dropped here by a rule.
  */
 #ifndef KK_CORE_PLAIN_H
 #define KK_CORE_PLAIN_H
@@ -28,10 +28,11 @@ struct kk_plain {
 		} udp;
 	};
 };
-_Static_assert(sizeof(struct kk_plain) == 40, "an IPv4 and a TCP header");
+_Static_assert(sizeof(struct kk_plain) == KK_PLAIN_LEN, "an IPv4 and a TCP header");
 
 /*
- * The front of an IPv4 packet, to be read and written until kk_env_csum(), kk_env_store() or kk_env_link(); NULL: it is not here.
+ * The front of an IPv4 packet, to be read and written until kk_env_csum(), kk_env_store() or kk_env_link(); NULL: it is
+ * not here, or this is no IPv4.
  */
 KK_INLINE struct kk_plain *kk_env_plain(struct kk_packet *pkt);
 
@@ -92,7 +93,9 @@ KK_INLINE int kk_rewrite_plain_port(struct kk_packet *pkt, __u32 check, __u32 fl
 	return kk_env_store(pkt, sizeof(struct kk_ip4) + 2, &to, sizeof(to));
 }
 
-#define kk_plain_check(protocol)      ((protocol) == KK_TCP ? 36 : 26)
+#define kk_plain_check(protocol)                                                                   \
+	((__u32)((protocol) == KK_TCP ? __builtin_offsetof(struct kk_plain, tcp.check)             \
+				      : __builtin_offsetof(struct kk_plain, udp.check)))
 #define kk_plain_csum_flags(protocol) ((protocol) == KK_UDP ? KK_CSUM_ZERO_IS_NONE : 0)
 
 KK_INLINE enum kk_reason kk_count_plain(struct kk_packet *pkt, enum kk_direction direction,
@@ -168,8 +171,8 @@ KK_INLINE enum kk_reason kk_plain_out(struct kk_packet *pkt, struct kk_plain *he
 }
 
 /*
- * Forwards @pkt if it is plain: KK_REASON_INBOUND, KK_REASON_OUTBOUND, or KK_REASON_HOST as kk_forward(). @edge: it has not been at
- * kk_edge() yet, which would let it go on.
+ * Forwards @pkt if it is plain: KK_REASON_INBOUND, KK_REASON_OUTBOUND, or KK_REASON_HOST as kk_forward(); else
+ * KK_NOT_PLAIN. @edge, a constant: it has not been at kk_edge() yet, which would let it go on.
  */
 KK_INLINE enum kk_reason kk_plain(struct kk_packet *pkt, enum kk_direction direction, int edge)
 {

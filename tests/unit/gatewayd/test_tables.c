@@ -113,8 +113,9 @@ static void test_ranges_and_addresses(void **state)
 	tables_clean(&t);
 }
 
-static bool only_11(int64_t agent, void *userdata)
+static bool only_11(int64_t service_id, int64_t agent, void *userdata)
 {
+	(void)service_id;
 	(void)userdata;
 	return agent == 11;
 }
