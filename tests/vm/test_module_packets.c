@@ -9,6 +9,7 @@
 
 #include "tests/unit/datapath_world.h"
 
+#include "bpf/address.h"
 #include "bpf/guards.h"
 #include "bpf/lists.h"
 #include "genl/module.h"
@@ -168,7 +169,7 @@ static void edge_bans(const struct module_host *host, const struct edge_world *w
 	for (size_t i = 0; i < w->n_bans; i++) {
 		/* One that is over ended long before the world's time, which is far ahead of the kernel's. */
 		const struct kk_ban_entry ban = {
-			.source = {.family = AF_INET, .v4.s_addr = w->bans[i].key.address.word[3]},
+			.source = kk_address_of(&w->bans[i].key.address),
 			.service = w->bans[i].key.service,
 			.seconds = w->bans[i].until > w->now ? 0 : 600,
 		};
