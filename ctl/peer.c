@@ -71,6 +71,7 @@ static void print_gateway(const json_t *gateway)
 /* @private_key in base64, or "" where only its owner has it. */
 static void print_configuration(const json_t *peer, const char *private_key)
 {
+	json_t *gateways = json_object_get(peer, "gateways");
 	const json_t *gateway;
 	size_t i;
 
@@ -80,8 +81,9 @@ static void print_configuration(const json_t *peer, const char *private_key)
 	else
 		printf("# PrivateKey = that of %s\n", ctl_text(peer, "public_key"));
 	print_hosts("Address", json_object_get(peer, "addresses"));
-	json_array_foreach(json_object_get(peer, "gateways"), i, gateway)
+	json_array_foreach(gateways, i, gateway) {
 		print_gateway(gateway);
+	}
 }
 
 /* ---- keys ---- */

@@ -214,8 +214,26 @@ static json_t *all_behind(const json_t *status)
 	return all;
 }
 
-static void print_status(const struct ctl *ctl, const json_t *status, const json_t *services)
+/* ", 2 bans" unless there is none. */
+static void print_count(const json_t *items, const char *what)
 {
+	size_t n = json_array_size(items);
+
+	if (n)
+		printf(", %zu %s%s", n, what,
+		       n == 1			       ? ""
+		       : what[strlen(what) - 1] == 'x' ? "es"
+						       : "s");
+}
+
+/* What is no part of the status itself. */
+struct others {
+	json_t *services, *bans, *denials;
+};
+
+static void print_status(const struct ctl *ctl, const json_t *status, const struct others *others)
+{
+	const json_t *services = others->services;
 	const json_t *gateways = json_object_get(status, "gateways");
 	const json_t *agents = json_object_get(status, "agents");
 	KK_CLEANUP_JSON json_t *peers = json_array(), *remarks = json_array();
@@ -223,10 +241,12 @@ static void print_status(const struct ctl *ctl, const json_t *status, const json
 	size_t n_plain = json_array_size(json_object_get(status, "peers"));
 	json_int_t n = json_integer_value(json_object_get(status, "services"));
 
-	printf("Control %s at %s, generation %lld, %lld service%s\n", ctl_text(status, "version"),
+	printf("Control %s at %s, generation %lld, %lld service%s", ctl_text(status, "version"),
 	       ctl->server.url, json_integer_value(json_object_get(status, "generation")), n,
 	       n == 1 ? "" : "s");
-	printf("gateways %zu/%zu connected, agents %zu/%zu connected", count_connected(gateways),
+	print_count(others->bans, "ban");
+	print_count(others->denials, "denied prefix");
+	printf("\ngateways %zu/%zu connected, agents %zu/%zu connected", count_connected(gateways),
 	       json_array_size(gateways), count_connected(agents), json_array_size(agents));
 	if (n_plain)
 		printf(", %zu plain peer%s", n_plain, n_plain == 1 ? "" : "s");
@@ -249,7 +269,7 @@ static void print_status(const struct ctl *ctl, const json_t *status, const json
 
 static int run(struct ctl *ctl)
 {
-	KK_CLEANUP_JSON json_t *status = NULL, *services = NULL;
+	KK_CLEANUP_JSON json_t *status = NULL, *services = NULL, *bans = NULL, *denials = NULL;
 	int r = ctl_call(ctl, &status, NULL, "GET", "/api/v1/status");
 
 	if (r != CTL_DONE)
@@ -260,7 +280,14 @@ static int run(struct ctl *ctl)
 	}
 	r = ctl_call(ctl, &services, NULL, "GET", "/api/v1/services");
 	if (r == CTL_DONE)
-		print_status(ctl, status, json_object_get(services, "items"));
+		r = ctl_call(ctl, &bans, NULL, "GET", "/api/v1/bans");
+	if (r == CTL_DONE)
+		r = ctl_call(ctl, &denials, NULL, "GET", "/api/v1/denials");
+	if (r == CTL_DONE)
+		print_status(ctl, status,
+			     &(struct others){json_object_get(services, "items"),
+					      json_object_get(bans, "items"),
+					      json_object_get(denials, "items")});
 	return r;
 }
 

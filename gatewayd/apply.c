@@ -14,7 +14,8 @@ int gateway_ports(const struct gateway *gw, struct ports *ret, struct kk_err *er
 	struct ports ports;
 	int r;
 
-	r = ports_read(gw->place.address, gw->place.ifindex, &ports, err);
+	r = ports_read(gw->place.address, gw->addresses, gw->n_addresses, gw->place.ifindex, &ports,
+		       err);
 	if (r < 0)
 		return r;
 	if (ports_add(&ports, IPPROTO_UDP, gw->tunnel.now.port) < 0) {
@@ -34,7 +35,8 @@ static int check_ports(const struct gateway *gw, const struct kk_config *next, s
 	n = kk_datapath_list(kk_plane_bpf(gw->plane), &carried, err);
 	if (n < 0)
 		return n;
-	r = ports_read(gw->place.address, gw->place.ifindex, &used, err);
+	r = ports_read(gw->place.address, gw->addresses, gw->n_addresses, gw->place.ifindex, &used,
+		       err);
 	if (r < 0)
 		return r;
 	return tables_check_ports(next, carried, (size_t)n, &used, err);

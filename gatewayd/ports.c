@@ -19,6 +19,8 @@
 
 struct reading {
 	struct in_addr address;
+	const struct kk_address *others;
+	size_t n_others;
 	uint32_t ifindex;
 	uint8_t protocol;
 	struct ports *ports;
@@ -53,20 +55,41 @@ static int append(struct ports *ports, const struct port *port)
 	return 0;
 }
 
+static bool is_other(const struct reading *reading, const struct kk_address *address)
+{
+	for (size_t i = 0; i < reading->n_others; i++)
+		if (kk_address_equal(&reading->others[i], address))
+			return true;
+	return false;
+}
+
+static bool has_ip6(const struct reading *reading)
+{
+	for (size_t i = 0; i < reading->n_others; i++)
+		if (reading->others[i].family == AF_INET6)
+			return true;
+	return false;
+}
+
 static bool reachable4(const struct reading *reading, uint32_t bound)
 {
-	return bound == INADDR_ANY || bound == reading->address.s_addr;
+	const struct kk_address address = {.family = AF_INET, .v4.s_addr = bound};
+
+	return bound == INADDR_ANY || bound == reading->address.s_addr ||
+	       is_other(reading, &address);
 }
 
 /* A socket of IPv6 takes IPv4 too, on the wildcard or an IPv4-mapped address, unless told not to. */
 static bool reachable6(const struct reading *reading, const struct in6_addr *bound,
 		       const struct nlattr *only)
 {
-	if (only && nla_get_u8(only))
-		return false;
+	const struct kk_address address = {.family = AF_INET6, .v6 = *bound};
+
 	if (IN6_IS_ADDR_V4MAPPED(bound))
 		return reachable4(reading, bound->s6_addr32[3]);
-	return IN6_IS_ADDR_UNSPECIFIED(bound);
+	if (IN6_IS_ADDR_UNSPECIFIED(bound))
+		return has_ip6(reading) || !only || !nla_get_u8(only);
+	return is_other(reading, &address);
 }
 
 static int on_socket(struct nlmsghdr *hdr, void *userdata)
@@ -135,7 +158,8 @@ static void settle(struct ports *ports)
 	ports->n = n;
 }
 
-int ports_read(struct in_addr address, int ifindex, struct ports *ret, struct kk_err *err)
+int ports_read(struct in_addr address, const struct kk_address *others, size_t n_others,
+	       int ifindex, struct ports *ret, struct kk_err *err)
 {
 	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
 	static const uint8_t families[] = {AF_INET, AF_INET6};
@@ -145,7 +169,8 @@ int ports_read(struct in_addr address, int ifindex, struct ports *ret, struct kk
 
 	r = kk_nl_open(NETLINK_SOCK_DIAG, &sk);
 	for (size_t p = 0; p < ARRAY_SIZE(protocols); p++) {
-		struct reading reading = {address, (uint32_t)ifindex, protocols[p], &ports};
+		struct reading reading = {address,	     others,	   n_others,
+					  (uint32_t)ifindex, protocols[p], &ports};
 
 		for (size_t f = 0; f < ARRAY_SIZE(families) && r == 0; f++)
 			r = dump(sk, families[f], &reading);

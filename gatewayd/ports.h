@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <netinet/in.h>
 
+#include "util/address.h"
 #include "util/err.h"
 
 struct port {
@@ -22,10 +23,12 @@ struct ports {
 };
 
 /*
- * The listening TCP and the unconnected UDP sockets of the caller's network namespace that @address can be reached
- * at: bound to it or to the wildcard, and to no interface but @ifindex.
+ * The listening TCP and the unconnected UDP sockets of the caller's network namespace that @address or one of the
+ * @n_others managed addresses of either family can be reached at: bound to it or to the wildcard, and to no interface but
+ * @ifindex.
  */
-int ports_read(struct in_addr address, int ifindex, struct ports *ret, struct kk_err *err);
+int ports_read(struct in_addr address, const struct kk_address *others, size_t n_others,
+	       int ifindex, struct ports *ret, struct kk_err *err);
 /* Adds one, unless it is there. -ENOMEM. */
 int ports_add(struct ports *ports, uint8_t protocol, uint16_t number);
 void ports_clean(struct ports *ports);

@@ -68,9 +68,13 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 }
 
 /* Returns whether the answer makes a difference. */
-static bool judge(struct probe_target *t, bool refuses)
+static bool judge(struct probe_target *t, bool refused)
 {
-	if (t->refuses == refuses)
+	bool refuses;
+
+	t->refusals = refused ? t->refusals + 1 : 0;
+	refuses = t->refusals >= PROBE_REFUSALS;
+	if (t->refuses == refuses || (refused && !refuses))
 		return false;
 	t->refuses = refuses;
 	if (refuses)
@@ -244,6 +248,7 @@ static void add(const struct probe *p, const struct kk_config *config,
 		.its = kk_subnet_host(&agent->subnet, KK_AGENT_HOST),
 		.port = service->agent_port,
 		.refuses = known && known->refuses,
+		.refusals = known ? known->refusals : 0,
 	};
 	strcpy(ret->name, agent->name);
 	strcpy(ret->service_name, service->name);

@@ -14,6 +14,7 @@
 #include "util/err.h"
 
 #define PROBE_EVERY_US 400000 /* between two SYNs to one Agent, ... */
+#define PROBE_REFUSALS 2      /* in a row make an Agent refuse: it may be about to listen */
 #define PROBE_AT_ONCE  512    /* ... as long as there are no more services on Agents than these */
 
 /* One Agent of one service. */
@@ -22,6 +23,7 @@ struct probe_target {
 	struct in_addr ours, its; /* addresses in its /24 */
 	uint16_t port;		  /* the first of the service on the Agent, host byte order */
 	bool refuses;
+	unsigned int refusals; /* in a row */
 	char name[KK_NAME_MAX + 1], service_name[KK_NAME_MAX + 1];
 };
 

@@ -82,7 +82,7 @@ struct kk_push {
 	} nodes[2];			/* KK_GATEWAY, KK_AGENT */
 	struct kk_pending_list pending; /* in order of generation */
 	uint64_t messages, bytes, snapshots;
-	uint64_t trimmed; /* @bytes when memory was given back last */
+	uint64_t handled; /* bytes of messages, both ways, since memory was given back */
 };
 
 /* push.c */

@@ -80,6 +80,7 @@ void kk_node_update(struct kk_node *node)
 	node->sent = generation;
 	push->messages++;
 	push->bytes += len;
+	push->handled += len;
 	r = kk_ws_send(node->ws, text, len);
 	/* A line that cannot take it ends, and tells so by its @closed. */
 	if (r == -ENOMEM)
@@ -238,6 +239,7 @@ static void on_message(struct kk_ws *ws, const char *text, size_t len, void *use
 	const char *type = json_string_value(json_object_get(msg, "type"));
 
 	(void)ws;
+	node->push->handled += len;
 	if (!type)
 		hang_up(node, CLOSE_INVALID, msg ? "a message without a type" : err.msg);
 	else if (strcmp(type, "hello") == 0)

@@ -17,8 +17,8 @@
  * goes together.
  */
 #define FLUSH_US   10000ull
-#define TRIM_BYTES (4u << 20)
-#define GREET_US   2000ull /* for others' hellos to come */
+#define TRIM_BYTES (256u << 10) /* one report of a gateway with thousands of Agents */
+#define GREET_US   2000ull	/* for others' hellos to come */
 
 struct kk_node *kk_push_node(struct kk_push *push, enum kk_kind role, int64_t id)
 {
@@ -253,9 +253,9 @@ static int on_flush(sd_event_source *source, uint64_t usec, void *userdata)
 /* What many large messages needed for a moment stays with the process otherwise. */
 static void give_back(struct kk_push *push)
 {
-	if (push->bytes - push->trimmed < TRIM_BYTES)
+	if (push->handled < TRIM_BYTES)
 		return;
-	push->trimmed = push->bytes;
+	push->handled = 0;
 	malloc_trim(0);
 }
 

@@ -160,7 +160,7 @@ int main(void)
 	int pub, drain, fd;
 	struct live *live;
 	struct kk_xdp *edge;
-	double ours[ROUNDS], theirs[ROUNDS], xdp, user;
+	double ours[ROUNDS] = {0}, theirs[ROUNDS] = {0}, xdp, user;
 
 	world();
 	pub = (int)if_nametoindex("pub");

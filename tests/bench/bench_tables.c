@@ -131,6 +131,29 @@ static double load(uint32_t shift, double *ret_min, double *ret_max)
 	return times[ROUNDS / 2];
 }
 
+/* Median of giving one of @n listeners another Agent, by the whole configuration as the daemon does it. */
+static double change_one(uint32_t n)
+{
+	KK_CLEANUP_FREE struct kk_listener *list = calloc(n, sizeof(*list));
+	const struct kk_datapath_tables all = {.listeners = list, .n_listeners = n}, none = {0};
+	double times[ROUNDS];
+
+	if (!list)
+		die("memory", ENOMEM);
+	for (uint32_t i = 0; i < n; i++)
+		list[i] = listener(i, 1000, 1, 1);
+	set(&all);
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		list[n / 2].agent_address.s_addr = htonl(AGENT(n + round));
+		times[round] = milliseconds();
+		set(&all);
+		times[round] = milliseconds() - times[round];
+	}
+	qsort(times, ROUNDS, sizeof(*times), compare);
+	set(&none);
+	return times[ROUNDS / 2];
+}
+
 static unsigned long long memory_of(int fd)
 {
 	unsigned long long bytes = 0;
@@ -290,6 +313,9 @@ int main(void)
 	median = load(1, &min, &max);
 	printf("%d services: %.1f ms (%.1f to %.1f)\n", SERVICES, median, min, max);
 	printf("figure load-10k-ms %.1f ms\n", median);
+	median = change_one(SERVICES);
+	printf("one of %d listeners changed: %.2f ms; of 100: %.2f ms\n", SERVICES, median,
+	       change_one(100));
 	measure_memory();
 	churn();
 	kk_tables_clean(&tables);

@@ -52,7 +52,9 @@ static double drops(const struct kk_xdp *skel)
 		(skel)->rodata->kk_tunnel_ifindex = 1;                                             \
 		/* The driver takes frames of several buffers or none. */                          \
 		bpf_object__for_each_program(prog, (skel)->obj)                                    \
+		{                                                                                  \
 			bpf_program__set_flags(prog, BPF_F_XDP_HAS_FRAGS);                         \
+		}                                                                                  \
 		if (kk_tables_size((skel)->obj, 1, &err) < 0)                                      \
 			bench_die("%s", err.msg);                                                  \
 		if (prefix##__load(skel) < 0)                                                      \

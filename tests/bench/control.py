@@ -109,6 +109,15 @@ def resident_kib(control):
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmRSS:"))
 
 
+def at_rest(control):
+    """Its memory when that has stood still for 12 s, in which what was needed for a moment is given back."""
+    readings = []
+    while len(readings) < 5 or max(readings) - min(readings) > 1024:
+        time.sleep(3)
+        readings = readings[-4:] + [resident_kib(control)]
+    return readings[-1]
+
+
 def connected(api):
     return sum(int(line.split()[-1]) for line in api.call("GET", "/metrics").decode().splitlines()
                if line.startswith("kakuremichi_control_nodes_connected"))
@@ -205,8 +214,7 @@ def main():
                 time.sleep(0.1)
             driver.command("report")
             settle(driver)
-            time.sleep(12)  # in which what was needed for a moment is given back
-            loaded = resident_kib(control)
+            loaded = at_rest(control)
             measure_changes(args, api, driver)
             measure_apply(args, api, driver)
             measure_storm(args, control, driver)

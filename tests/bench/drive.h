@@ -46,8 +46,9 @@ static inline struct driver drive_open(enum bpf_prog_type type, int action)
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = action},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = xdp ? BPF_XDP : 0,
-		    .prog_flags = xdp ? BPF_F_XDP_HAS_FRAGS : 0);
+	struct bpf_prog_load_opts opts = {.sz = sizeof(opts),
+					  .expected_attach_type = xdp ? BPF_XDP : 0,
+					  .prog_flags = xdp ? BPF_F_XDP_HAS_FRAGS : 0};
 	struct driver d = {.skel = drive__open()};
 
 	if (!d.skel)

@@ -11,8 +11,9 @@ import json
 import pathlib
 import sys
 
-from scapy.all import IP, TCP, UDP, IPOption_NOP, Raw, raw
+from scapy.all import (ICMPv6EchoRequest, IP, IPOption_NOP, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, PadN, Raw, TCP, UDP, raw)
 
+import ip6
 from generate import CLIENT, LISTENERS, PUBLIC, SSH, as_bytes, from_client, patched, syn
 
 NOW = 10**15 + 1                  # nanoseconds since the start: many windows and cookies' times
@@ -94,8 +95,8 @@ def proof(opening, age=0, **tcp):
 
 
 class Edge:
-    def __init__(self, name, features=("closed_ports",), listeners=LISTENERS, **edge):
-        self.name, self.listeners, self.cases = name, listeners, []
+    def __init__(self, name, features=("closed_ports",), listeners=LISTENERS, settings=(), **edge):
+        self.name, self.listeners, self.settings, self.cases = name, listeners, dict(settings), []
         self.edge = {"now": NOW, "features": list(features), "syn_rate": 0, "ephemeral": 32768, "cookie_key": list(KEY),
                      "relays": [], "verified": [], "bans": [], "lists": [], "policies": {}, **edge}
 
@@ -109,8 +110,9 @@ class Edge:
         self.add(name, packet, "drop", reason)
 
     def as_json(self):
-        keys = ("protocol", "port", "agent", "agent_port", "service")
-        return {"name": self.name, "settings": {"addresses": [PUBLIC], "pool": "10.0.0.0/8", "host": 1, "mtu": 1420},
+        keys = ("protocol", "port", "agent", "agent_port", "service", "address")
+        settings = {"addresses": [PUBLIC], "pool": "10.0.0.0/8", "host": 1, "mtu": 1420, **self.settings}
+        return {"name": self.name, "settings": settings,
                 "listeners": [dict(zip(keys, listener)) for listener in self.listeners], "edge": self.edge,
                 "sockets": [dict(zip(("protocol", "port"), s)) for s in SOCKETS], "cases": self.cases}
 
@@ -289,8 +291,43 @@ def guards():
     yield opens
 
 
+def of_ip6():
+    """The same checks of IPv6, where a header may stand between: RFC 8200 sections 4.5 and 8.1."""
+    settings = {"addresses6": [ip6.PUBLIC], "pool6": ip6.POOL}
+    listeners = [listener for listener in ip6.LISTENERS if listener[-1] == ip6.PUBLIC]
+    client = ip6.from_client
+    far, banned, over = "2001:db8:50::50", "2001:db8:bad::1", "2001:db8:bad:0:1::2"
+    w = Edge("checks of IPv6", features=("closed_ports", "bans"), settings=settings, listeners=listeners,
+             bans=[{"source": "2001:db8:bad::", "service": 0, "until": NOW + 1}])
+    options = IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
+    w.add("syn to a published port", client(syn()))
+    w.add("syn behind options", client(syn(), extensions=[options]))
+    w.add("syn to our own port", client(syn(22)))
+    w.add("datagram to our own port", client(UDP(sport=500, dport=4500), b"ike"))
+    w.add("datagram to an ephemeral port", client(UDP(sport=53, dport=32768), b"dns"))
+    w.dropped("syn to a closed port", client(syn(23)), "closed_port")
+    w.dropped("syn to a closed port behind options", client(syn(23), extensions=[options]), "closed_port")
+    w.dropped("datagram to a closed port", client(UDP(sport=1, dport=161), b"x"), "closed_port")
+    w.add("segment to a closed port", client(TCP(sport=1, dport=23, flags="A", ack=1)))
+    w.add("syn to a closed port of another address", client(syn(23), dst=ip6.PUBLIC2))
+    w.add("echo", client(ICMPv6EchoRequest()))
+    w.dropped("no flags", client(TCP(sport=1, dport=2222, flags=0)), "malformed")
+    w.dropped("syn and fin", client(TCP(sport=1, dport=2222, flags="SF")), "malformed")
+    w.dropped("no flags behind options", client(TCP(sport=1, dport=2222, flags=0), extensions=[options]), "malformed")
+    w.dropped("length beyond the packet", patched(client(syn()), 4, b"\xff\xff"), "malformed")
+    w.dropped("udp length below 8", client(UDP(sport=1, dport=27015, len=7), b"x"), "malformed")
+    w.dropped("tcp header below 20 bytes", patched(client(syn()), 52, b"\x40"), "malformed")
+    w.add("later fragment", client(Raw(b"x" * 64), extensions=[IPv6ExtHdrFragment(nh=17, offset=100, id=7)]))
+    w.dropped("banned", client(UDP(sport=1, dport=27015), b"x", src=banned), "banned")
+    w.dropped("banned with its /64", client(syn(), src="2001:db8:bad::ffff"), "banned")
+    w.add("banned, but to our own port", client(syn(22), src=banned))
+    w.add("another /64", client(syn(), src=over.replace("bad:0:1", "bad:1:0")))
+    w.add("somebody else", client(syn(), src=far))
+    yield w
+
+
 def text():
-    worlds = [*plain(), *floods(), *relays(), *guards()]
+    worlds = [*plain(), *floods(), *relays(), *guards(), *of_ip6()]
     return json.dumps({"licence": "SPDX-License-Identifier: MIT", "worlds": [w.as_json() for w in worlds]}, indent=1) + "\n"
 
 

@@ -72,9 +72,10 @@ def test_one_agent_dies(world, product, both):
 def test_target_of_one_agent_is_killed(world, product, both):
     """The Agent is well, what it serves is not: its clients go over, those of the other notice nothing; and back again."""
     address = topology.GATEWAYS["gw1"]
-    for stream in (streams := both_streams(world, address)):
+    streams = both_streams(world, address)
+    for stream in streams:
         if stream.greeting.decode().strip() != "agent":
-            stream.client.close()
+            stream.stop()
     kept = [stream for stream in streams if stream.greeting.decode().strip() == "agent"]
     # With Control away the gateways have to find out by themselves.
     product.daemons["control"].send(signal.SIGSTOP)

@@ -114,6 +114,7 @@ def test_ban_in_the_middle_of_a_connection(world, product, guarded):
         assert client.recv(1) == b"x"
     wait_until("Control forgets the ban", lambda: product.items("ban") == [])
     product.kkctl("ban", "add", topology.USER, "--service", guarded)
+    assert ", 1 ban\n" in product.run_kkctl("status").stdout
     assert not is_open(world) and opens(world, port=7000)
     product.kkctl("ban", "rm", topology.USER, "--service", guarded)
     assert opens(world)

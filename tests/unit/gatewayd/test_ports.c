@@ -56,13 +56,17 @@ static int serve6(int type, const char *address, uint16_t port, int only)
 	return fd;
 }
 
+/* Managed besides. */
+static struct kk_address others[2];
+static size_t n_others;
+
 static struct ports read_ports(void)
 {
 	struct in_addr managed = {inet_addr(MANAGED)};
 	struct kk_err err = {0};
 	struct ports ports;
 
-	if (ports_read(managed, (int)if_nametoindex("lo"), &ports, &err) < 0)
+	if (ports_read(managed, others, n_others, (int)if_nametoindex("lo"), &ports, &err) < 0)
 		fail_msg("%s", err.msg);
 	return ports;
 }
@@ -128,6 +132,33 @@ static void test_which_count(void **state)
 	count_what_counts();
 }
 
+/* With an IPv6 address of its own the gateway loses what IPv6 alone reaches, too. */
+static void test_ip6_counts(void **state)
+{
+	static const uint16_t wanted[] = {22, 81, 83, 84};
+	struct ports ports;
+	int fds[5];
+
+	(void)state;
+	require_netns();
+	fds[0] = serve4(SOCK_STREAM, "0.0.0.0", 22);
+	fds[1] = serve6(SOCK_STREAM, "::", 81, 1);
+	fds[2] = serve6(SOCK_STREAM, "::1", 83, 0);
+	fds[3] = serve4(SOCK_STREAM, "127.0.0.9", 84);
+	fds[4] = serve4(SOCK_STREAM, "127.0.0.8", 85);
+	assert_int_equal(kk_parse_address("address", "::1", &others[0], NULL), 0);
+	assert_int_equal(kk_parse_address("address", "127.0.0.9", &others[1], NULL), 0);
+	n_others = 2;
+	ports = read_ports();
+	n_others = 0;
+	assert_int_equal(ports.n, ARRAY_SIZE(wanted));
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		assert_int_equal(ports.items[i].number, wanted[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	ports_clean(&ports);
+}
+
 /* A client's socket is no service, and one that is bound to another interface is none here. */
 static void test_which_do_not(void **state)
 {
@@ -188,7 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nothing),	      cmocka_unit_test(test_which_count),
 		cmocka_unit_test(test_which_do_not),  cmocka_unit_test(test_add_and_compare),
-		cmocka_unit_test(test_owner_unknown),
+		cmocka_unit_test(test_owner_unknown), cmocka_unit_test(test_ip6_counts),
 	};
 
 	return cmocka_run_group_tests(tests, enter_fresh_netns, NULL);
