@@ -6,11 +6,13 @@
 #   make check      set-up, then every test (root)
 #   make check-long tests that wait for minutes (root)
 #   make check-vm   tests that need other kernels, in virtual machines (doc/vm.md)
+#   make check-debug-kernel  the module on a kernel that watches itself, which is built first: half an hour (doc/vm.md)
 #   make demo       set-up, then the demo world (root); KEEP=1 leaves it up
 #   make install    programs, units, man pages and completion, below DESTDIR; make uninstall takes them away
 #   make module KVER=RELEASE  the kernel module, for the kernel whose headers are installed
 #   make dkms-install   gives the module to DKMS, which builds it for each kernel with headers (root)
 #   make bench-forward  ns per packet at tc and XDP, live frames beside nftables, tables, relay, a SYN flood (root)
+#   make bench-module   ns per packet of the kernel module beside nftables and IPVS, in a virtual machine
 #   make bench-tunnel   kkwg beside wireguard-go (root)
 #   make bench-publish  a published port, end to end, beside HAProxy over wireguard-go (root); XDP=off: checked at tc
 #   make bench-control  Control with 5,100 nodes and 10,000 services
@@ -120,7 +122,7 @@ $B/unit/%: $B/obj/tests/unit/%.o $(LIB) $(ARCHIVES)
 $B/bpf/%.bpf.o: tests/bench/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
-$(patsubst %,$B/obj/tests/bench/bench_%.o,live relay flood): $B/gen/live.skel.h
+$(patsubst %,$B/obj/tests/bench/bench_%.o,live relay flood module): $B/gen/live.skel.h
 $B/obj/tests/bench/bench_forward.o $B/obj/tests/bench/bench_xdp.o: $B/gen/drive.skel.h
 
 # Lets allocations fail.
@@ -161,7 +163,7 @@ ALL_CPUS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check:
 	scripts/bootstrap
-	$(MAKE) $(ALL_CPUS) all unit-build
+	$(MAKE) $(ALL_CPUS) all unit-build vm-build
 	$(MAKE) $(ALL_CPUS) SAN=1 all unit-build
 	$(MAKE) $(ALL_CPUS) TSAN=1 build/tsan/kkwg
 	scripts/check all
@@ -172,9 +174,23 @@ check-long: all
 
 # On other kernels, in virtual machines; KK_VM_KERNELS="6.1 6.12" says which.
 check-vm:
-	scripts/bootstrap --vm
+	scripts/bootstrap
 	$(MAKE) $(ALL_CPUS) all unit-build vm-build
-	scripts/check vm
+	KK_FUZZ_S=$${KK_FUZZ_S:-120} scripts/check vm
+
+# The module's tests with KASAN, lockdep, kmemleak and others looking on (scripts/vm debug).
+.PHONY: check-debug-kernel
+check-debug-kernel:
+	scripts/bootstrap
+	$(MAKE) $(ALL_CPUS) vm-build
+	scripts/check debug
+
+# ns per packet of the module beside nftables, flowtable, IPVS and plain forwarding, in a virtual machine of BENCH_KERNEL;
+# BENCH_OPTIONS=--icount counts instructions instead, on a machine that others use.
+BENCH_KERNEL ?= 6.12
+.PHONY: bench-module
+bench-module: $B/bench/bench_module
+	tests/bench/module $(BENCH_KERNEL) $(BENCH_OPTIONS)
 
 # Interleaved with PEER (default wireguard-go); see tests/bench/tunnel.py.
 .PHONY: bench-tunnel

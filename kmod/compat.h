@@ -6,6 +6,7 @@
 #include <linux/version.h>
 #include <net/dst.h>
 #include <net/genetlink.h>
+#include <net/tcp.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
 #error "kakuremichi needs Linux 6.1 or later"
@@ -29,6 +30,12 @@ static inline void kk_dst_init(struct dst_entry *dst, struct dst_ops *ops)
 #else
 	dst_init(dst, ops, NULL, DST_OBSOLETE_NONE, DST_NOCOUNT);
 #endif
+}
+
+/* 6.1 gave each namespace a table of its own to have. */
+static inline struct inet_hashinfo *kk_tcp_hashinfo(const struct net *net)
+{
+	return net->ipv4.tcp_death_row.hashinfo;
 }
 
 #endif

@@ -11,17 +11,25 @@
 
 #include <kk/core/env.h>
 
-#include "kmod/fragments.h"
 #include "kmod/net.h"
 #include "kmod/tables.h"
+#include "kmod/trial.h"
+
+/* What is worked out about one packet, and is written to where the packet itself is but read. */
+struct kk_work {
+	struct kk_scratch scratch;
+	u32 slot;		     /* of the service that was asked for last */
+	struct kk_source_key source; /* that was counted last */
+	struct kk_flow_entry *flow;  /* that was found last; NULL: none */
+};
 
 struct kk_packet {
 	struct sk_buff *skb;
 	const struct kk_tables *tables;
-	struct kk_net *net; /* NULL: a trial, nothing is counted */
-	bool in_pieces;	    /* it came in fragments, each of which fits into the tunnel */
-	struct kk_scratch *scratch;
-	struct kk_fragments *fragments; /* of a trial; else packets are whole when they come here */
+	struct kk_net *net;
+	struct kk_trial *trial; /* NULL: it is on its way; else nothing is counted */
+	bool in_pieces;		/* it came in fragments, each of which fits into the tunnel */
+	struct kk_work *work;
 };
 
 KK_INLINE __u32 kk_env_len(const struct kk_packet *pkt)
@@ -162,92 +170,136 @@ KK_INLINE struct kk_origin kk_env_origin(const struct kk_packet *pkt,
 	return kk_tables_origin(pkt->tables, key);
 }
 
+/* Packets on their way are whole (defrag.h). */
 KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
 					     const struct kk_fragment_key *key)
 {
-	return pkt->fragments ? kk_fragments_get(pkt->fragments, key) : (struct kk_fragment){0};
+	const struct kk_fragment *found = NULL;
+
+	if (pkt->trial)
+		found = kk_trial_find(pkt->trial, KK_TRIAL_FRAGMENT, key, sizeof(*key));
+	return found ? *found : (struct kk_fragment){0};
 }
 
 KK_INLINE int kk_env_fragment_put(const struct kk_packet *pkt, const struct kk_fragment_key *key,
 				  const struct kk_fragment *fragment)
 {
-	if (pkt->fragments)
-		kk_fragments_put(pkt->fragments, key, fragment);
-	return 0;
+	if (!pkt->trial)
+		return 0;
+	return kk_trial_put(pkt->trial, KK_TRIAL_FRAGMENT, key, sizeof(*key), fragment,
+			    sizeof(*fragment))
+		       ? 0
+		       : -1;
 }
 
-/*
- * Groups, guards and translated flows are eBPF's so far: a gateway that needs them is not on the module. There are none here, so that
- * none is ever asked for.
- */
 KK_INLINE __u64 kk_env_group(const struct kk_packet *pkt, __u32 index)
 {
-	return 0;
+	return kk_groups_element(&pkt->tables->listeners->groups, index);
 }
 
 KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
 {
-	return ktime_get_ns();
+	return pkt->trial && pkt->trial->now ? pkt->trial->now : ktime_get_ns();
 }
 
 KK_INLINE __u64 kk_env_lately(const struct kk_packet *pkt)
 {
-	return ktime_get_coarse_ns();
+	return pkt->trial && pkt->trial->now ? pkt->trial->now : ktime_get_coarse_ns();
 }
 
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 {
-	return 0;
+	__u64 features = READ_ONCE(pkt->net->bans.features) | KK_FEATURE_SYN_COOKIES;
+
+	if (kk_lists_has_gateway(&pkt->tables->listeners->lists))
+		features |= KK_FEATURE_LIST;
+	if (pkt->tables->flags & KK_SETTINGS_F_CLOSED_PORTS)
+		features |= KK_FEATURE_CLOSED_PORTS;
+	return features;
 }
 
+/*
+ * Policies have no numbers here: each service that has a guard has its own, found by its slot. So the core, which
+ * always asks for a service and then for its policy, is given the one of the slot that it asked for last.
+ */
 KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)
 {
-	return 0;
+	const struct kk_service *service = kk_services_at(&pkt->net->services, slot);
+	union kk_service_slot word = {.id = service ? service->id : 0, .state = KK_SLOT_USED};
+
+	pkt->work->slot = slot;
+	word.policy = !!kk_guards_at(&pkt->tables->listeners->guards, slot);
+	return word.word;
 }
 
 KK_INLINE const struct kk_policy *kk_env_policy(const struct kk_packet *pkt, __u32 number)
 {
-	return NULL;
+	static const struct kk_policy none;
+	const struct kk_guard *guard =
+		kk_guards_at(&pkt->tables->listeners->guards, pkt->work->slot);
+
+	/* It has just lost its guard. */
+	return likely(guard) ? &guard->policy : &none;
 }
 
 KK_INLINE enum kk_list_verdict kk_env_list(const struct kk_packet *pkt,
 					   const struct kk_list_key *key)
 {
-	return KK_LIST_NONE;
+	return kk_lists_find(&pkt->tables->listeners->lists, key);
 }
 
 KK_INLINE __u64 kk_env_ban(const struct kk_packet *pkt, const struct kk_ban_key *key)
 {
-	return 0;
+	return kk_bans_until(&pkt->net->bans, key);
 }
 
 KK_INLINE struct kk_source *kk_env_source(const struct kk_packet *pkt,
 					  const struct kk_source_key *key)
 {
-	return NULL;
+	pkt->work->source = *key;
+	if (unlikely(pkt->trial))
+		return kk_trial_source(pkt->trial, KK_TRIAL_SOURCE, &pkt->net->sources, key);
+	return kk_sources_get(&pkt->net->sources, key, true);
 }
 
 KK_INLINE struct kk_snat_flow *kk_env_snat(const struct kk_packet *pkt,
 					   const struct kk_snat_key *key)
 {
-	return NULL;
+	struct kk_flow_entry *entry;
+
+	if (unlikely(pkt->trial))
+		return kk_trial_flow(pkt->trial, &pkt->net->flows, key);
+	entry = kk_flows_find(&pkt->net->flows, key);
+	if (!entry)
+		return NULL;
+	pkt->work->flow = entry;
+	return &entry->flow;
 }
 
 KK_INLINE struct kk_snat_flow *kk_env_snat_put(const struct kk_packet *pkt,
 					       const struct kk_snat_key *key,
 					       const struct kk_snat_flow *flow)
 {
-	return NULL;
+	struct kk_flow_entry *entry;
+
+	if (unlikely(pkt->trial))
+		return kk_trial_put(pkt->trial, KK_TRIAL_FLOW, key, sizeof(*key), flow,
+				    sizeof(*flow));
+	entry = kk_flows_put(&pkt->net->flows, key, flow);
+	if (!entry)
+		return NULL;
+	pkt->work->flow = entry;
+	return &entry->flow;
 }
 
 KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt)
 {
-	return pkt->scratch;
+	return &pkt->work->scratch;
 }
 
 KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 bytes)
 {
-	if (!pkt->net)
+	if (unlikely(pkt->trial))
 		return;
 	this_cpu_inc(pkt->net->counters[reason].packets);
 	this_cpu_add(pkt->net->counters[reason].bytes, bytes);
@@ -256,8 +308,11 @@ KK_INLINE void kk_env_count(struct kk_packet *pkt, enum kk_reason reason, __u32 
 KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 				    enum kk_direction direction, __u32 bytes)
 {
-	if (pkt->net)
-		kk_services_count(&pkt->net->services, service, direction, bytes);
+	if (unlikely(pkt->trial))
+		return;
+	kk_services_count(&pkt->net->services, service, direction, bytes);
+	if (unlikely(pkt->work->flow))
+		kk_flow_count(pkt->work->flow, direction, bytes);
 }
 
 #endif

@@ -26,6 +26,9 @@ static int __init kk_init(void)
 	kk_workqueue = alloc_workqueue("kakuremichi", 0, 0);
 	if (!kk_workqueue)
 		return -ENOMEM;
+	r = kk_flows_cache_init();
+	if (r)
+		goto fail_queue;
 	r = kk_net_register();
 	if (r)
 		goto fail;
@@ -37,6 +40,9 @@ static int __init kk_init(void)
 fail_net:
 	kk_net_unregister();
 fail:
+	rcu_barrier();
+	kk_flows_cache_clean();
+fail_queue:
 	destroy_workqueue(kk_workqueue);
 	return r;
 }
@@ -48,6 +54,8 @@ static void __exit kk_exit(void)
 	kk_net_unregister();
 	rcu_barrier(); /* what waits for packets is on the queue then */
 	destroy_workqueue(kk_workqueue);
+	rcu_barrier(); /* and what was put there by that */
+	kk_flows_cache_clean();
 }
 
 module_init(kk_init);

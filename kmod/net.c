@@ -80,6 +80,7 @@ int kk_net_replace(struct kk_net *kn, struct kk_tables *tables, const u32 ifinde
 			kk_path_unregister(kn->net);
 		return r;
 	}
+	WRITE_ONCE(kn->flows.max, tables->flows_max);
 	rcu_assign_pointer(kn->tables, tables);
 	kn->changes++;
 	kk_tables_free(old);
@@ -96,6 +97,8 @@ void kk_net_clear(struct kk_net *kn)
 	kk_path_unregister(kn->net);
 	RCU_INIT_POINTER(kn->tables, NULL);
 	kk_tables_free(old);
+	kk_bans_clear(&kn->bans);
+	kk_flows_clear(&kn->flows);
 	rtnl_lock();
 	for (int i = 0; i < 2; i++)
 		leave_place(&kn->place[i]);
@@ -121,13 +124,13 @@ static int on_device(struct notifier_block *block, unsigned long event, void *in
 
 		if (event == NETDEV_UNREGISTER && ours == dev) {
 			leave_place(place);
-			kk_netlink_event(kn->net, i == KK_INBOUND ? KK_EVENT_PUBLIC_GONE
-								  : KK_EVENT_TUNNEL_GONE);
+			kk_event_plain(kn->net, i == KK_INBOUND ? KK_EVENT_PUBLIC_GONE
+								: KK_EVENT_TUNNEL_GONE);
 		} else if (event == NETDEV_REGISTER && !ours && place->name[0] &&
 			   !strcmp(place->name, dev->name)) {
 			take_place(place, dev);
-			kk_netlink_event(kn->net, i == KK_INBOUND ? KK_EVENT_PUBLIC_BACK
-								  : KK_EVENT_TUNNEL_BACK);
+			kk_event_plain(kn->net, i == KK_INBOUND ? KK_EVENT_PUBLIC_BACK
+								: KK_EVENT_TUNNEL_BACK);
 		} else if (event == NETDEV_CHANGENAME && ours == dev) {
 			strscpy(place->name, dev->name, sizeof(place->name));
 		}
@@ -143,6 +146,7 @@ static int __net_init start(struct net *net)
 
 	kn->net = net;
 	mutex_init(&kn->lock);
+	kk_events_init(&kn->events);
 	kn->counters = __alloc_percpu(sizeof(struct kk_counter) * KK_REASON_MAX,
 				      __alignof__(struct kk_counter));
 	return kn->counters ? 0 : -ENOMEM;
@@ -168,9 +172,12 @@ static void __net_exit end(struct list_head *nets)
 	{
 		struct kk_net *kn = kk_net_of(net);
 
+		kk_bans_clean(&kn->bans);
+		kk_flows_clean(&kn->flows);
+		kk_sources_clean(&kn->sources);
+		kk_sources_clean(&kn->verified);
 		kk_services_clean(&kn->services);
 		free_percpu(kn->counters);
-		kvfree(kn->fragments);
 	}
 }
 

@@ -10,10 +10,12 @@
 #include <linux/netdevice.h>
 #include <net/net_namespace.h>
 
+#include "kmod/bans.h"
+#include "kmod/events.h"
+#include "kmod/flows.h"
 #include "kmod/services.h"
+#include "kmod/sources.h"
 #include "kmod/tables.h"
-
-struct kk_fragments;
 
 /* An interface that the tables go by: found by its name again when it was made anew. */
 struct kk_place {
@@ -24,12 +26,16 @@ struct kk_place {
 
 struct kk_net {
 	struct net *net;
-	struct mutex lock;		      /* of the rest; places: RTNL */
-	struct kk_tables __rcu *tables;	      /* in force; NULL: none, and no hooks */
-	struct kk_place place[2];	      /* by the direction of packets that come in there */
-	struct kk_services services;	      /* of tables in force and pending */
-	struct kk_fragments *fragments;	      /* of trials; NULL before the first */
-	u32 changes;			      /* of listeners in force; a dump is not to mix them */
+	struct mutex lock;		/* of the rest; places: RTNL */
+	struct kk_tables __rcu *tables; /* in force; NULL: none, and no hooks */
+	struct kk_place place[2];	/* by the direction of packets that come in there */
+	struct kk_services services;	/* of tables in force and pending */
+	struct kk_bans bans;
+	struct kk_flows flows;
+	struct kk_sources sources;  /* that limits count */
+	struct kk_sources verified; /* that have answered a challenge, of no service */
+	struct kk_events events;
+	u32 changes;			      /* of tables in force; a dump is not to mix them */
 	struct kk_counter __percpu *counters; /* KK_REASON_MAX of them */
 	struct {
 		struct kk_tables *tables; /* NULL: none was begun */

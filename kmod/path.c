@@ -4,39 +4,50 @@
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
 
+#include "kmod/decide.h"
 #include "kmod/defrag.h"
-#include "kmod/env.h"
 #include "kmod/net.h"
 #include "kmod/output.h"
-#include <kk/core/forward.h>
 
 #define CREATE_TRACE_POINTS
 #include "kmod/trace.h"
 
+/* What others may want to know of. */
+static void tell(struct kk_net *kn, enum kk_reason reason, const struct kk_work *work)
+{
+	if (work->flow && kk_flows_are_scarce(&kn->flows))
+		kk_event_flows(kn, KK_EVENT_FLOWS_SCARCE);
+	if (likely(kk_verdict(reason) != KK_DROP))
+		return;
+	if (reason == KK_REASON_LIMITED_PACKETS)
+		kk_event_limited(kn, KK_EVENT_LIMITED_PACKETS, &work->source);
+	else if (reason == KK_REASON_LIMITED_CONNECTIONS)
+		kk_event_limited(kn, KK_EVENT_LIMITED_CONNECTIONS, &work->source);
+	else if (reason == KK_REASON_SNAT_EXHAUSTED)
+		kk_event_flows(kn, KK_EVENT_FLOWS_FULL);
+}
+
 static unsigned int forward(struct kk_net *kn, const struct kk_tables *tables, struct sk_buff *skb,
 			    enum kk_direction direction, bool in_pieces)
 {
-	struct kk_scratch scratch;
-	struct kk_packet pkt = {.skb = skb,
-				.tables = tables,
-				.net = kn,
-				.in_pieces = in_pieces,
-				.scratch = &scratch};
+	struct kk_work work;
+	struct kk_packet pkt = {
+		.skb = skb, .tables = tables, .net = kn, .in_pieces = in_pieces, .work = &work};
 	enum kk_reason reason;
-	enum kk_verdict verdict;
 
-	/* A constant family in each call: the other one's half is left out. */
-	reason = skb->protocol == htons(ETH_P_IP) ? kk_forward(&pkt, KK_IP4, direction)
-						  : kk_forward(&pkt, KK_IP6, direction);
-	verdict = kk_verdict(reason);
+	work.flow = NULL; /* the rest is filled before it is read */
+	reason = skb->protocol == htons(ETH_P_IP) ? kk_decide(&pkt, KK_IP4, direction)
+						  : kk_decide(&pkt, KK_IP6, direction);
 	trace_kk_forward(skb, direction, reason);
-	switch (verdict) {
+	tell(kn, reason, &work);
+	switch (kk_verdict(reason)) {
 	case KK_PASS:
 		return NF_ACCEPT;
 	case KK_TO_TUNNEL:
 		kk_output_tunnel(kn, tables, skb);
 		return NF_STOLEN;
 	case KK_TO_NIC:
+	case KK_BACK:
 		kk_output_nic(kn, tables, skb);
 		return NF_STOLEN;
 	default:

@@ -6,6 +6,8 @@
 #include <linux/percpu.h>
 #include <linux/slab.h>
 
+#include "kmod/module.h"
+
 int kk_services_init(struct kk_services *services)
 {
 	if (services->by_slot)
@@ -30,13 +32,13 @@ void kk_services_clean(struct kk_services *services)
 
 static struct kk_service *make(struct kk_services *services, u32 id)
 {
-	struct kk_service *service = kzalloc(sizeof(*service), GFP_KERNEL_ACCOUNT);
+	struct kk_service *service = kzalloc(sizeof(*service), KK_GFP);
 	int slot, r;
 
 	if (!service)
 		return ERR_PTR(-ENOMEM);
 	service->id = id;
-	service->traffic = alloc_percpu_gfp(struct kk_traffic, GFP_KERNEL_ACCOUNT);
+	service->traffic = alloc_percpu_gfp(struct kk_traffic, KK_GFP);
 	if (!service->traffic) {
 		r = -ENOMEM;
 		goto fail;
@@ -47,7 +49,7 @@ static struct kk_service *make(struct kk_services *services, u32 id)
 		goto fail_traffic;
 	}
 	service->slot = slot;
-	r = xa_err(xa_store(&services->by_id, id, service, GFP_KERNEL_ACCOUNT));
+	r = xa_err(xa_store(&services->by_id, id, service, KK_GFP));
 	if (r)
 		goto fail_slot;
 	rcu_assign_pointer(services->by_slot[slot], service);

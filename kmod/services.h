@@ -6,11 +6,12 @@
 #include <linux/idr.h>
 #include <linux/xarray.h>
 
-#include <kk/core/types.h>
+#include <kk/core/edge_types.h>
 
 struct kk_service {
 	u32 id, slot;
-	u32 users; /* listeners, of all sets of tables */
+	u32 users; /* listeners and guards, of all sets of tables */
+	struct kk_flood flood;
 	struct kk_traffic __percpu *traffic;
 	struct rcu_head rcu;
 };
@@ -38,7 +39,12 @@ void kk_service_put(struct kk_services *services, u32 slot);
 void kk_service_traffic(const struct kk_service *service, struct kk_traffic *ret);
 void kk_services_reset(struct kk_services *services);
 
-/* On the way of a packet. */
+/* On the way of a packet. NULL: the service has just gone. */
+static inline struct kk_service *kk_services_at(const struct kk_services *services, u32 slot)
+{
+	return likely(slot < KK_SERVICES_MAX) ? rcu_dereference(services->by_slot[slot]) : NULL;
+}
+
 static inline void kk_services_count(struct kk_services *services, u32 slot,
 				     enum kk_direction direction, u32 bytes)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A set of tables: settings, and the listeners with their way back. Packets read it under RCU while single words
- * change; a whole set is replaced by another at once.
+ * A set of tables: settings, and the listeners with their way back, groups, guards and lists. Packets read it under RCU
+ * while parts of it change (change.h); a whole set is replaced by another at once.
  */
 #ifndef KK_KMOD_TABLES_H
 #define KK_KMOD_TABLES_H
@@ -10,9 +10,21 @@
 #include <linux/rhashtable.h>
 #include <linux/workqueue.h>
 
+#include <kk/core/edge_types.h>
 #include <kk/core/types.h>
 
+#include "kmod/groups.h"
+#include "kmod/guards.h"
+#include "kmod/lists.h"
 #include "kmod/services.h"
+
+/* The settings, as a request has them. */
+struct kk_config {
+	struct kk_settings set;
+	struct kk_edge_settings edge;
+	u32 flags;     /* KK_SETTINGS_F_* */
+	u32 flows_max; /* translated flows of the namespace */
+};
 
 /*
  * The truth is in the words. An origin is but a hint which word to look at, so that both need not change in one
@@ -22,42 +34,36 @@ struct kk_listeners {
 	struct kk_services *services;
 	u64 *words[KK_SLOTS_MAX]; /* KK_LISTENERS_PER_ADDRESS of them; NULL: none was ever set */
 	struct rhashtable origins;
-	u32 n;
+	struct kk_groups groups;
+	struct kk_guards guards;
+	struct kk_lists lists;
+	u32 n, n_snat;
 	u32 users; /* sets of tables, changed under the lock of the namespace */
 };
 
 struct kk_tables {
 	struct kk_settings set;
+	struct kk_edge_settings edge;
+	u32 flags, flows_max;
 	struct kk_listeners *listeners;
 	bool last; /* the listeners go with it */
 	struct rcu_work free;
 };
 
-/* A port range of one service. */
-struct kk_range {
-	u8 slot, protocol;
-	bool gone;   /* to be removed: what follows n does not matter */
-	u16 port, n; /* the first, and how many */
-	__be32 agent;
-	u16 agent_port;		   /* the first */
-	u32 service;		   /* id */
-	u64 flags;		   /* KK_LISTENER_DRAINING */
-	const struct nlattr *attr; /* what a complaint is about */
+/* Which listener an Agent's port may belong to. */
+struct kk_hint {
+	struct rhash_head node;
+	struct kk_origin_key key;
+	u32 index;
+	struct rcu_head rcu;
 };
 
 /* With no listener. NULL: memory is short. */
-struct kk_tables *kk_tables_new(const struct kk_settings *set, struct kk_services *services);
+struct kk_tables *kk_tables_new(const struct kk_config *config, struct kk_services *services);
 /* With the listeners of @from, which stay its own too. */
-struct kk_tables *kk_tables_with(const struct kk_settings *set, const struct kk_tables *from);
+struct kk_tables *kk_tables_with(const struct kk_config *config, const struct kk_tables *from);
 /* Once no packet reads them any more. NULL is ignored. */
 void kk_tables_free(struct kk_tables *tables);
-
-/*
- * Sets and removes @n ranges in their order: all of them, or nothing. -EEXIST: the Agent's port is another
- * listener's. -ENOENT: one to be removed is not there.
- */
-int kk_tables_change(struct kk_tables *tables, const struct kk_range *ranges, size_t n,
-		     struct netlink_ext_ack *extack);
 
 static inline u64 kk_tables_word(const struct kk_tables *tables, u32 index)
 {
@@ -65,6 +71,16 @@ static inline u64 kk_tables_word(const struct kk_tables *tables, u32 index)
 
 	return words ? READ_ONCE(words[index % KK_LISTENERS_PER_ADDRESS]) : 0;
 }
+
+/* What answers of an Agent (its address less the pool's) come from, where listener @word at @index leads there. */
+struct kk_origin_key kk_tables_key(const struct kk_tables *tables, u32 index, u64 word, u32 agent);
+/* Whether the listener at @index is the one whose answers @key are. */
+bool kk_tables_claims(const struct kk_tables *tables, u32 index, const struct kk_origin_key *key);
+struct kk_hint *kk_tables_hint(const struct kk_tables *tables, const struct kk_origin_key *key);
+/* Points the hint of @key to @index; one that there was is left, and its @index given back. An errno. */
+int kk_tables_point(struct kk_tables *tables, const struct kk_origin_key *key, u32 index,
+		    struct kk_hint **ret, u32 *ret_before, bool *ret_made);
+void kk_tables_forget(struct kk_tables *tables, struct kk_hint *hint);
 
 /* Port 0 where there is none. */
 struct kk_origin kk_tables_origin(const struct kk_tables *tables, const struct kk_origin_key *key);

@@ -26,7 +26,7 @@ static int limit_of(uint32_t service, const char *what, const struct kk_limit *l
 	return 0;
 }
 
-static int policy_of(const struct kk_guard *guard, struct kk_policy *ret, struct kk_err *err)
+int kk_guard_policy(const struct kk_guard *guard, struct kk_policy *ret, struct kk_err *err)
 {
 	int r;
 
@@ -175,7 +175,7 @@ int kk_guards_plan(struct kk_guards_plan *ret, const struct kk_tables *tables,
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	for (size_t i = 0; i < n; i++) {
 		ret->items[i].service = guards[i].service;
-		r = policy_of(&guards[i], &ret->items[i].policy, err);
+		r = kk_guard_policy(&guards[i], &ret->items[i].policy, err);
 		if (r < 0)
 			return r;
 	}

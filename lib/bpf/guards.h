@@ -30,6 +30,8 @@ uint32_t kk_guards_number(const struct kk_guards_plan *plan, uint32_t service);
 void kk_guards_write(struct kk_tables *tables, const struct kk_guards_plan *plan);
 void kk_guards_clean(struct kk_guards_plan *plan);
 
+/* The policy of a guard. -EINVAL: a limit that cannot be. */
+int kk_guard_policy(const struct kk_guard *guard, struct kk_policy *ret, struct kk_err *err);
 /* What a policy of @service asks, as the tables keep it. */
 struct kk_guard kk_guard_of(uint32_t service, const struct kk_policy *policy);
 

@@ -6,23 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpf/all.h"
 #include "bpf/guards.h"
 #include "bpf/lists.h"
 #include "util/cleanup.h"
 
-/* What kk_datapath_read() hands out; @tables is first, so that it can be freed by it. */
-struct all {
-	struct kk_datapath_tables tables;
-	struct kk_listener *listeners;
-	struct kk_group *groups;
-	struct kk_member *members; /* of all groups */
-	struct kk_guard *guards;
-	struct kk_list *lists;
-};
-
 void kk_datapath_tables_free(struct kk_datapath_tables *tables)
 {
-	struct all *all = (struct all *)tables;
+	struct kk_tables_all *all = (struct kk_tables_all *)tables;
 
 	if (!all)
 		return;
@@ -60,7 +51,7 @@ static size_t members_of(const struct kk_tables *tables, size_t number, struct k
 	return n;
 }
 
-static int read_groups(const struct kk_tables *tables, struct all *all)
+static int read_groups(const struct kk_tables *tables, struct kk_tables_all *all)
 {
 	size_t n = 0, room = 0;
 
@@ -93,7 +84,7 @@ static bool is_guarded(const union kk_service_slot *slot)
 	return slot->state == KK_SLOT_USED && slot->policy && slot->policy < KK_POLICIES_MAX;
 }
 
-static int read_guards(const struct kk_tables *tables, struct all *all)
+static int read_guards(const struct kk_tables *tables, struct kk_tables_all *all)
 {
 	size_t n = 0;
 
@@ -113,7 +104,7 @@ static int read_guards(const struct kk_tables *tables, struct all *all)
 	return 0;
 }
 
-static int read_lists(const struct kk_tables *tables, struct all *all, struct kk_err *err)
+static int read_lists(const struct kk_tables *tables, struct kk_tables_all *all, struct kk_err *err)
 {
 	const struct kk_table table = kk_tables_lists(tables);
 	KK_CLEANUP_FREE void *records = NULL;
@@ -129,7 +120,7 @@ static int read_lists(const struct kk_tables *tables, struct all *all, struct kk
 	return 0;
 }
 
-static int read_all(const struct kk_tables *tables, struct all *all, struct kk_err *err)
+static int read_all(const struct kk_tables *tables, struct kk_tables_all *all, struct kk_err *err)
 {
 	int n = kk_tables_list(tables, &all->listeners, err);
 
@@ -145,7 +136,7 @@ static int read_all(const struct kk_tables *tables, struct all *all, struct kk_e
 int kk_tables_read(const struct kk_tables *tables, struct kk_datapath_tables **ret,
 		   struct kk_err *err)
 {
-	struct all *all = calloc(1, sizeof(*all));
+	struct kk_tables_all *all = calloc(1, sizeof(*all));
 	int r;
 
 	if (!all)

@@ -16,6 +16,15 @@
 #define SOL_NETLINK 270
 #endif
 
+/* As much as a process may have, for many answers to one request; if it may not, fewer have to do. */
+static void set_room(struct nl_sock *sk)
+{
+	int room = 1 << 20;
+
+	(void)nl_socket_set_buffer_size(sk, room, room);
+	(void)setsockopt(nl_socket_get_fd(sk), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+}
+
 int kk_genl_open(struct kk_genl *ret, const char *name, uint8_t version, struct kk_err *err)
 {
 	KK_CLEANUP_NL struct nl_sock *sk = NULL;
@@ -24,6 +33,7 @@ int kk_genl_open(struct kk_genl *ret, const char *name, uint8_t version, struct 
 	r = kk_nl_open(NETLINK_GENERIC, &sk);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL, "no generic netlink socket: %s", strerror(-r));
+	set_room(sk);
 	family = genl_ctrl_resolve(sk, name);
 	if (family < 0)
 		return kk_err_set(err, ENOENT, NULL, "the kernel has no netlink family %s", name);

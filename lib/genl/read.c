@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What the module's tables hold, have counted, and would do. */
+/* What the module's tables hold and have counted. */
 #include "genl/module.h"
 
 #include <errno.h>
@@ -9,6 +9,9 @@
 #include <netlink/attr.h>
 #include <uapi/kakuremichi.h>
 
+#include "bpf/all.h"
+#include "bpf/lists.h"
+#include "core/maglev.h"
 #include "core/names.h"
 #include "genl/wire.h"
 #include "net/nl.h"
@@ -99,7 +102,153 @@ int kk_module_list(const struct kk_module *module, struct kk_listener **ret, str
 	return r;
 }
 
-static enum kk_reason reason_of(const struct nlattr *attr)
+/* One entry of a dump: nest @type into a new item of it. */
+#define ON_ENTRY(name, type, item_type, get)                                                       \
+	static int name(struct nlmsghdr *hdr, void *userdata)                                      \
+	{                                                                                          \
+		struct nlattr *attrs[KK_A_MAX + 1];                                                \
+		item_type *item;                                                                   \
+		int r = kk_wire_parse(hdr, attrs);                                                 \
+                                                                                                   \
+		if (r < 0 || !attrs[type])                                                         \
+			return r < 0 ? r : -EBADMSG;                                               \
+		item = dump_grow(userdata);                                                        \
+		return item ? get(attrs[type], item) : -ENOMEM;                                    \
+	}
+
+/* A group with room for its members. */
+struct group_item {
+	struct kk_group group;
+	struct kk_member members[KK_MAGLEV_MEMBERS_MAX];
+};
+
+static int get_group(struct nlattr *nest, struct group_item *item)
+{
+	return kk_wire_get_group(nest, &item->group, item->members);
+}
+
+ON_ENTRY(on_group, KK_A_GROUP, struct group_item, get_group)
+ON_ENTRY(on_guard, KK_A_GUARD, struct kk_guard, kk_wire_get_guard)
+ON_ENTRY(on_rule, KK_A_RULE, struct kk_list_record, kk_wire_get_rule)
+ON_ENTRY(on_ban, KK_A_BAN, struct kk_ban_entry, kk_wire_get_ban)
+ON_ENTRY(on_flow, KK_A_FLOW, struct kk_module_flow, kk_wire_get_flow)
+
+int kk_module_bans(const struct kk_module *module, struct kk_ban_entry **ret, struct kk_err *err)
+{
+	struct dump dump = {.size = sizeof(struct kk_ban_entry)};
+	int r = dump_read(module, KK_CMD_BAN_GET, on_ban, &dump, "the bans could not be read", err);
+
+	if (r < 0)
+		free(dump.items);
+	else
+		*ret = dump.items;
+	return r;
+}
+
+int kk_module_flows(const struct kk_module *module, struct kk_module_flow **ret, struct kk_err *err)
+{
+	struct dump dump = {.size = sizeof(struct kk_module_flow)};
+	int r = dump_read(module, KK_CMD_FLOW_GET, on_flow, &dump, "the flows could not be read",
+			  err);
+
+	if (r < 0)
+		free(dump.items);
+	else
+		*ret = dump.items;
+	return r;
+}
+
+static int read_groups(const struct kk_module *module, struct kk_tables_all *all,
+		       struct kk_err *err)
+{
+	struct dump dump = {.size = sizeof(struct group_item)};
+	int n = dump_read(module, KK_CMD_GROUP_GET, on_group, &dump, "the groups could not be read",
+			  err);
+	KK_CLEANUP_FREE struct group_item *items = dump.items;
+	size_t n_members = 0;
+
+	if (n < 0)
+		return n;
+	all->groups = calloc((size_t)n + 1, sizeof(*all->groups));
+	all->members = calloc((size_t)n + 1, sizeof(items->members));
+	if (!all->groups || !all->members)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	for (int i = 0; i < n; i++) {
+		struct kk_group *group = &all->groups[i];
+
+		/* Where the item was when it was read is not where it is. */
+		*group = items[i].group;
+		group->members = memcpy(all->members + n_members, items[i].members,
+					group->n_members * sizeof(struct kk_member));
+		n_members += group->n_members;
+	}
+	all->tables.groups = all->groups;
+	all->tables.n_groups = (size_t)n;
+	return 0;
+}
+
+static int read_guards(const struct kk_module *module, struct kk_tables_all *all,
+		       struct kk_err *err)
+{
+	struct dump dump = {.size = sizeof(struct kk_guard)};
+	int n = dump_read(module, KK_CMD_GUARD_GET, on_guard, &dump, "the guards could not be read",
+			  err);
+
+	all->guards = dump.items;
+	if (n < 0)
+		return n;
+	all->tables.guards = all->guards;
+	all->tables.n_guards = (size_t)n;
+	return 0;
+}
+
+static int read_lists(const struct kk_module *module, struct kk_tables_all *all, struct kk_err *err)
+{
+	struct dump dump = {.size = sizeof(struct kk_list_record)};
+	int n = dump_read(module, KK_CMD_RULE_GET, on_rule, &dump, "the lists could not be read",
+			  err);
+	KK_CLEANUP_FREE struct kk_list_record *records = dump.items;
+
+	if (n >= 0)
+		n = kk_lists_make(records, (size_t)n, &all->lists, err);
+	if (n < 0)
+		return n;
+	all->tables.lists = all->lists;
+	all->tables.n_lists = (size_t)n;
+	return 0;
+}
+
+static int read_all(const struct kk_module *module, struct kk_tables_all *all, struct kk_err *err)
+{
+	int n = kk_module_list(module, &all->listeners, err), r;
+
+	if (n < 0)
+		return n;
+	all->tables.listeners = all->listeners;
+	all->tables.n_listeners = (size_t)n;
+	r = read_groups(module, all, err);
+	if (r == 0)
+		r = read_guards(module, all, err);
+	return r < 0 ? r : read_lists(module, all, err);
+}
+
+int kk_module_read(const struct kk_module *module, struct kk_datapath_tables **ret,
+		   struct kk_err *err)
+{
+	struct kk_tables_all *all = calloc(1, sizeof(*all));
+	int r;
+
+	if (!all)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	r = read_all(module, all, err);
+	if (r < 0)
+		kk_datapath_tables_free(&all->tables);
+	else
+		*ret = &all->tables;
+	return r;
+}
+
+enum kk_reason kk_wire_reason(const struct nlattr *attr)
 {
 	for (int reason = 0; reason < KK_REASON_MAX; reason++)
 		if (strcmp(nla_data(attr), kk_reason_name(reason)) == 0)
@@ -127,7 +276,7 @@ static int on_counter(struct nlmsghdr *hdr, void *userdata)
 	    nla_parse_nested(a, KK_COUNTER_A_MAX, attrs[KK_A_COUNTER], policy) < 0 ||
 	    !a[KK_COUNTER_A_REASON] || !a[KK_COUNTER_A_PACKETS] || !a[KK_COUNTER_A_BYTES])
 		return -EBADMSG;
-	reason = reason_of(a[KK_COUNTER_A_REASON]);
+	reason = kk_wire_reason(a[KK_COUNTER_A_REASON]);
 	counter = dump_grow(userdata);
 	if (reason == KK_REASON_MAX || !counter)
 		return counter ? -EBADMSG : -ENOMEM;
@@ -200,62 +349,4 @@ int kk_module_services(const struct kk_module *module, struct kk_datapath_servic
 	else
 		*ret = dump.items;
 	return r;
-}
-
-static int on_trial(struct nlmsghdr *hdr, void *userdata)
-{
-	static struct nla_policy policy[KK_PACKET_A_MAX + 1] = {
-		[KK_PACKET_A_REASON] = {.type = NLA_NUL_STRING},
-	};
-	struct nlattr *attrs[KK_A_MAX + 1], *a[KK_PACKET_A_MAX + 1];
-	struct kk_module_trial *trial = userdata;
-	int r;
-
-	r = kk_wire_parse(hdr, attrs);
-	if (r < 0)
-		return r;
-	if (!attrs[KK_A_PACKET] ||
-	    nla_parse_nested(a, KK_PACKET_A_MAX, attrs[KK_A_PACKET], policy) < 0 ||
-	    !a[KK_PACKET_A_REASON] || !a[KK_PACKET_A_DATA])
-		return -EBADMSG;
-	trial->reason = reason_of(a[KK_PACKET_A_REASON]);
-	if (trial->reason == KK_REASON_MAX)
-		return -EBADMSG;
-	trial->len = (uint32_t)nla_len(a[KK_PACKET_A_DATA]);
-	trial->data = malloc(trial->len + 1);
-	if (!trial->data)
-		return -ENOMEM;
-	memcpy(trial->data, nla_data(a[KK_PACKET_A_DATA]), trial->len);
-	return 0;
-}
-
-int kk_module_try(const struct kk_module *module, struct kk_module_trial *trial, struct kk_err *err)
-{
-	KK_CLEANUP_NLMSG struct nl_msg *msg =
-		kk_genl_request(&module->genl, KK_CMD_TRY, NLM_F_ACK, trial->len + 64);
-	struct kk_module_trial answer = *trial;
-	struct nlattr *nest;
-	int r;
-
-	answer.data = NULL;
-	nest = msg ? nla_nest_start(msg, KK_A_PACKET) : NULL;
-	if (!nest || nla_put(msg, KK_PACKET_A_DATA, (int)trial->len, trial->data) < 0 ||
-	    nla_put_u32(msg, KK_PACKET_A_DIRECTION,
-			trial->direction == KK_INBOUND ? KK_PACKET_INBOUND : KK_PACKET_OUTBOUND) <
-		    0 ||
-	    (trial->gso_size && nla_put_u16(msg, KK_PACKET_A_GSO, trial->gso_size) < 0) ||
-	    (trial->partial && nla_put_flag(msg, KK_PACKET_A_PARTIAL) < 0))
-		return kk_err_set(err, EMSGSIZE, "packet", "a packet of %u bytes is too long",
-				  trial->len);
-	nla_nest_end(msg, nest);
-	r = kk_genl_call(&module->genl, msg, on_trial, &answer, "the packet could not be tried",
-			 err);
-	if (r == 0 && !answer.data)
-		r = kk_err_set(err, EBADMSG, NULL, "the kernel module did not answer");
-	if (r < 0) {
-		free(answer.data);
-		return r;
-	}
-	*trial = answer;
-	return 0;
 }

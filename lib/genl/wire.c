@@ -34,6 +34,24 @@ static size_t count6(const struct kk_settings *set)
 	return n;
 }
 
+static int put_edge(struct nl_msg *msg, const struct kk_module_settings *settings)
+{
+	const struct kk_edge_settings *edge = &settings->edge_settings;
+	uint32_t flags = (settings->edge ? KK_SETTINGS_F_EDGE : 0) |
+			 (settings->closed_ports ? KK_SETTINGS_F_CLOSED_PORTS : 0);
+
+	if (nla_put_u32(msg, KK_SETTINGS_A_FLAGS, flags) < 0 ||
+	    nla_put(msg, KK_SETTINGS_A_COOKIE_KEY, sizeof(edge->cookie_key), edge->cookie_key) <
+		    0 ||
+	    (edge->syn_rate && nla_put_u32(msg, KK_SETTINGS_A_SYN_RATE, edge->syn_rate) < 0) ||
+	    (edge->ephemeral &&
+	     nla_put_u16(msg, KK_SETTINGS_A_EPHEMERAL, (uint16_t)edge->ephemeral) < 0) ||
+	    (settings->flows_max &&
+	     nla_put_u32(msg, KK_SETTINGS_A_FLOWS_MAX, settings->flows_max) < 0))
+		return -EMSGSIZE;
+	return 0;
+}
+
 int kk_wire_put_settings(struct nl_msg *msg, const struct kk_module_settings *settings)
 {
 	const struct kk_settings *set = &settings->core;
@@ -52,7 +70,8 @@ int kk_wire_put_settings(struct nl_msg *msg, const struct kk_module_settings *se
 	     nla_put(msg, KK_SETTINGS_A_POOL6, sizeof(set->pool6), &set->pool6) < 0) ||
 	    (set->host && nla_put_u8(msg, KK_SETTINGS_A_HOST, (uint8_t)ntohl(set->host)) < 0) ||
 	    (set->mtu && nla_put_u32(msg, KK_SETTINGS_A_MTU, set->mtu) < 0) ||
-	    nla_put(msg, KK_SETTINGS_A_FLOW_KEY, sizeof(set->flow_key), set->flow_key) < 0)
+	    nla_put(msg, KK_SETTINGS_A_FLOW_KEY, sizeof(set->flow_key), set->flow_key) < 0 ||
+	    put_edge(msg, settings) < 0)
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
 	return 0;
@@ -83,8 +102,14 @@ static int put_place(struct nl_msg *msg, const struct kk_settings *set,
 		       : 0;
 }
 
+static uint32_t flags_of(const struct kk_listener *listener)
+{
+	return (listener->draining ? KK_LISTENER_F_DRAINING : 0) |
+	       (listener->snat ? KK_LISTENER_F_SNAT : 0);
+}
+
 int kk_wire_put_listener(struct nl_msg *msg, const struct kk_settings *set,
-			 const struct kk_listener *listener)
+			 const struct kk_listener *listener, uint16_t n)
 {
 	struct nlattr *nest = nla_nest_start(msg, KK_A_LISTENER);
 	int r;
@@ -94,19 +119,20 @@ int kk_wire_put_listener(struct nl_msg *msg, const struct kk_settings *set,
 	r = put_place(msg, set, listener);
 	if (r < 0)
 		return r;
-	if (nla_put(msg, KK_LISTENER_A_AGENT, sizeof(listener->agent_address),
-		    &listener->agent_address) < 0 ||
+	if ((n > 1 && nla_put_u16(msg, KK_LISTENER_A_PORTS, n) < 0) ||
+	    (listener->group ? nla_put_u32(msg, KK_LISTENER_A_GROUP, listener->group)
+			     : nla_put(msg, KK_LISTENER_A_AGENT, sizeof(listener->agent_address),
+				       &listener->agent_address)) < 0 ||
 	    nla_put_u16(msg, KK_LISTENER_A_AGENT_PORT, listener->agent_port) < 0 ||
 	    nla_put_u32(msg, KK_LISTENER_A_SERVICE, listener->service) < 0 ||
-	    nla_put_u32(msg, KK_LISTENER_A_FLAGS, listener->draining ? KK_LISTENER_F_DRAINING : 0) <
-		    0)
+	    nla_put_u32(msg, KK_LISTENER_A_FLAGS, flags_of(listener)) < 0)
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
 	return 0;
 }
 
 int kk_wire_put_gone(struct nl_msg *msg, const struct kk_settings *set,
-		     const struct kk_listener *listener)
+		     const struct kk_listener *listener, uint16_t n)
 {
 	struct nlattr *nest = nla_nest_start(msg, KK_A_GONE);
 	int r;
@@ -114,6 +140,8 @@ int kk_wire_put_gone(struct nl_msg *msg, const struct kk_settings *set,
 	if (!nest)
 		return -EMSGSIZE;
 	r = put_place(msg, set, listener);
+	if (r == 0 && n > 1 && nla_put_u16(msg, KK_LISTENER_A_PORTS, n) < 0)
+		r = -EMSGSIZE;
 	if (r == 0)
 		nla_nest_end(msg, nest);
 	return r;
@@ -124,6 +152,23 @@ int kk_wire_parse(struct nlmsghdr *hdr, struct nlattr **attrs)
 	if (!genlmsg_valid_hdr(hdr, 0) || genlmsg_parse(hdr, 0, attrs, KK_A_MAX, NULL) < 0)
 		return -EBADMSG;
 	return 0;
+}
+
+static void get_edge(struct nlattr **a, struct kk_module_settings *ret)
+{
+	uint32_t flags = a[KK_SETTINGS_A_FLAGS] ? nla_get_u32(a[KK_SETTINGS_A_FLAGS]) : 0;
+	struct kk_edge_settings *edge = &ret->edge_settings;
+
+	ret->edge = flags & KK_SETTINGS_F_EDGE;
+	ret->closed_ports = flags & KK_SETTINGS_F_CLOSED_PORTS;
+	if (a[KK_SETTINGS_A_COOKIE_KEY])
+		nla_memcpy(edge->cookie_key, a[KK_SETTINGS_A_COOKIE_KEY], sizeof(edge->cookie_key));
+	if (a[KK_SETTINGS_A_SYN_RATE])
+		edge->syn_rate = nla_get_u32(a[KK_SETTINGS_A_SYN_RATE]);
+	if (a[KK_SETTINGS_A_EPHEMERAL])
+		edge->ephemeral = nla_get_u16(a[KK_SETTINGS_A_EPHEMERAL]);
+	if (a[KK_SETTINGS_A_FLOWS_MAX])
+		ret->flows_max = nla_get_u32(a[KK_SETTINGS_A_FLOWS_MAX]);
 }
 
 int kk_wire_get_settings(struct nlattr *nest, struct kk_module_settings *ret)
@@ -140,6 +185,11 @@ int kk_wire_get_settings(struct nlattr *nest, struct kk_module_settings *ret)
 		[KK_SETTINGS_A_MTU] = {.type = NLA_U32},
 		[KK_SETTINGS_A_FLOW_KEY] = {.minlen = 8 * KK_FLOW_KEY_WORDS,
 					    .maxlen = 8 * KK_FLOW_KEY_WORDS},
+		[KK_SETTINGS_A_FLAGS] = {.type = NLA_U32},
+		[KK_SETTINGS_A_COOKIE_KEY] = {.minlen = 16, .maxlen = 16},
+		[KK_SETTINGS_A_SYN_RATE] = {.type = NLA_U32},
+		[KK_SETTINGS_A_EPHEMERAL] = {.type = NLA_U16},
+		[KK_SETTINGS_A_FLOWS_MAX] = {.type = NLA_U32},
 	};
 	struct nlattr *a[KK_SETTINGS_A_MAX + 1];
 	struct kk_settings *set = &ret->core;
@@ -167,6 +217,7 @@ int kk_wire_get_settings(struct nlattr *nest, struct kk_module_settings *ret)
 		set->host = htonl(nla_get_u8(a[KK_SETTINGS_A_HOST]));
 	if (a[KK_SETTINGS_A_FLOW_KEY])
 		nla_memcpy(set->flow_key, a[KK_SETTINGS_A_FLOW_KEY], sizeof(set->flow_key));
+	get_edge(a, ret);
 	return 0;
 }
 
@@ -193,25 +244,33 @@ int kk_wire_get_listener(struct nlattr *nest, const struct kk_settings *set,
 		[KK_LISTENER_A_AGENT_PORT] = {.type = NLA_U16},
 		[KK_LISTENER_A_SERVICE] = {.type = NLA_U32},
 		[KK_LISTENER_A_FLAGS] = {.type = NLA_U32},
+		[KK_LISTENER_A_GROUP] = {.type = NLA_U32},
 	};
 	struct nlattr *a[KK_LISTENER_A_MAX + 1];
+	uint32_t flags;
 
 	if (nla_parse_nested(a, KK_LISTENER_A_MAX, nest, policy) < 0)
 		return -EBADMSG;
 	for (int i = KK_LISTENER_A_SLOT; i <= KK_LISTENER_A_FLAGS; i++)
-		if (!a[i])
+		if (!a[i] && i != KK_LISTENER_A_AGENT)
 			return -EBADMSG;
-	if (nla_get_u8(a[KK_LISTENER_A_SLOT]) >= KK_SLOTS_MAX)
+	if (!a[KK_LISTENER_A_AGENT] == !a[KK_LISTENER_A_GROUP] ||
+	    nla_get_u8(a[KK_LISTENER_A_SLOT]) >= KK_SLOTS_MAX)
 		return -EBADMSG;
+	flags = nla_get_u32(a[KK_LISTENER_A_FLAGS]);
 	*ret = (struct kk_listener){
 		.protocol = nla_get_u8(a[KK_LISTENER_A_PROTOCOL]),
 		.address = address_in(set, nla_get_u8(a[KK_LISTENER_A_SLOT])),
 		.port = nla_get_u16(a[KK_LISTENER_A_PORT]),
 		.agent_port = nla_get_u16(a[KK_LISTENER_A_AGENT_PORT]),
 		.service = nla_get_u32(a[KK_LISTENER_A_SERVICE]),
-		.draining = nla_get_u32(a[KK_LISTENER_A_FLAGS]) & KK_LISTENER_F_DRAINING,
+		.snat = flags & KK_LISTENER_F_SNAT,
+		.draining = flags & KK_LISTENER_F_DRAINING,
 	};
-	nla_memcpy(&ret->agent_address, a[KK_LISTENER_A_AGENT], sizeof(ret->agent_address));
+	if (a[KK_LISTENER_A_GROUP])
+		ret->group = nla_get_u32(a[KK_LISTENER_A_GROUP]);
+	else
+		nla_memcpy(&ret->agent_address, a[KK_LISTENER_A_AGENT], sizeof(ret->agent_address));
 	*n = nla_get_u16(a[KK_LISTENER_A_PORTS]);
 	return 0;
 }

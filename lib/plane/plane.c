@@ -122,9 +122,10 @@ static bool is_in_force(const struct kk_plane *plane, const char *tunnel_ifname)
 	       info.loaded && !is_anothers(&info, if_nametoindex(tunnel_ifname), name);
 }
 
+/* The edge is not the module's: eBPF in front of it judges. */
 static struct kk_module_settings settings_of(const struct kk_plane *plane)
 {
-	struct kk_module_settings settings;
+	struct kk_module_settings settings = {.edge = false};
 
 	kk_datapath_settings(plane->bpf, &settings.core, &settings.public_ifindex,
 			     &settings.tunnel_ifindex);
@@ -135,6 +136,12 @@ static int set_module(struct kk_plane *plane, const struct kk_datapath_tables *w
 		      struct kk_err *err)
 {
 	const struct kk_module_settings settings = settings_of(plane);
+	const struct kk_datapath_tables forwarding = {
+		.listeners = wanted->listeners,
+		.n_listeners = wanted->n_listeners,
+		.groups = wanted->groups,
+		.n_groups = wanted->n_groups,
+	};
 	struct kk_module_info info;
 	char name[IFNAMSIZ];
 	int r = kk_module_info(&plane->module, &info, err);
@@ -145,8 +152,7 @@ static int set_module(struct kk_plane *plane, const struct kk_datapath_tables *w
 		return kk_err_set(err, EBUSY, "datapath",
 				  "the module serves %s, of another gateway in this namespace",
 				  name);
-	return kk_module_sync(&plane->module, &settings, wanted->listeners, wanted->n_listeners,
-			      err);
+	return kk_module_set(&plane->module, &settings, &forwarding, err);
 }
 
 /* Tables that the module had before, for interfaces and addresses as they are now. */
@@ -306,7 +312,11 @@ int kk_plane_set(struct kk_plane *plane, const struct kk_datapath_tables *wanted
 
 int kk_plane_set_group(struct kk_plane *plane, const struct kk_group *group, struct kk_err *err)
 {
-	return kk_datapath_set_group(plane->bpf, group, err);
+	int r = kk_datapath_set_group(plane->bpf, group, err);
+
+	if (r == 0 && plane->forwards)
+		r = kk_module_set_group(&plane->module, group, err);
+	return r;
 }
 
 bool kk_plane_follow_module(struct kk_plane *plane)

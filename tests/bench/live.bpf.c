@@ -14,7 +14,8 @@
 
 const volatile struct kk_live_frame kk_live_frame;
 const volatile __u32 kk_live_flows = 1;
-__u32 kk_live_next; /* one runs at a time */
+const volatile __u32 kk_live_ports = 1; /* from the frame's on, taken in a scattered order */
+__u32 kk_live_next;			/* one runs at a time */
 
 KK_INLINE struct kk_live_frame *kk_live_write(const struct xdp_md *xdp)
 {
@@ -36,7 +37,10 @@ int kk_live(struct xdp_md *xdp)
 
 	if (!frame)
 		return XDP_DROP;
-	frame->source = KK_BE16(1024 + kk_live_next++ % kk_live_flows);
+	frame->source = KK_BE16(1024 + kk_live_next % kk_live_flows);
+	frame->dest =
+		KK_BE16(KK_HOST16(frame->dest) + (__u16)(kk_live_next * 40503) % kk_live_ports);
+	kk_live_next++;
 	return XDP_TX;
 }
 

@@ -38,10 +38,20 @@ static const struct kk_settings live_settings = {
 	.mtu = 1420,
 };
 
-/* Frames from @flows ports; the bare redirect goes to interface @sink. */
-static inline struct live *live_load(uint32_t flows, uint32_t sink)
+static inline __be16 live_checksum(struct kk_ip4 ip)
 {
-	struct live *skel = live__open();
+	const uint16_t *word = (const void *)&ip;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < sizeof(ip) / 2; i++)
+		sum += word[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__be16) ~((sum & 0xffff) + (sum >> 16));
+}
+
+/* To @address, in host byte order; its UDP checksum is left out. */
+static inline struct kk_live_frame live_frame(uint32_t address, uint16_t port)
+{
 	struct kk_live_frame frame = {
 		.ethernet = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0},
 		.ip = {.version_ihl = 0x45,
@@ -49,24 +59,37 @@ static inline struct live *live_load(uint32_t flows, uint32_t sink)
 		       .ttl = 64,
 		       .protocol = KK_UDP,
 		       .source = KK_BE32(LIVE_CLIENT),
-		       .dest = KK_BE32(LIVE_ADDRESS)},
-		.dest = KK_BE16(LIVE_PORT),
+		       .dest = KK_BE32(address)},
+		.dest = KK_BE16(port),
 		.len = KK_BE16(sizeof(frame) - ETH_HLEN - sizeof(frame.ip)),
 	};
-	uint32_t sum = 0;
 
-	for (size_t i = 0; i < sizeof(frame.ip) / 2; i++)
-		sum += ((const uint16_t *)(const void *)&frame.ip)[i];
-	sum = (sum & 0xffff) + (sum >> 16);
-	frame.ip.check = (uint16_t) ~((sum & 0xffff) + (sum >> 16));
+	frame.ip.check = live_checksum(frame.ip);
+	return frame;
+}
+
+/* @frame from @flows ports to @ports, from its own on; the bare redirect goes to interface @sink. */
+static inline struct live *live_load_frame(const struct kk_live_frame *frame, uint32_t flows,
+					   uint32_t ports, uint32_t sink)
+{
+	struct live *skel = live__open();
+
 	if (!skel)
 		bench_die("the generator: %s", strerror(errno));
-	skel->rodata->kk_live_frame = frame;
+	skel->rodata->kk_live_frame = *frame;
 	skel->rodata->kk_live_flows = flows;
+	skel->rodata->kk_live_ports = ports;
 	skel->rodata->kk_live_to = sink;
 	if (live__load(skel) < 0)
 		bench_die("loading the generator: %s", strerror(errno));
 	return skel;
+}
+
+static inline struct live *live_load(uint32_t flows, uint32_t sink)
+{
+	const struct kk_live_frame frame = live_frame(LIVE_ADDRESS, LIVE_PORT);
+
+	return live_load_frame(&frame, flows, 1, sink);
 }
 
 /* @frames of @generator leave by @ifindex. */

@@ -15,10 +15,12 @@ TREE = pathlib.Path(__file__).resolve().parents[2]
 SPEC = yaml.safe_load((TREE / "doc/netlink/kakuremichi.yaml").read_text())
 HEADER = (TREE / "include/uapi/kakuremichi.h").read_text()
 POLICY = (TREE / "kmod/policy.c").read_text()
-CORE = (TREE / "include/kk/core/types.h").read_text()
+CORE = "".join((TREE / "include/kk/core" / name).read_text() for name in ("types.h", "maglev.h"))
 # Attribute set: the enum in the header, the policy's array; None: nothing of it is taken from outside as a nest.
 SETS = {"main": ("kk_attr", None), "settings": ("kk_settings_attr", "settings"),
         "listener": ("kk_listener_attr", "kk_policy_listener"), "service": ("kk_service_attr", "service"),
+        "group": ("kk_group_attr", "group"), "rule": ("kk_rule_attr", "rule"), "guard": ("kk_guard_attr", "guard"),
+        "ban": ("kk_ban_attr", "ban"), "flow": ("kk_flow_attr", "flow"),
         "counter": ("kk_counter_attr", None), "packet": ("kk_packet_attr", "packet")}
 NLA = {"u8": "NLA_U8", "u16": "NLA_U16", "u32": "NLA_U32", "u64": "NLA_U64", "flag": "NLA_FLAG"}
 differences = []
@@ -46,7 +48,8 @@ def upper(*parts):
 def number(text):
     """What an expression of the policy comes to, with constants of the core and of the header in it."""
     constants = dict(re.findall(r"#define (KK_\w+)\s+([\w ()*+-]+?)(?:\s*/\*.*)?$", CORE + HEADER, re.M))
-    constants |= {name: str(value) for value, name in enumerate(enum("kk_packet_direction"))}
+    for name in ("kk_packet_direction", "kk_rule_verdict"):
+        constants |= {entry: str(value) for value, entry in enumerate(enum(name))}
     while names := re.findall(r"\bKK_\w+", text):
         text = re.sub(rf"\b{names[0]}\b", f"({constants[names[0]]})", text)
     return eval(text, {"__builtins__": {}})  # digits and operators, from our own tree
@@ -113,7 +116,7 @@ def check_operations():
         if "event" in operation:
             continue
         kind = "DUMP" if "dump" in operation else "DO"
-        found = re.search(rf"\t(DO|DUMP)\({name}, \w+, (\w+),\s+(\w+)\)", source)
+        found = re.search(rf"\t(DO|DUMP)(?:_WITH_END)?\({name}, \w+, (\w+),\s+(\w+)[,)]", source)
         compare(f"kind of {name}", kind, found and found[1])
         request = operation[kind.lower()].get("request", {}).get("attributes", [])
         wanted = upper("kk-a-", request[-1]) if request else "0"
@@ -125,7 +128,8 @@ def check_rest():
     compare("version", str(SPEC["version"]), re.search(r"KK_GENL_VERSION\s+(\d+)", HEADER)[1])
     compare("groups", [f'"{group["name"]}"' for group in SPEC["mcast-groups"]["list"]],
             re.findall(r'KK_GENL_MCGRP_\w+\s+(".*")', HEADER))
-    prefixes = {"listener-flags": "kk-listener-f-", "packet-direction": "kk-packet-", "event": "kk-event-"}
+    prefixes = {"listener-flags": "kk-listener-f-", "settings-flags": "kk-settings-f-", "guard-flags": "kk-guard-f-",
+                "rule-verdict": "kk-rule-", "packet-direction": "kk-packet-", "event": "kk-event-"}
     for definition in SPEC["definitions"]:
         entries = [entry if isinstance(entry, str) else entry["name"] for entry in definition["entries"]]
         compare(definition["name"], [upper(prefixes[definition["name"]], entry) for entry in entries],

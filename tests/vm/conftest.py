@@ -3,12 +3,27 @@
 
 import os
 import pathlib
+import platform
 import subprocess
 
 import pytest
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
+# A make that is started from here has no part in the jobs of one that started us, and would say so.
+for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+    os.environ.pop(name, None)
 KERNELS = os.environ.get("KK_VM_KERNELS", "6.1 6.12").split()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "check: short enough for make check")
+    config.addinivalue_line("markers", "debug: on the debug kernel too (make check-debug-kernel)")
+
+
+def pytest_collection_modifyitems(items):
+    if platform.machine() != "x86_64":
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=f"the virtual machines are x86_64, this machine {platform.machine()}"))
 
 
 def pytest_generate_tests(metafunc):
@@ -19,6 +34,8 @@ def pytest_generate_tests(metafunc):
 class Vm:
     def __init__(self, kver):
         self.kver = kver
+        # All of its checks take time and memory.
+        self.slower, self.more = (5, ("--memory", "3072")) if kver == "debug" else (1, ())
 
     def run(self, *argv, options=(), cwd=TREE):
         """The finished process: status and both outputs, of bytes."""
@@ -27,7 +44,7 @@ class Vm:
 
     def ok(self, *argv, timeout_s=120, options=()):
         """What it writes to stdout, as text; the test fails unless it ends with 0."""
-        done = self.run(*argv, options=("--timeout", str(timeout_s), *options))
+        done = self.run(*argv, options=("--timeout", str(timeout_s * self.slower), *self.more, *options))
         text = done.stdout.decode(errors="replace")
         if done.returncode != 0:
             pytest.fail(f"on {self.kver}: {argv[0]}: status {done.returncode}\n{text}\n"

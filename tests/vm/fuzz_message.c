@@ -191,7 +191,7 @@ static void put_right(struct fuzz *fuzz, uint8_t *cmd)
 	size_t len;
 
 	fuzz_settings(&settings);
-	*cmd = one_in(fuzz, 2)	 ? KK_CMD_LISTENER_CHANGE
+	*cmd = one_in(fuzz, 2)	 ? KK_CMD_TABLE_CHANGE
 	       : one_in(fuzz, 2) ? KK_CMD_TABLE_BEGIN
 	       : one_in(fuzz, 2) ? KK_CMD_TABLE_COMMIT
 				 : KK_CMD_SETTINGS_SET;
@@ -199,16 +199,16 @@ static void put_right(struct fuzz *fuzz, uint8_t *cmd)
 		fuzz_die("no memory");
 	if (*cmd == KK_CMD_TABLE_BEGIN || *cmd == KK_CMD_SETTINGS_SET)
 		kk_wire_put_settings(msg, &settings);
-	if (*cmd == KK_CMD_LISTENER_CHANGE) {
+	if (*cmd == KK_CMD_TABLE_CHANGE) {
 		if (one_in(fuzz, 2))
 			nla_put_flag(msg, KK_A_PENDING);
 		for (uint32_t n = 1 + fuzz_below(fuzz, 8); n; n--) {
 			listener = fuzz_listener((uint16_t)(1 + fuzz_below(fuzz, 40)),
 						 1 + fuzz_below(fuzz, 9));
 			if (one_in(fuzz, 3))
-				kk_wire_put_gone(msg, &settings.core, &listener);
+				kk_wire_put_gone(msg, &settings.core, &listener, 1);
 			else
-				kk_wire_put_listener(msg, &settings.core, &listener);
+				kk_wire_put_listener(msg, &settings.core, &listener, 1);
 		}
 	}
 	len = nlmsg_hdr(msg)->nlmsg_len - NLMSG_HDRLEN - GENL_HDRLEN;

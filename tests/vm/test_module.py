@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """kakuremichi.ko on Debian's kernels: built without a warning, as a host of the core, by netlink, with traffic."""
 
+import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -37,30 +39,65 @@ def cmocka(machine, module, *programs, timeout_s):
     assert "SKIPPED" not in output, output
 
 
+@pytest.mark.check
+@pytest.mark.debug
 def test_host_and_netlink(on_kernel, module):
-    """The packet cases, byte for byte as in the other hosts; the family's answers and refusals."""
+    """The packet cases and the stream of mutated ones, byte for byte; the family's answers and refusals."""
     cmocka(on_kernel, module, "test_module_packets", "test_module_netlink", timeout_s=400)
 
 
+@pytest.mark.check
+@pytest.mark.debug
 def test_traffic(on_kernel, module):
     """Through kernel WireGuard, in both families, with fragments; unloaded under it a hundred times."""
-    cmocka(on_kernel, module, "test_module_traffic", timeout_s=600)
+    cmocka(on_kernel, module, "test_module_traffic", timeout_s=900)
 
 
-DKMS = """exec 2>&1
-mkdir -p /usr/src /var/lib/dkms
-ln -sfn {headers} /lib/modules/$(uname -r)/build
-make dkms-install
-ip netns add x
-modinfo -F version kakuremichi
-dkms status
+@pytest.mark.check
+@pytest.mark.debug
+def test_fuzz(on_kernel, module):
+    """Random and damaged netlink messages from several processes at once, interfaces and packets meanwhile."""
+    seconds = int(os.environ.get("KK_FUZZ_S", 20))
+    output = on_kernel.ok("sh", "-exc", f"exec 2>&1\nmodprobe nf_defrag_ipv6\ninsmod {module}\n"
+                          f"build/vm/fuzz_genl {seconds} {os.environ.get('KK_FUZZ_SEED', '')}\n",
+                          timeout_s=seconds + 160)
+    assert "healthy" in output, output
+
+
+# The kernel asks for the module by the name of its netlink family. Among few modules: depmod reads them all.
+AUTOLOAD = """exec 2>&1
+modules=/lib/modules/$(uname -r)
+mkdir -p /run/few/updates/dkms
+cp $modules/modules.builtin $modules/modules.builtin.modinfo $modules/modules.order $(modinfo -n nf_defrag_ipv6) $(modinfo -n veth) /run/few
+cp /run/host{directory}/kakuremichi.ko* /run/few/updates/dkms
+mount --bind /run/few $modules
+depmod
+modinfo -F alias kakuremichi
+modprobe -v net-pf-16-proto-16-family-kakuremichi
+grep -w ^kakuremichi /proc/modules
+rmmod kakuremichi
+build/vm/test_module_netlink
 """
 
 
-def test_dkms(on_kernel):
-    """DKMS builds and installs it, and the kernel loads it by itself when the netlink family is asked for."""
+@pytest.mark.check
+def test_dkms(on_kernel, tmp_path):
+    """
+    DKMS builds, installs and removes it, and leaves nothing; the kernel loads what it installed by itself when the
+    netlink family is asked for.
+    """
     directory = kernel(on_kernel.kver)
-    output = on_kernel.ok("sh", "-exc", DKMS.format(headers=directory / "build") +
-                          "build/vm/test_module_netlink\n", timeout_s=600)
-    assert (TREE / "VERSION").read_text().strip() in output, output
-    assert "installed" in output and output.count("[  PASSED  ]") == 1, output
+    done = subprocess.run([TREE / "tests/vm/dkms", directory, tmp_path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    [installed] = tmp_path.iterdir()
+    said = subprocess.run(["/usr/sbin/modinfo", installed], stdout=subprocess.PIPE, text=True, check=True).stdout
+    info = dict(line.split(":", 1) for line in said.splitlines() if re.match(r"\w+:", line))
+    info = {name: value.strip() for name, value in info.items()}
+    assert info["version"] == (TREE / "VERSION").read_text().strip()
+    assert info["alias"] == "net-pf-16-proto-16-family-kakuremichi"
+    assert (info["name"], info["license"]) == ("kakuremichi", "GPL")
+    assert info["vermagic"].startswith(f"{directory.name} ") and "nf_defrag_ipv6" in info["depends"], said
+    assert info["description"] and info["author"], said
+    output = on_kernel.ok("sh", "-exc", AUTOLOAD.format(directory=tmp_path), timeout_s=300)
+    assert "net-pf-16-proto-16-family-kakuremichi" in output and output.count("[  PASSED  ]") == 1, output

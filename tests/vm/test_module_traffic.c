@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The module with traffic: a client, a gateway and an Agent in network namespaces, kernel WireGuard between the last
- * two. Connections in both families with the client's own address, datagrams that come in pieces, tables taken away
- * and the module unloaded under way, namespaces that go with their tables. Needs root; $KK_MODULE is kakuremichi.ko.
+ * two. Connections in both families with the client's own address or the gateway's in its place, groups, guards, datagrams
+ * that come in pieces, tables taken away and the module unloaded under way, namespaces that go with their tables. Needs root; $KK_MODULE is kakuremichi.ko.
  */
 #include "tests/unit/datapath_world.h"
 
@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "core/names.h"
+#include "genl/events.h"
 #include "genl/module.h"
 
 #define WAIT_MS	  20000
@@ -65,6 +67,12 @@ static void build_network(void)
 	      "ip -n g addr add 192.168.7.1/24 dev eth1 && ip -n a addr add 192.168.7.2/24 dev eth0 &&"
 	      "for n in c g a; do ip -n $n link set eth0 up; done; ip -n g link set eth1 up");
 	shell("ip netns exec g sysctl -qw net.ipv4.conf.all.rp_filter=1");
+	/*
+	 * Hooks of somebody else's, so that the kernel does not change its code whenever ours come and go: an emulated
+	 * processor may still run what it was, and stop at the breakpoint that is there meanwhile.
+	 */
+	shell("for f in ip ip6; do ip netns exec a nft \"add table $f other; add chain $f other pre"
+	      " { type filter hook prerouting priority 0; }\" || exit 1; done");
 	shell("umask 077; wg genkey >/tmp/g; wg genkey >/tmp/a; wg pubkey </tmp/g >/tmp/gp; wg pubkey </tmp/a >/tmp/ap");
 	shell("ip -n g link add wg0 type wireguard && ip -n a link add wg0 type wireguard");
 	shell("ip netns exec g wg set wg0 private-key /tmp/g listen-port 51820 peer $(cat /tmp/ap)"
@@ -117,19 +125,9 @@ static struct kk_listener listener(const char *address, uint8_t protocol, uint16
 				    .service = service};
 }
 
-static void load_tables(void)
+static void settings_init(void)
 {
-	const struct kk_listener listeners[] = {
-		listener("203.0.113.1", IPPROTO_TCP, 80, 8080, 1),
-		listener("203.0.113.1", IPPROTO_UDP, 53, 5353, 2),
-		listener("2001:db8:1::1", IPPROTO_TCP, 80, 8080, 1),
-		listener("2001:db8:1::1", IPPROTO_UDP, 53, 5353, 2),
-	};
-	struct kk_module module;
-	struct kk_err err = {0};
-
 	enter(gateway);
-	assert_ok(kk_module_open(&module, &err), &err);
 	settings = (struct kk_module_settings){
 		.core = {.address4 = {ip4("203.0.113.1").s_addr},
 			 .pool = ip4("10.0.0.0").s_addr,
@@ -141,6 +139,24 @@ static void load_tables(void)
 	};
 	assert_int_equal(inet_pton(AF_INET6, "2001:db8:1::1", &settings.core.address6[0]), 1);
 	assert_int_equal(inet_pton(AF_INET6, "fd00:1::", &settings.core.pool6), 1);
+	/* Without a key all flows have the same hash: to one member, and to the same few ports. */
+	for (size_t i = 0; i < KK_FLOW_KEY_WORDS; i++)
+		settings.core.flow_key[i] = 0x9e3779b97f4a7c15 * (i + 1);
+}
+
+static void load_tables(void)
+{
+	const struct kk_listener listeners[] = {
+		listener("203.0.113.1", IPPROTO_TCP, 80, 8080, 1),
+		listener("203.0.113.1", IPPROTO_UDP, 53, 5353, 2),
+		listener("2001:db8:1::1", IPPROTO_TCP, 80, 8080, 1),
+		listener("2001:db8:1::1", IPPROTO_UDP, 53, 5353, 2),
+	};
+	struct kk_module module;
+	struct kk_err err = {0};
+
+	settings_init();
+	assert_ok(kk_module_open(&module, &err), &err);
 	assert_ok(kk_module_replace(&module, &settings, listeners, 4, &err), &err);
 	kk_module_close(&module);
 }
@@ -340,6 +356,364 @@ static void test_counted(void **state)
 	shell("test $(ip netns exec g awk '/^Ip: [0-9]/ { print $7 }' /proc/net/snmp) = 0"); /* ForwDatagrams */
 }
 
+/* ---- translated flows, groups, guards ---- */
+
+static struct kk_module open_module(void)
+{
+	struct kk_module module;
+	struct kk_err err = {0};
+
+	enter(gateway);
+	assert_ok(kk_module_open(&module, &err), &err);
+	return module;
+}
+
+static void set_tables(const struct kk_module *module, const struct kk_datapath_tables *tables)
+{
+	struct kk_err err = {0};
+
+	assert_ok(kk_module_set(module, &settings, tables, &err), &err);
+}
+
+/* As everything else expects to find it. */
+static void tidy_up(struct kk_module *module)
+{
+	struct kk_err err = {0};
+
+	assert_ok(kk_module_clear(module, &err), &err);
+	kk_module_close(module);
+	load_tables();
+}
+
+/* The Agent sees the gateway in the client's place; flows are listed with what went through them. */
+static void test_snat(void **state)
+{
+	struct kk_listener listeners[] = {
+		listener("203.0.113.1", IPPROTO_TCP, 80, 8080, 1),
+		listener("203.0.113.1", IPPROTO_UDP, 53, 5353, 2),
+		listener("2001:db8:1::1", IPPROTO_TCP, 80, 8080, 1),
+		listener("2001:db8:1::1", IPPROTO_UDP, 53, 5353, 2),
+	};
+	const struct kk_datapath_tables tables = {.listeners = listeners, .n_listeners = 4};
+	KK_CLEANUP_FREE struct kk_module_flow *flows = NULL;
+	struct kk_module module = open_module();
+	struct kk_err err = {0};
+	int n;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(listeners); i++)
+		listeners[i].snat = true;
+	set_tables(&module, &tables);
+	try_tcp("203.0.113.1", "::ffff:10.1.0.1");
+	try_tcp("2001:db8:1::1", "fd00:1::a01:1");
+	try_udp("203.0.113.1", "::ffff:10.1.0.1", 100);
+	try_udp("2001:db8:1::1", "fd00:1::a01:1", 100);
+	try_udp("203.0.113.1", "::ffff:10.1.0.1", BIG);
+	enter(gateway);
+	n = kk_module_flows(&module, &flows, &err);
+	assert_ok(n, &err);
+	assert_int_equal(n, 5);
+	for (int i = 0; i < n; i++) {
+		const struct kk_module_flow *flow = &flows[i];
+		char text[KK_ADDRESS_TEXT];
+
+		kk_address_text(&flow->client, text);
+		assert_string_equal(text, flow->slot % 2 ? "2001:db8:1::7" : "203.0.113.7");
+		assert_int_equal(flow->agent.s_addr, ip4("10.1.0.100").s_addr);
+		assert_int_equal(flow->public_port, flow->protocol == IPPROTO_TCP ? 80 : 53);
+		assert_int_equal(flow->agent_port, flow->protocol == IPPROTO_TCP ? 8080 : 5353);
+		assert_true(flow->in_packets && flow->out_packets);
+		assert_true(flow->in_bytes >= 128 && flow->out_bytes >= 128);
+		if (flow->protocol == IPPROTO_TCP)
+			assert_true(flow->in_bytes > 4 << 20 && flow->out_bytes > 4 << 20);
+	}
+	tidy_up(&module);
+}
+
+static struct kk_module_event heard[256];
+static size_t n_heard;
+
+static void hear(const struct kk_module_event *event, void *userdata)
+{
+	(void)userdata;
+	if (n_heard < ARRAY_SIZE(heard))
+		heard[n_heard++] = *event;
+}
+
+/* The first event of a kind, which has to come. */
+static const struct kk_module_event *await_event(const struct kk_module_events *events,
+						 enum kk_event kind)
+{
+	struct pollfd p = {.fd = kk_module_events_fd(events), .events = POLLIN};
+
+	for (;;) {
+		for (size_t i = 0; i < n_heard; i++)
+			if (heard[i].kind == kind)
+				return &heard[i];
+		if (poll(&p, 1, WAIT_MS) != 1)
+			fail_msg("no event %s", kk_module_event_name(kind));
+		assert_int_equal(kk_module_events_read(events, hear, NULL), 0);
+	}
+}
+
+static struct kk_module_events subscribe(void)
+{
+	struct kk_module_events events;
+	struct kk_err err = {0};
+
+	enter(gateway);
+	n_heard = 0;
+	assert_ok(kk_module_events_open(&events, &err), &err);
+	return events;
+}
+
+static bool arrives(int fd, int wait_ms)
+{
+	return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, wait_ms) == 1;
+}
+
+/* What has become of packets says more than that one did not come. */
+static void wait_or_tell(int fd, const char *what)
+{
+	KK_CLEANUP_FREE struct kk_datapath_counter *counters = NULL;
+	struct kk_module module;
+	struct kk_err err = {0};
+	int n;
+
+	if (arrives(fd, WAIT_MS))
+		return;
+	enter(gateway);
+	assert_ok(kk_module_open(&module, &err), &err);
+	n = kk_module_counters(&module, &counters, &err);
+	for (int i = 0; i < n; i++)
+		if (counters[i].packets)
+			print_error("%8llu %s\n", (unsigned long long)counters[i].packets,
+				    counters[i].name);
+	fail_msg("nothing came to the %s", what);
+}
+
+/* One datagram there, and with @answer one back. */
+static void pass(int near, int far, bool answer)
+{
+	struct sockaddr_in6 from;
+	socklen_t len = sizeof(from);
+	uint8_t byte = 1;
+
+	assert_int_equal(send(near, &byte, 1, 0), 1);
+	wait_or_tell(far, "agent");
+	assert_int_equal(recvfrom(far, &byte, 1, 0, (struct sockaddr *)&from, &len), 1);
+	if (!answer)
+		return;
+	assert_int_equal(sendto(far, &byte, 1, 0, (struct sockaddr *)&from, len), 1);
+	wait_or_tell(near, "client");
+	assert_int_equal(recv(near, &byte, 1, 0), 1);
+}
+
+static uint64_t counted(const struct kk_module *module, enum kk_reason reason)
+{
+	KK_CLEANUP_FREE struct kk_datapath_counter *counters = NULL;
+	struct kk_err err = {0};
+
+	assert_ok(kk_module_counters(module, &counters, &err), &err);
+	return counters[reason].packets;
+}
+
+/* Until @n packets have been counted as @reason. */
+static void await_counted(const struct kk_module *module, enum kk_reason reason, uint64_t n)
+{
+	for (int i = 0; counted(module, reason) < n; i++) {
+		if (i == WAIT_MS / 10)
+			fail_msg("%llu packets of %llu ended as %s",
+				 (unsigned long long)counted(module, reason), (unsigned long long)n,
+				 kk_reason_name(reason));
+		usleep(10000);
+	}
+}
+
+/* One datagram there, which is dropped as @reason. */
+static void drop(const struct kk_module *module, int near, int far, enum kk_reason reason)
+{
+	uint64_t before = counted(module, reason);
+	uint8_t byte = 1;
+
+	assert_int_equal(send(near, &byte, 1, 0), 1);
+	await_counted(module, reason, before + 1);
+	assert_false(arrives(far, 0));
+}
+
+/* Flows that nobody answered give way to others; those that were answered do not, and then there is no room. */
+static void test_bound_of_flows(void **state)
+{
+	enum { MAX = 8 };
+	struct kk_listener one = listener("203.0.113.1", IPPROTO_UDP, 53, 5353, 2);
+	const struct kk_datapath_tables tables = {.listeners = &one, .n_listeners = 1};
+	struct kk_module module = open_module();
+	struct kk_module_events events = subscribe();
+	int far = server(agent, SOCK_DGRAM, 5353), near[MAX];
+	struct kk_module_info info;
+	struct kk_err err = {0};
+
+	(void)state;
+	one.snat = true;
+	settings.flows_max = MAX;
+	set_tables(&module, &tables);
+	for (int i = 0; i < 3 * MAX; i++) {
+		int fd = connected(client, SOCK_DGRAM, "203.0.113.1", 53);
+
+		pass(fd, far, false);
+		close(fd);
+	}
+	enter(gateway);
+	assert_ok(kk_module_info(&module, &info, &err), &err);
+	assert_int_equal(info.n_flows, MAX);
+	assert_true(await_event(&events, KK_EVENT_FLOWS_SCARCE)->flows >= MAX - MAX / 8);
+	for (int i = 0; i < MAX; i++) {
+		near[i] = connected(client, SOCK_DGRAM, "203.0.113.1", 53);
+		pass(near[i], far, true);
+	}
+	for (int i = 0; i < 3; i++) {
+		int fd = connected(client, SOCK_DGRAM, "203.0.113.1", 53);
+
+		drop(&module, fd, far, KK_REASON_SNAT_EXHAUSTED);
+		close(fd);
+	}
+	assert_int_equal(await_event(&events, KK_EVENT_FLOWS_FULL)->flows, MAX);
+	for (int i = 0; i < MAX; i++) {
+		pass(near[i], far, true);
+		close(near[i]);
+	}
+	close(far);
+	kk_module_events_close(&events);
+	settings.flows_max = 0;
+	enter(gateway);
+	tidy_up(&module);
+}
+
+/* A limit lets the burst pass, a ban nobody, a list those that it names; each is counted and told. */
+static void test_guards(void **state)
+{
+	const struct kk_listener one = listener("203.0.113.1", IPPROTO_UDP, 53, 5353, 2);
+	struct kk_guard guard = {.service = 2, .packets = {.rate = 1, .burst = 3}};
+	struct kk_rule rule = {.prefix = {.addr = public_address("203.0.113.7"), .len = 32}};
+	struct kk_list list = {.id = 4, .rules = &rule, .n_rules = 1};
+	const struct kk_ban_entry ban = {.source = public_address("203.0.113.7")};
+	struct kk_datapath_tables tables = {
+		.listeners = &one, .n_listeners = 1, .guards = &guard, .n_guards = 1};
+	struct kk_module module = open_module();
+	struct kk_module_events events = subscribe();
+	enum { SENT = 100 };
+	int far = server(agent, SOCK_DGRAM, 5353), near;
+	uint64_t before, limited = 0, passed = 0;
+	const struct kk_module_event *event;
+	struct kk_err err = {0};
+	uint8_t byte = 0;
+
+	(void)state;
+	settings.edge = true;
+	set_tables(&module, &tables);
+	near = connected(client, SOCK_DGRAM, "203.0.113.1", 53);
+	before = counted(&module, KK_REASON_LIMITED_PACKETS);
+	for (int i = 0; i < SENT; i++)
+		assert_int_equal(send(near, &byte, 1, 0), 1);
+	for (int i = 0; passed + limited < SENT; i++) {
+		assert_true(i < SENT + WAIT_MS / 10);
+		if (arrives(far, 10)) {
+			assert_int_equal(recv(far, &byte, 1, 0), 1);
+			passed++;
+		}
+		limited = counted(&module, KK_REASON_LIMITED_PACKETS) - before;
+	}
+	assert_true(passed >= 3 && limited > 0);
+	assert_int_equal(passed + limited, SENT);
+	event = await_event(&events, KK_EVENT_LIMITED_PACKETS);
+	assert_true(kk_address_equal(&event->source, &ban.source));
+	assert_int_equal(event->service, 2);
+	guard = (struct kk_guard){.service = 2, .list = 4, .deny_others = true};
+	tables.lists = &list;
+	tables.n_lists = 1;
+	set_tables(&module, &tables);
+	drop(&module, near, far, KK_REASON_DENIED);
+	rule.allow = true;
+	set_tables(&module, &tables);
+	pass(near, far, true);
+	assert_ok(kk_module_ban(&module, &ban, 1, &err), &err);
+	drop(&module, near, far, KK_REASON_BANNED);
+	assert_ok(kk_module_unban(&module, &ban.source, 0, &err), &err);
+	pass(near, far, true);
+	close(near);
+	close(far);
+	kk_module_events_close(&events);
+	settings.edge = false;
+	enter(gateway);
+	tidy_up(&module);
+}
+
+static int server_at(const char *address, uint16_t port)
+{
+	const struct kk_address a = public_address(address);
+	const union kk_sockaddr at = kk_sockaddr_make(&a, port);
+	int fd;
+
+	enter(agent);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, &at.any, kk_sockaddr_len(&at)), 0);
+	return fd;
+}
+
+/* Both members get flows, and answers of both are the service's; one that is not healthy gets none. */
+static void test_group(void **state)
+{
+	enum { FLOWS = 24 };
+	struct kk_member members[] = {{ip4("10.1.0.100"), true}, {ip4("10.1.0.101"), true}};
+	struct kk_group group = {.id = 5, .members = members, .n_members = 2};
+	struct kk_listener one = listener("203.0.113.1", IPPROTO_UDP, 53, 5353, 2);
+	const struct kk_datapath_tables tables = {
+		.listeners = &one, .n_listeners = 1, .groups = &group, .n_groups = 1};
+	struct kk_module module = open_module();
+	struct kk_err err = {0};
+	int far[2], seen[2] = {0};
+
+	(void)state;
+	shell("ip -n a addr add 10.1.0.101/24 dev wg0");
+	far[0] = server_at("10.1.0.100", 5353);
+	far[1] = server_at("10.1.0.101", 5353);
+	enter(gateway);
+	one.group = 5;
+	set_tables(&module, &tables);
+	for (int i = 0; i < 2 * FLOWS; i++) {
+		int near = connected(client, SOCK_DGRAM, "203.0.113.1", 53), which;
+		struct pollfd p[] = {{.fd = far[0], .events = POLLIN},
+				     {.fd = far[1], .events = POLLIN}};
+		struct sockaddr_in from;
+		socklen_t len = sizeof(from);
+		uint8_t byte = 0;
+
+		if (i == FLOWS) {
+			assert_true(seen[0] > 3 && seen[1] > 3);
+			seen[0] = seen[1] = 0;
+			members[0].healthy = false;
+			enter(gateway);
+			assert_ok(kk_module_set_group(&module, &group, &err), &err);
+		}
+		assert_int_equal(send(near, &byte, 1, 0), 1);
+		assert_int_equal(poll(p, 2, WAIT_MS), 1);
+		which = p[1].revents ? 1 : 0;
+		seen[which]++;
+		assert_int_equal(recvfrom(far[which], &byte, 1, 0, (struct sockaddr *)&from, &len),
+				 1);
+		assert_int_equal(sendto(far[which], &byte, 1, 0, (struct sockaddr *)&from, len), 1);
+		wait_for(near);
+		assert_int_equal(recv(near, &byte, 1, 0), 1);
+		close(near);
+	}
+	assert_int_equal(seen[0], 0);
+	close(far[0]);
+	close(far[1]);
+	enter(gateway);
+	tidy_up(&module);
+}
+
 /*
  * Datagrams flood both ways while the module goes and comes. Without it the gateway's own stack answers, so that a
  * TCP connection would be reset; a new one is made at the end.
@@ -420,6 +794,10 @@ int main(void)
 		cmocka_unit_test(test_udp),
 		cmocka_unit_test(test_big_datagrams),
 		cmocka_unit_test(test_counted),
+		cmocka_unit_test(test_snat),
+		cmocka_unit_test(test_bound_of_flows),
+		cmocka_unit_test(test_guards),
+		cmocka_unit_test(test_group),
 		cmocka_unit_test(test_tunnel_comes_back),
 		cmocka_unit_test(test_namespace_goes_with_its_tables),
 		cmocka_unit_test(test_unload_under_traffic),
