@@ -34,6 +34,7 @@ def run(machine, ko, tests, limit_s, lean):
     assert " passed" in output and "skipped" not in output and "failed" not in output, output
 
 
+@pytest.mark.check
 def test_plane(on_kernel, module):  # noqa: F811
     """lib/plane with the module: loaded by itself, taken over from, exchanged, another gateway's, asked for or not."""
     output = on_kernel.ok("sh", "-exc", INSIDE.format(module=module) + "build/vm/test_module_plane\n", timeout_s=170,
