@@ -13,7 +13,7 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-/* A socket that listened stays bound; one that does not refuses (RFC 9293 section 3.10.7.1). */
+/* A socket that was bound by number stays bound; one that does not listen refuses (RFC 9293 section 3.10.7.1). */
 static void refuse(struct listener *l, const char *why)
 {
 	if (l->watch.down)
@@ -147,7 +147,7 @@ static void on_round(struct loop_timer *timer)
 
 void watch_init(struct relay *relay)
 {
-	relay->watch_timer.run = on_round;
+	relay->watch_timer = (struct loop_timer){.run = on_round};
 	loop_timer_add(&relay->loop, &relay->watch_timer);
 }
 

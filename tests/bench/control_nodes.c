@@ -31,6 +31,7 @@
 
 #include <openssl/ssl.h>
 
+#include "proto/model.h"
 #include "util/encode.h"
 
 #define OPENING_MAX 512 /* connections that are being made at a time */
@@ -155,9 +156,9 @@ static void say_hello(struct node *n)
 	if (n->epoch[0])
 		snprintf(epoch, sizeof(epoch), "\"%s\"", n->epoch);
 	snprintf(text, sizeof(text),
-		 "{\"type\":\"hello\",\"protocol\":1,\"model\":2,\"version\":\"0\",\"epoch\":%s,"
+		 "{\"type\":\"hello\",\"protocol\":1,\"model\":%d,\"version\":\"0\",\"epoch\":%s,"
 		 "\"generation\":%lld,\"public_key\":\"%s\"}",
-		 epoch, (long long)n->generation, n->public_key);
+		 KK_MODEL, epoch, (long long)n->generation, n->public_key);
 	send_frame(n, 1, text, strlen(text));
 }
 

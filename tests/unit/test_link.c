@@ -162,10 +162,13 @@ static void want(struct server *s, const char *text)
 		server_fail("heard %s, wanted %s", json_dumps(heard, 0), text);
 }
 
+#define TEXT_OF(number) #number
+#define TEXT(number)	TEXT_OF(number)
 #define HELLO(epoch, generation)                                                                   \
-	"{\"type\":\"hello\",\"protocol\":1,\"model\":2,\"version\":\"" KK_VERSION                 \
-	"\",\"epoch\":" epoch ",\"generation\":" generation                                        \
-	",\"public_key\":\"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}"
+	"{\"type\":\"hello\",\"protocol\":1,\"model\":" TEXT(                                      \
+		KK_MODEL) ",\"version\":\"" KK_VERSION "\",\"epoch\":" epoch                       \
+			  ",\"generation\":" generation                                            \
+			  ",\"public_key\":\"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}"
 
 static void open_line(struct server *s)
 {

@@ -201,6 +201,98 @@ static void test_mutations(void **state)
 	assert_int_equal(((struct relay *)*state)->listeners.n, 0);
 }
 
+/* ---- a target that is watched ---- */
+
+static void stop_loop(struct loop_timer *timer)
+{
+	struct loop *loop = *(struct loop **)(timer + 1);
+
+	loop->quit = true;
+}
+
+/* Lets the relay live for a while. */
+static void live(struct relay *relay, int ms)
+{
+	struct {
+		struct loop_timer timer;
+		struct loop *loop;
+	} end = {.timer = {.run = stop_loop, .at = relay->loop.now + ms}, .loop = &relay->loop};
+
+	loop_timer_add(&relay->loop, &end.timer);
+	assert_int_equal(loop_run(&relay->loop), 0);
+	TAILQ_REMOVE(&relay->loop.timers, &end.timer, link);
+	relay->loop.quit = false;
+}
+
+static struct sockaddr_in name_of(int fd)
+{
+	struct sockaddr_in name;
+	socklen_t len = sizeof(name);
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &len), 0);
+	return name;
+}
+
+static bool connects(const struct sockaddr_in *to)
+{
+	KK_CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return connect(fd, (const struct sockaddr *)to, sizeof(*to)) == 0;
+}
+
+static int listen_at(const struct sockaddr_in *name)
+{
+	const int one = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	assert_int_equal(bind(fd, (const struct sockaddr *)name, sizeof(*name)), 0);
+	assert_int_equal(listen(fd, 1000), 0);
+	return fd;
+}
+
+static void become(struct relay *relay, const struct sockaddr_in *to, bool wanted)
+{
+	for (int i = 0; i < 100 && connects(to) != wanted; i++)
+		live(relay, 100);
+	assert_int_equal(connects(to), wanted);
+}
+
+/* While it is down nobody listens; then somebody does again, on the same port. */
+static void test_watched_target(void **state)
+{
+	struct relay *relay = *state;
+	int target = bound(SOCK_STREAM), fd = bound(SOCK_STREAM);
+	const struct sockaddr_in at = name_of(target), ours = name_of(fd);
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		 "{\"op\":\"listen\",\"service\":5,\"name\":\"a\",\"protocol\":\"tcp\",\"port\":22,"
+		 "\"target\":\"127.0.0.1:%u\",\"shared\":true}",
+		 ntohs(at.sin_port));
+	/* Nobody accepts what the watch opens. */
+	assert_int_equal(listen(target, 1000), 0);
+	/* A port that was asked for by number is kept by a socket that does not listen. */
+	close(fd);
+	fd = listen_at(&ours);
+	assert_true(run(relay, text, fd, true, NULL));
+	live(relay, 1200);
+	assert_true(connects(&ours));
+	close(target);
+	become(relay, &ours, false);
+	target = listen_at(&at);
+	become(relay, &ours, true);
+	close(target);
+	become(relay, &ours, false);
+	/* Alone, it is to listen whatever its target does. */
+	snprintf(text, sizeof(text), "{\"op\":\"set\",\"service\":5,\"target\":\"127.0.0.1:%u\"}",
+		 ntohs(at.sin_port));
+	assert_true(run(relay, text, -1, true, NULL));
+	assert_true(connects(&ours));
+	live(relay, 1200);
+	assert_true(connects(&ours));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -208,6 +300,7 @@ int main(void)
 		T(test_listen_list_set_unlisten), T(test_refused_messages_change_nothing),
 		T(test_bad_values_of_listen),	  T(test_same_listener_twice),
 		T(test_strangers_only_look),	  T(test_mutations),
+		T(test_watched_target),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
