@@ -1,45 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* Replays the corpora of Control's fuzz targets (tests/fuzz) as ordinary tests. */
-#include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
+#include "../corpus.h"
 
 #include "../../fuzz/fuzz_control.c"
 #include "../../fuzz/fuzz_control_rest.c"
 #include "../../fuzz/fuzz_control_ws.c"
-
-#include "util/file.h"
-
-static void replay(const char *name, int (*target)(const uint8_t *data, size_t len))
-{
-	const char *root = getenv("KK_ROOT");
-	char path[512];
-	struct dirent *e;
-	int n = 0;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/%s", root ? root : ".", name);
-	d = opendir(path);
-	if (!d)
-		fail_msg("%s: %s (run from the top of the tree, or set KK_ROOT)", path,
-			 strerror(errno));
-	while ((e = readdir(d))) {
-		char file[1024], *data;
-		size_t len;
-
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(file, sizeof(file), "%s/%s", path, e->d_name);
-		assert_int_equal(kk_file_read(file, 1 << 20, &data, &len), 0);
-		target((const uint8_t *)data, len);
-		free(data);
-		n++;
-	}
-	closedir(d);
-	assert_true(n > 0);
-}
 
 static void messages_and_tokens(void **state)
 {
