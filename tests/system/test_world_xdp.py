@@ -14,7 +14,7 @@ from world.traffic import QUIET_S, Stream, connect, receive_exactly
 XDP_FILTER = "/usr/lib/x86_64-linux-gnu/bpf/xdpfilt_alw_all.o"
 UDP = next(service for service in DEMO if service.name == "udp")
 NEEDS_DISPATCHER = pytest.mark.skipif(
-    "KK_VM" not in os.environ, reason="the kernels that this is tested on elsewhere may refuse freplace: see make check-vm")
+    "KK_VM" not in os.environ, reason="needs a kernel that allows freplace: see make check-vm")
 
 
 class Nic:
