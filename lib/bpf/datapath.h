@@ -184,7 +184,16 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
  */
 int kk_datapath_set(struct kk_datapath *dp, const struct kk_datapath_tables *wanted,
 		    struct kk_err *err);
-/* The same with listeners alone. */
+/*
+ * The same change of a part, at the cost of that part: what @from has is in the tables and goes, what @to has comes, and what both
+ * have stays. A service, a group or a list that either side names it names wholly, with all listeners, members and rules that
+ * there are or shall be, and a guard with its service; of list 0 only the rules that come or go, and none comes that is there.
+ * Errors as above; -ESTALE: the tables are not as @from says, or programs of another version are in force: set the
+ * whole. So -ESTALE, like every error, leaves all as it was.
+ */
+int kk_datapath_amend(struct kk_datapath *dp, const struct kk_datapath_tables *from,
+		      const struct kk_datapath_tables *to, struct kk_err *err);
+/* kk_datapath_set() with listeners alone. */
 int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
 		     struct kk_err *err);
 /*
