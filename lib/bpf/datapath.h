@@ -237,6 +237,9 @@ void kk_datapath_tables_free(struct kk_datapath_tables *tables);
  */
 int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err);
 
+/* Whether a port is published on any address, as the tables have it. @protocol is IPPROTO_TCP or IPPROTO_UDP. */
+bool kk_datapath_publishes(const struct kk_datapath *dp, uint8_t protocol, uint16_t port);
+
 struct kk_datapath_counter {
 	const char *name;	 /* static: a reason as the core names it */
 	const char *verdict;	 /* static: "pass" (to the stack), "tunnel", "nic" or "drop" */

@@ -160,6 +160,14 @@ int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk
 	return kk_tables_list(&dp->tables, ret, err);
 }
 
+bool kk_datapath_publishes(const struct kk_datapath *dp, uint8_t protocol, uint16_t port)
+{
+	for (uint32_t slot = 0; slot < dp->tables.n_slots; slot++)
+		if (dp->tables.listeners[kk_listener_index(slot, protocol, port)])
+			return true;
+	return false;
+}
+
 int kk_datapath_counters(struct kk_datapath *dp, struct kk_datapath_counter **ret,
 			 struct kk_err *err)
 {
