@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <bpf/bpf.h>
 
 #include "util/cleanup.h"
 
@@ -31,8 +29,7 @@ static int no_memory(struct kk_err *err)
 	return kk_err_set(err, ENOMEM, NULL, "out of memory");
 }
 
-/* What the tables have is not what the caller says, or not all of it. */
-static int stale(const char *what, uint32_t number, struct kk_err *err)
+int kk_part_stale(const char *what, uint32_t number, struct kk_err *err)
 {
 	return kk_err_set(err, ESTALE, NULL, "the tables have other listeners of %s %u", what,
 			  number);
@@ -90,7 +87,7 @@ static int find_services(struct kk_part *part, struct kk_err *err)
 
 		s->slot = kk_uses_slot(part->uses, part->tables, s->id);
 		if (s->n_old != part->uses->listeners[s->slot])
-			return stale("service", s->id, err);
+			return kk_part_stale("service", s->id, err);
 	}
 	return 0;
 }
@@ -166,7 +163,7 @@ static int check_group(const struct kk_part *part, uint32_t id, struct kk_err *e
 
 	if (count_to_group(part->from, id) == (number < 0 ? 0 : part->uses->groups[number]))
 		return 0;
-	return stale("group", id, err);
+	return kk_part_stale("group", id, err);
 }
 
 static int plan_groups(struct kk_part *part, struct kk_err *err)
@@ -194,7 +191,7 @@ static int compare_entries(const void *a, const void *b)
 	return (x->index > y->index) - (x->index < y->index);
 }
 
-static bool has_entry(const struct kk_part_side *side, uint32_t index)
+const struct kk_listener_entry *kk_part_entry(const struct kk_part_side *side, uint32_t index)
 {
 	const struct kk_listener_entry key = {.index = index};
 
@@ -235,13 +232,13 @@ static int add_old(struct kk_part *part, const struct kk_listener *l, struct kk_
 	__u64 there;
 
 	if (number < 0 || (l->group && !group))
-		return stale("service", l->service, err);
+		return kk_part_stale("service", l->service, err);
 	r = kk_listener_entry(part->tables, l, (uint32_t)number, s->slot, false, &entry, err);
 	if (r < 0)
 		return r;
 	there = part->tables->listeners[entry.index];
 	if ((there & ~KK_LISTENER_GUARDED) != entry.word)
-		return stale("service", l->service, err);
+		return kk_part_stale("service", l->service, err);
 	entry.word = there;
 	add_entry(&part->old, l, group, &entry);
 	return 0;
@@ -259,12 +256,12 @@ static int add_next(struct kk_part *part, const struct kk_listener *l, struct kk
 		return kk_groups_number(part->tables, l->group) < 0 ||
 				       find_group(part->from, l->group)
 			       ? kk_listener_no_group(l, err)
-			       : stale("group", l->group, err);
+			       : kk_part_stale("group", l->group, err);
 	r = kk_listener_entry(part->tables, l, group ? group->number : 0, s->next,
 			      kk_guards_number(&part->guards, l->service), &entry, err);
 	if (r < 0)
 		return r;
-	if (part->tables->listeners[entry.index] && !has_entry(&part->old, entry.index))
+	if (part->tables->listeners[entry.index] && !kk_part_entry(&part->old, entry.index))
 		return kk_listener_twice(l, err);
 	add_entry(&part->next, l, group ? group->group : NULL, &entry);
 	return 0;
@@ -307,207 +304,6 @@ static int plan_listeners(struct kk_part *part, struct kk_err *err)
 	return r < 0 ? r : check_twins(&part->next, err);
 }
 
-/* ---- the ways back ---- */
-
-static const struct kk_origin_record *find_origin(const struct kk_part *part,
-						  const struct kk_part_side *side,
-						  const struct kk_origin_key *key)
-{
-	size_t low = 0, high = side->n_origins;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int c = memcmp(&side->origins[middle].key, key, part->origins_table.key_size);
-
-		if (c == 0)
-			return &side->origins[middle];
-		*(c < 0 ? &low : &high) = c < 0 ? middle + 1 : middle;
-	}
-	return NULL;
-}
-
-/* Whether a listener that stays has it. */
-static bool is_taken(const struct kk_part *part, const struct kk_origin_record *origin)
-{
-	const struct kk_settings *set = &part->tables->settings;
-	const struct kk_origin_key *key = &origin->key;
-	uint32_t index =
-		kk_listener_index(kk_slot(key->family, 0), key->protocol, KK_HOST16(key->port));
-	struct kk_origin value;
-	__u64 word;
-
-	if (bpf_map_lookup_elem(part->origins_table.fd, key, &value) == 0)
-		return true;
-	if (index >= part->tables->n_slots * KK_LISTENERS_PER_ADDRESS ||
-	    has_entry(&part->old, index))
-		return false;
-	word = part->tables->listeners[index];
-	return word && !(word & (KK_LISTENER_GROUP | KK_LISTENER_SNAT)) &&
-	       kk_listener_port(word) == KK_HOST16(key->port) &&
-	       kk_listener_agent(word) == kk_pool_offset(key->address, set->pool_mask);
-}
-
-/* Those that the table of origins has; the word of their listener is in @side. */
-static void drop_plain(struct kk_part_side *side)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < side->n_origins; i++) {
-		const struct kk_origin_record *o = &side->origins[i];
-		const struct kk_listener_entry key = {
-			.index = kk_listener_index(o->value.slot, o->key.protocol,
-						   KK_HOST16(o->value.port))};
-		const struct kk_listener_entry *entry =
-			bsearch(&key, side->entries, side->n_entries, sizeof(key), compare_entries);
-
-		if (!kk_origin_is_plain(o, entry->word))
-			side->origins[kept++] = *o;
-	}
-	side->n_origins = kept;
-}
-
-static int plan_origins(struct kk_part *part, struct kk_err *err)
-{
-	const struct kk_table *table = &part->origins_table;
-	const struct kk_origin_record *twin;
-
-	kk_records_sort(table, part->old.origins, part->old.n_origins);
-	kk_records_sort(table, part->next.origins, part->next.n_origins);
-	twin = kk_records_twin(table, part->next.origins, part->next.n_origins);
-	for (size_t i = 0; i < part->next.n_origins && !twin; i++) {
-		const struct kk_origin_record *origin = &part->next.origins[i];
-
-		if (!find_origin(part, &part->old, &origin->key) && is_taken(part, origin))
-			twin = origin;
-	}
-	if (twin)
-		return kk_origin_twice(twin, err);
-	drop_plain(&part->old);
-	drop_plain(&part->next);
-	return kk_change_plan_part(&part->origins, table, part->old.origins, part->old.n_origins,
-				   part->next.origins, part->next.n_origins, err);
-}
-
-/* ---- lists ---- */
-
-static int read_rules(struct kk_part *part, struct kk_part_side *side,
-		      const struct kk_datapath_tables *tables, struct kk_err *err)
-{
-	int n = kk_lists_records(tables->lists, tables->n_lists, &side->rules, err);
-
-	if (n < 0)
-		return n;
-	side->n_rules = (size_t)n;
-	kk_records_sort(&part->lists_table, side->rules, side->n_rules);
-	for (size_t i = 0; i < side->n_rules; i++)
-		side->n_denied += kk_list_record_list(&side->rules[i]) == KK_LIST_GATEWAY;
-	return 0;
-}
-
-static int plan_lists(struct kk_part *part, struct kk_err *err)
-{
-	const struct kk_list_record *twin;
-	size_t all;
-	int r = read_rules(part, &part->old, part->from, err);
-
-	if (r == 0)
-		r = read_rules(part, &part->next, part->to, err);
-	if (r < 0)
-		return r;
-	twin = kk_records_twin(&part->lists_table, part->next.rules, part->next.n_rules);
-	if (twin)
-		return kk_list_record_twice(twin, err);
-	if (part->old.n_rules > part->uses->n_rules || part->old.n_denied > part->uses->n_denied)
-		return kk_err_set(err, ESTALE, NULL, "the tables have other lists");
-	all = part->uses->n_rules - part->old.n_rules + part->next.n_rules;
-	if (all > KK_LIST_ENTRIES_MAX)
-		return kk_lists_too_many(all, err);
-	return kk_change_plan_part(&part->lists, &part->lists_table, part->old.rules,
-				   part->old.n_rules, part->next.rules, part->next.n_rules, err);
-}
-
-/* ---- guards ---- */
-
-static bool names_list(const struct kk_datapath_tables *side, uint32_t id)
-{
-	for (size_t i = 0; i < side->n_lists; i++)
-		if (side->lists[i].id == id)
-			return true;
-	return false;
-}
-
-/* Whether the tables have rules of it: mostly a policy says so already. */
-static int has_rules(const struct kk_part *part, uint32_t list, struct kk_err *err)
-{
-	KK_CLEANUP_FREE struct kk_list_record *records = NULL;
-	int n;
-
-	for (uint32_t i = 1; i < KK_POLICIES_MAX; i++)
-		if (part->uses->policies[i] && part->tables->policies[i].list == list)
-			return 1;
-	n = kk_records_read(&part->lists_table, (void **)&records, err);
-	for (int i = 0; i < n; i++)
-		if (kk_list_record_list(&records[i]) == list)
-			return 1;
-	return n < 0 ? n : 0;
-}
-
-static bool names_service(const struct kk_datapath_tables *side, uint32_t id)
-{
-	for (size_t i = 0; i < side->n_listeners; i++)
-		if (side->listeners[i].service == id)
-			return true;
-	return false;
-}
-
-static int check_guard(const struct kk_part *part, const struct kk_guard *guard, struct kk_err *err)
-{
-	int there = 1;
-
-	if (!names_service(part->to, guard->service))
-		return kk_uses_slot(part->uses, part->tables, guard->service) &&
-				       !kk_part_service(part, guard->service)
-			       ? stale("service", guard->service, err)
-			       : kk_guard_unpublished(guard->service, err);
-	if (guard->list && !names_list(part->to, guard->list))
-		there = names_list(part->from, guard->list) ? 0 : has_rules(part, guard->list, err);
-	if (there < 0)
-		return there;
-	return there ? 0 : kk_guard_no_list(guard->service, guard->list, err);
-}
-
-/* The list of a service that stays as it is does not go. */
-static int check_list_unused(const struct kk_part *part, uint32_t list, struct kk_err *err)
-{
-	const struct kk_tables *tables = part->tables;
-
-	for (uint32_t number = 1; number < KK_POLICIES_MAX; number++) {
-		if (!part->uses->policies[number] || tables->policies[number].list != list)
-			continue;
-		for (uint32_t slot = 1; slot < KK_SERVICES_MAX; slot++) {
-			const union kk_service_slot *s = &tables->services[slot];
-
-			if (s->state == KK_SLOT_USED && s->policy == number &&
-			    !kk_part_service(part, s->id))
-				return kk_guard_no_list(s->id, list, err);
-		}
-	}
-	return 0;
-}
-
-static int check_guards(const struct kk_part *part, struct kk_err *err)
-{
-	const struct kk_datapath_tables *from = part->from, *to = part->to;
-	int r = 0;
-
-	for (size_t i = 0; i < to->n_guards && r == 0; i++)
-		r = check_guard(part, &to->guards[i], err);
-	for (size_t i = 0; i < from->n_lists && r == 0; i++)
-		if (from->lists[i].id != KK_LIST_GATEWAY && !names_list(to, from->lists[i].id))
-			r = check_list_unused(part, from->lists[i].id, err);
-	return r;
-}
-
 /* ---- all of it ---- */
 
 int kk_part_plan(struct kk_part *ret, const struct kk_tables *tables, const struct kk_uses *uses,
@@ -532,8 +328,8 @@ int kk_part_plan(struct kk_part *ret, const struct kk_tables *tables, const stru
 	if (r == 0)
 		r = plan_listeners(ret, err);
 	if (r == 0)
-		r = check_guards(ret, err);
+		r = kk_part_check_guards(ret, err);
 	if (r == 0)
-		r = plan_origins(ret, err);
-	return r < 0 ? r : plan_lists(ret, err);
+		r = kk_part_plan_origins(ret, err);
+	return r < 0 ? r : kk_part_plan_lists(ret, err);
 }

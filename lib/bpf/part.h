@@ -50,6 +50,15 @@ int kk_part_plan(struct kk_part *ret, const struct kk_tables *tables, const stru
 		 struct kk_err *err);
 void kk_part_clean(struct kk_part *part);
 
+/* The service with @id, or NULL; the entry at @index. */
 struct kk_part_service *kk_part_service(const struct kk_part *part, uint32_t id);
+const struct kk_listener_entry *kk_part_entry(const struct kk_part_side *side, uint32_t index);
+/* -ESTALE: what the tables have is not what the caller says, or not all of it. */
+int kk_part_stale(const char *what, uint32_t number, struct kk_err *err);
+
+/* Steps of kk_part_plan(), in this order, once listeners are planned. */
+int kk_part_check_guards(const struct kk_part *part, struct kk_err *err);
+int kk_part_plan_origins(struct kk_part *part, struct kk_err *err);
+int kk_part_plan_lists(struct kk_part *part, struct kk_err *err);
 
 #endif
