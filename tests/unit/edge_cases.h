@@ -190,10 +190,10 @@ static inline void edge_user_service(struct kk_user *user, const struct edge_wor
 	}
 }
 
-static inline struct kk_user *edge_user_new(const struct edge_world *w)
+/* @user is empty. */
+static inline void edge_user_fill(struct kk_user *user, const struct edge_world *w)
 {
-	struct kk_user *user = user_new(&w->base);
-
+	user_fill(user, &w->base);
 	user->edge.settings = w->settings;
 	user->now = w->now;
 	user->features = w->features;
@@ -214,6 +214,14 @@ static inline struct kk_user *edge_user_new(const struct edge_world *w)
 		user->edge.wanted[i].port = htons(w->sockets[i].port);
 	}
 	user->edge.n_wanted = w->n_sockets;
+}
+
+static inline struct kk_user *edge_user_new(const struct edge_world *w)
+{
+	struct kk_user *user = kk_user_new();
+
+	assert_non_null(user);
+	edge_user_fill(user, w);
 	return user;
 }
 

@@ -30,15 +30,13 @@ static enum kk_direction next_packet(struct stream *s, const struct edge_world *
 	return direction;
 }
 
-static void run_world(struct stream *s, uint64_t seen[KK_REASON_MAX], uint64_t *plain,
-		      uint64_t *forwarded)
+static void run_world(struct stream *s, struct two_ways *w, uint64_t seen[KK_REASON_MAX])
 {
 	static struct edge_world world;
 	uint32_t often = draw(s, (uint32_t)s->n);
-	struct two_ways w;
 
 	random_world(s, &world);
-	two_ways_init(&w, &world);
+	two_ways_begin(w, &world);
 	for (int i = 0; i < PACKETS; i++) {
 		static struct packet p;
 		struct kk_user_packet in = {.data = p.data};
@@ -47,24 +45,24 @@ static void run_world(struct stream *s, uint64_t seen[KK_REASON_MAX], uint64_t *
 		in.len = p.len;
 		in.gso_size = p.gso_size;
 		in.partial = draw(s, 8) == 0;
-		let_time_pass(s, &w);
-		seen[two_ways_run(&w, &in, direction, draw(s, 2) ? AS_TC : AS_XDP)]++;
+		let_time_pass(s, w);
+		seen[two_ways_run(w, &in, direction, draw(s, 2) ? AS_TC : AS_XDP)]++;
 	}
-	*plain += w.n_plain;
-	*forwarded += w.n_forwarded;
-	two_ways_end(&w);
+	two_ways_end(w);
 }
 
 static void test_random_worlds(void **state)
 {
-	uint64_t seen[KK_REASON_MAX] = {0}, plain = 0, forwarded = 0;
+	uint64_t seen[KK_REASON_MAX] = {0};
+	struct two_ways w;
 	struct stream stream = {0};
 	json_t *doc = load_cases(), *edge = load_edge_cases();
 
 	(void)state;
 	stream_init_all(&stream, doc, edge);
+	two_ways_init(&w);
 	for (int i = 0; i < WORLDS; i++)
-		run_world(&stream, seen, &plain, &forwarded);
+		run_world(&stream, &w, seen);
 	for (int i = 0; i < KK_REASON_MAX; i++) {
 		print_message("%8ju %s\n", (uintmax_t)seen[i], kk_reason_name(i));
 		/* What is never met is not compared; ports are exhausted by flows in a row, in the cases. */
@@ -73,9 +71,10 @@ static void test_random_worlds(void **state)
 				 kk_reason_name(i));
 	}
 	assert_int_equal(seen[KK_REASON_HOST], 0);
-	print_message("%ju of %ju forwarded by the short way\n", (uintmax_t)plain,
-		      (uintmax_t)forwarded);
-	assert_true(plain > 5000);
+	print_message("%ju of %ju forwarded by the short way\n", (uintmax_t)w.n_plain,
+		      (uintmax_t)w.n_forwarded);
+	assert_true(w.n_plain > 5000);
+	two_ways_clean(&w);
 	free(stream.cases);
 	json_decref(edge);
 	json_decref(doc);

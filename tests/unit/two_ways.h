@@ -10,13 +10,53 @@
 #include "random_world.h"
 
 struct two_ways {
-	struct kk_user *general, *brief;
-	uint64_t n_plain, n_forwarded; /* of these the short way took so many */
+	const struct edge_world *world;
+	struct kk_user *general, *brief; /* made once, for world after world */
+	uint64_t n_plain, n_forwarded;	 /* of these the short way took so many */
 };
 
-static inline void two_ways_init(struct two_ways *w, const struct edge_world *world)
+static inline void two_ways_init(struct two_ways *w)
 {
-	*w = (struct two_ways){.general = edge_user_new(world), .brief = edge_user_new(world)};
+	*w = (struct two_ways){.general = kk_user_new(), .brief = kk_user_new()};
+	assert_true(w->general && w->brief);
+}
+
+static inline void two_ways_clean(struct two_ways *w)
+{
+	kk_user_free(w->general);
+	kk_user_free(w->brief);
+}
+
+/* With @world, which stays where it is. */
+static inline void two_ways_begin(struct two_ways *w, const struct edge_world *world)
+{
+	w->world = world;
+	edge_user_fill(w->general, world);
+	edge_user_fill(w->brief, world);
+}
+
+/* What two_ways_begin() and packets have written: the tables are large, and most of them are not used. */
+static inline void empty(struct kk_user *user, const struct edge_world *world)
+{
+	struct kk_map *maps[] = {&user->origins,       &user->fragments,  &user->lists,
+				 &user->bans,	       &user->sources,	  &user->snat,
+				 &user->edge.verified, &user->edge.relays};
+
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+		kk_map_clear(maps[i]);
+	for (size_t i = 0; i < world->base.n_listeners; i++) {
+		const struct kk_listener *l = &world->base.listeners[i];
+		uint32_t slot = slot_of(&world->base.settings, &l->address);
+
+		user->listeners[kk_listener_index(slot, l->protocol, l->port)] = 0;
+	}
+	memset(user->groups, 0, GROUPS_MAX * KK_MAGLEV_SIZE * sizeof(user->groups[0]));
+	memset(user->services, 0, (RANDOM_SERVICES + 1) * sizeof(user->services[0]));
+	memset(user->policies, 0, (EDGE_MAX + 1) * sizeof(user->policies[0]));
+	memset(user->traffic, 0, (RANDOM_SERVICES + 1) * sizeof(user->traffic[0]));
+	memset(user->edge.floods, 0, (RANDOM_SERVICES + 1) * sizeof(user->edge.floods[0]));
+	memset(user->counters, 0, sizeof(user->counters));
+	memset(&user->scratch, 0, sizeof(user->scratch));
 }
 
 /* A packet as it comes; where the short way is, it is asked as XDP asks it (edge and all) or as tc does behind the edge. */
@@ -111,7 +151,7 @@ static inline void assert_same_map(const char *name, const struct kk_map *a, con
 	}
 }
 
-/* Fails unless both have counted and remembered the same. */
+/* Fails unless both have counted and remembered the same, and empties them. */
 static inline void two_ways_end(struct two_ways *w)
 {
 	const struct kk_user *a = w->general, *b = w->brief;
@@ -128,8 +168,8 @@ static inline void two_ways_end(struct two_ways *w)
 	assert_same_map("translated flows", &a->snat, &b->snat);
 	assert_same_map("verified sources", &a->edge.verified, &b->edge.verified);
 	assert_same_map("relays", &a->edge.relays, &b->edge.relays);
-	kk_user_free(w->general);
-	kk_user_free(w->brief);
+	empty(w->general, w->world);
+	empty(w->brief, w->world);
 }
 
 #endif
