@@ -283,6 +283,26 @@ static inline bool edge_same_packet(const struct packet *got, const struct packe
 	return true;
 }
 
+/* The edge, and what comes after it. */
+static inline void user_both(struct kk_user *user, const struct packet *in, struct outcome *edge,
+			     struct outcome *both)
+{
+	edge_user_run(user, in, edge);
+	if (edge->reason == KK_REASON_MAX)
+		user_run(user, KK_INBOUND, in, both);
+	else
+		*both = *edge;
+}
+
+static inline bool edge_same(const struct outcome *theirs, const struct outcome *ours)
+{
+	if (theirs->reason != ours->reason)
+		return false;
+	return ours->reason == KK_REASON_SYN_CHALLENGE
+		       ? edge_same_packet(&theirs->packet, &ours->packet)
+		       : same_packet(&theirs->packet, &ours->packet);
+}
+
 static inline void assert_edge_case(const char *world, const char *host, const struct edge_case *c,
 				    const struct outcome *got)
 {

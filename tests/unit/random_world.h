@@ -172,7 +172,7 @@ static inline struct kk_listener random_listener(struct stream *s, const struct 
 		.service = 1 + draw(s, RANDOM_SERVICES),
 		.agent_address.s_addr =
 			draw(s, 4) ? htonl(random_ways[way].agent) : random_agent(s),
-		.snat = draw(s, 5) == 0,
+		.snat = draw(s, 5) == 0 && world->settings.host,
 		.draining = draw(s, 8) == 0,
 	};
 
@@ -225,7 +225,7 @@ static inline void random_lists(struct stream *s, struct edge_world *w)
 
 static inline void random_guards(struct stream *s, struct edge_world *w)
 {
-	uint32_t n = draw(s, 2) ? draw(s, 6) : 0;
+	uint32_t n = draw(s, 8);
 
 	random_lists(s, w);
 	for (uint32_t service = 1; service <= n; service++)
@@ -236,9 +236,9 @@ static inline void random_guards(struct stream *s, struct edge_world *w)
 				.service = service,
 				.policy = {.list = draw(s, 3),
 					   .flags = draw(s, 4) ? 0 : KK_POLICY_DENY,
-					   .packet_interval = draw(s, 3) ? 0 : 4000000000,
+					   .packet_interval = draw(s, 2) ? 0 : 4000000000,
 					   .packet_slack = 4ULL * 1000000000,
-					   .connection_interval = draw(s, 3) ? 0 : 4000000000,
+					   .connection_interval = draw(s, 2) ? 0 : 4000000000,
 					   .connection_slack = 1ULL * 1000000000,
 					   .syn_rate = draw(s, 3) ? 0 : 1 + draw(s, 6)},
 			};
@@ -376,6 +376,27 @@ static inline enum kk_direction random_packet(struct stream *s, const struct pac
 		if (draw(s, 4) == 0)
 			put16(p, header + 6, draw(s, 2) ? 0 : 0xffff);
 	}
+	return direction;
+}
+
+/*
+ * The next packet of a stream: half of them of the world's flows, and of the cases sixty from number @often on come often,
+ * for what they leave behind.
+ */
+static inline enum kk_direction random_next(struct stream *s, const struct edge_world *world,
+					    uint32_t often, struct packet *p)
+{
+	uint32_t n = (uint32_t)s->n, which = draw(s, 2) ? (often + draw(s, 60)) % n : draw(s, n);
+	enum kk_direction direction = s->cases[which].direction;
+
+	if (world->base.n_listeners && draw(s, 2)) {
+		direction = random_packet(s, &world->base, p);
+		if (draw(s, 2))
+			return direction;
+	} else {
+		*p = s->cases[which].in;
+	}
+	mutate(s, p);
 	return direction;
 }
 

@@ -12,24 +12,6 @@ static void let_time_pass(struct stream *s, struct two_ways *w)
 	w->brief->now = w->general->now;
 }
 
-/* Half of them of the world's flows, and of the cases some come often, for what they leave behind. */
-static enum kk_direction next_packet(struct stream *s, const struct edge_world *world,
-				     uint32_t often, struct packet *p)
-{
-	uint32_t n = (uint32_t)s->n, which = draw(s, 2) ? (often + draw(s, 60)) % n : draw(s, n);
-	enum kk_direction direction = s->cases[which].direction;
-
-	if (world->base.n_listeners && draw(s, 2)) {
-		direction = random_packet(s, &world->base, p);
-		if (draw(s, 2))
-			return direction;
-	} else {
-		*p = s->cases[which].in;
-	}
-	mutate(s, p);
-	return direction;
-}
-
 static void run_world(struct stream *s, struct two_ways *w, uint64_t seen[KK_REASON_MAX])
 {
 	static struct edge_world world;
@@ -40,7 +22,7 @@ static void run_world(struct stream *s, struct two_ways *w, uint64_t seen[KK_REA
 	for (int i = 0; i < PACKETS; i++) {
 		static struct packet p;
 		struct kk_user_packet in = {.data = p.data};
-		enum kk_direction direction = next_packet(s, &world, often, &p);
+		enum kk_direction direction = random_next(s, &world, often, &p);
 
 		in.len = p.len;
 		in.gso_size = p.gso_size;
