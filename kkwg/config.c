@@ -34,7 +34,7 @@ struct config_change {
 	uint32_t mark;
 	uint16_t port;
 	bool has_secret, has_mark, has_port, has_reply, reply_to_ingress, replace_peers;
-	bool has_forwarding, forwarding;
+	bool has_forwarding, forwarding, has_eager, eager;
 	struct peer_change *peers, **peers_end, *last;
 };
 
@@ -237,6 +237,10 @@ static int device_line(struct config_change *c, const char *key, const char *val
 		c->has_forwarding = true;
 		return parse_bool(value, &c->forwarding);
 	}
+	if (strcmp(key, "eager") == 0) {
+		c->has_eager = true;
+		return parse_bool(value, &c->eager);
+	}
 	return -EINVAL;
 }
 
@@ -417,6 +421,8 @@ static int apply_device(const struct config_change *c, struct engine *e)
 	wg_zero(&id, sizeof(id));
 	if (c->has_forwarding)
 		engine_set_forwarding(e, c->forwarding);
+	if (c->has_eager)
+		wg_device_set_eager(e->workers[0].dev, c->eager);
 	return 0;
 }
 
@@ -502,6 +508,8 @@ void config_print(const struct engine *e, FILE *f)
 		fprintf(f, "reply_to_ingress=true\n");
 	if (e->forwarding)
 		fprintf(f, "forwarding=true\n");
+	if (d->eager)
+		fprintf(f, "eager=true\n");
 	for (const struct wg_peer *p = shards_first(e); p; p = shards_next(e, p))
 		print_peer(f, p);
 }
