@@ -59,9 +59,9 @@ struct wg_peer {
 	uint32_t id;		       /* from 1, smallest that is free within the device */
 	uint16_t persistent_keepalive; /* s; 0 off */
 	uint8_t attempts;	       /* initiations sent again */
-	uint8_t unanswered;	       /* initiations since the last handshake, as far as we count */
-	bool keepalive_again;	       /* data came in while the keepalive timer ran */
-	bool sent_last_minute;	       /* a new handshake was begun because the session ends soon */
+	uint8_t unanswered;    /* initiations since the last handshake, as far as we count */
+	bool keepalive_again;  /* data came in while the keepalive timer ran */
+	bool sent_last_minute; /* a new handshake was begun because the session ends soon */
 };
 
 /* Used by the device only; @p is zeroed memory of calloc(). */
