@@ -407,8 +407,9 @@ static inline void stream_init_all(struct stream *s, const json_t *doc, const js
 	size_t i, j;
 
 	s->random = 0x9e3779b97f4a7c15;
-	json_array_foreach(json_object_get(doc, "worlds"), i, world_obj)
+	json_array_foreach(json_object_get(doc, "worlds"), i, world_obj) {
 		stream_add(s, world_obj);
+	}
 	json_array_foreach(json_object_get(edge, "worlds"), i, world_obj) {
 		const json_t *cases = json_object_get(world_obj, "cases");
 
