@@ -136,7 +136,8 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 
 	if (!check)
 		return r;
-	if (likely(pkt->skb->ip_summed < CHECKSUM_COMPLETE)) /* nothing but the field is to change */
+	if (likely(pkt->skb->ip_summed <
+		   CHECKSUM_COMPLETE)) /* nothing but the field is to change */
 		*check = (__force __sum16)kk_csum_replace((__force __be16)*check, from, to);
 	else if (size == sizeof(__be16))
 		inet_proto_csum_replace2(check, pkt->skb, (__force __be16)from, (__force __be16)to,

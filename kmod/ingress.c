@@ -96,7 +96,8 @@ void kk_ingress_register(struct kk_net *kn, enum kk_direction direction)
 	r = nf_register_net_hook(kn->net, ops);
 	if (!r)
 		return;
-	netdev_notice(ops->dev, "no hook at its ingress (%d): plain packets take the long way\n", r);
+	netdev_notice(ops->dev, "no hook at its ingress (%d): plain packets take the long way\n",
+		      r);
 	ops->dev = NULL;
 }
 
