@@ -3,7 +3,7 @@
  * A trace says what the programs do: over all packet cases, from the programs' own tables, which each packet changes after it
  * was traced. Needs root.
  */
-#include "bpf_host.h"
+#include "bpf_hosts.h"
 
 #include <sched.h>
 

@@ -3,11 +3,9 @@
  * The core at XDP under BPF_PROG_TEST_RUN, and the edge at XDP and at tc: the packet cases, and streams of mutated packets
  * that have to fare there as in user space, byte for byte. Needs root.
  */
-#include "bpf_host.h"
+#include "bpf_hosts.h"
 
-#include <fcntl.h>
 #include <sched.h>
-#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
 #include "kk_tc.skel.h"
@@ -17,33 +15,6 @@
 
 #define STREAM_PACKETS	  1000000 /* or as KK_STREAM_PACKETS says */
 #define STREAM_PACKETS_VM 50000	  /* an emulated processor takes ten times as long */
-
-/* ---- running ---- */
-
-static uint32_t xdp_action_of(enum kk_verdict verdict)
-{
-	switch (verdict) {
-	case KK_PASS:
-		return XDP_PASS;
-	case KK_TO_TUNNEL:
-		return XDP_REDIRECT;
-	case KK_TO_NIC:
-	case KK_BACK:
-		return XDP_TX;
-	default:
-		return XDP_DROP;
-	}
-}
-
-static void xdp_run(struct bpf_host *host, const struct bpf_program *prog, const struct packet *in,
-		    struct outcome *ret)
-{
-	uint32_t action;
-
-	test_run(bpf_program__fd(prog), in, &ret->packet, &action);
-	outcome_of(host, ret);
-	assert_int_equal(action, xdp_action_of(ret->verdict));
-}
 
 /* ---- a stream of packets that are nearly right ---- */
 
@@ -251,19 +222,6 @@ struct edge_hosts {
 	size_t n_sockets;
 };
 
-#define EDGE_LOAD(skel, prefix, w)                                                                 \
-	do {                                                                                       \
-		(skel) = prefix##__open();                                                         \
-		assert_non_null(skel);                                                             \
-		(skel)->rodata->kk_settings = (w)->base.settings;                                  \
-		(skel)->rodata->kk_edge_settings = (w)->settings;                                  \
-		(skel)->rodata->kk_now = (w)->now;                                                 \
-		(skel)->rodata->kk_public_ifindex = 1;                                             \
-		(skel)->rodata->kk_tunnel_ifindex = 1;                                             \
-		assert_int_equal(kk_tables_size((skel)->obj, SLOTS, &err), 0);                     \
-		assert_int_equal(prefix##__load(skel), 0);                                         \
-	} while (0)
-
 static void edge_init(struct edge_hosts *h, struct edge_world *w)
 {
 	struct kk_err err = {0};
@@ -350,26 +308,6 @@ static void test_edge_cases(void **state)
 		edge_clean(&hosts);
 	}
 	json_decref(doc);
-}
-
-/* What comes after the edge at tc, in user space. */
-static void user_both(struct kk_user *user, const struct packet *in, struct outcome *edge,
-		      struct outcome *both)
-{
-	edge_user_run(user, in, edge);
-	if (edge->reason == KK_REASON_MAX)
-		user_run(user, KK_INBOUND, in, both);
-	else
-		*both = *edge;
-}
-
-static bool edge_same(const struct outcome *theirs, const struct outcome *ours)
-{
-	if (theirs->reason != ours->reason)
-		return false;
-	return ours->reason == KK_REASON_SYN_CHALLENGE
-		       ? edge_same_packet(&theirs->packet, &ours->packet)
-		       : same_packet(&theirs->packet, &ours->packet);
 }
 
 static void edge_stream_init(struct stream *s, const json_t *world_obj)

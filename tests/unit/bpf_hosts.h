@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* A BPF object with the tables of a world of packet cases, and running its programs by BPF_PROG_TEST_RUN. */
-#ifndef KK_TEST_BPF_HOST_H
-#define KK_TEST_BPF_HOST_H
+/* The programs as hosts of the core under BPF_PROG_TEST_RUN: their tables filled as a world says, and what became of a packet. */
+#ifndef KK_TEST_BPF_HOSTS_H
+#define KK_TEST_BPF_HOSTS_H
 
 #include "edge_cases.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <linux/if_ether.h>
 
 #include "bpf/tables.h"
 
 #define SLOTS 4 /* two addresses of each family */
-
-/* ---- programs and their tables ---- */
 
 struct bpf_host {
 	const char *name;
@@ -59,7 +59,7 @@ static inline void fill_policies(struct bpf_host *host, const struct edge_world 
 				slot = s;
 		assert_true(slot);
 		host->tables.services[slot].policy = (uint16_t)number;
-		for (size_t j = 0; j < KK_LISTENERS_PER_ADDRESS; j++)
+		for (size_t j = 0; j < SLOTS * KK_LISTENERS_PER_ADDRESS; j++)
 			if (kk_listener_service(host->tables.listeners[j]) == slot)
 				host->tables.listeners[j] |= KK_LISTENER_GUARDED;
 	}
@@ -153,6 +153,44 @@ static inline void outcome_of(struct bpf_host *host, struct outcome *ret)
 	assert_counted(host->before, after, ret->reason, ret->packet.len);
 	memcpy(host->before, after, sizeof(after));
 }
+
+static inline uint32_t xdp_action_of(enum kk_verdict verdict)
+{
+	switch (verdict) {
+	case KK_PASS:
+		return XDP_PASS;
+	case KK_TO_TUNNEL:
+		return XDP_REDIRECT;
+	case KK_TO_NIC:
+	case KK_BACK:
+		return XDP_TX;
+	default:
+		return XDP_DROP;
+	}
+}
+
+static inline void xdp_run(struct bpf_host *host, const struct bpf_program *prog,
+			   const struct packet *in, struct outcome *ret)
+{
+	uint32_t action;
+
+	test_run(bpf_program__fd(prog), in, &ret->packet, &action);
+	outcome_of(host, ret);
+	assert_int_equal(action, xdp_action_of(ret->verdict));
+}
+
+#define EDGE_LOAD(skel, prefix, w)                                                                 \
+	do {                                                                                       \
+		(skel) = prefix##__open();                                                         \
+		assert_non_null(skel);                                                             \
+		(skel)->rodata->kk_settings = (w)->base.settings;                                  \
+		(skel)->rodata->kk_edge_settings = (w)->settings;                                  \
+		(skel)->rodata->kk_now = (w)->now;                                                 \
+		(skel)->rodata->kk_public_ifindex = 1;                                             \
+		(skel)->rodata->kk_tunnel_ifindex = 1;                                             \
+		assert_int_equal(kk_tables_size((skel)->obj, SLOTS, &err), 0);                     \
+		assert_int_equal(prefix##__load(skel), 0);                                         \
+	} while (0)
 
 static inline int socket_at(uint8_t protocol, uint16_t port)
 {
