@@ -225,8 +225,9 @@ class Iperf:
         def run():
             done = subprocess.run(
                 netns.within(namespace, "iperf3", "--client", address, "--port", str(port), "--json",
-                             "--time", str(seconds), "--connect-timeout", "5000", *options),
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=seconds + 30)
+                             "--time", str(seconds), "--connect-timeout", str(5000 * PATIENCE), *options),
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+                timeout=seconds + 30 * PATIENCE)
             answer = json.loads(done.stdout)
             # The server may not be done yet with the client before.
             if "server is busy" in answer.get("error", ""):
