@@ -19,6 +19,8 @@ from .services import listening
 # processor knows no such times.
 QUIET_S = 4 if PATIENCE == 1 else 30
 SILENT_S = 10 * PATIENCE
+# How often a stream says something; each time is much work for an emulated processor.
+EVERY_S = 0.01 if PATIENCE == 1 else 0.05
 
 
 def family_of(address):
@@ -117,7 +119,7 @@ class Echo:
 class Stream:
     """A TCP connection to an Echo with a numbered message every EVERY_S: was it reset, how long did it stand still?"""
 
-    EVERY_S = 0.01
+    EVERY_S = EVERY_S
     MESSAGE = struct.Struct("!Q56x")
 
     def __init__(self, namespace, address, port):
@@ -177,7 +179,7 @@ class Stream:
 class DatagramStream:
     """The same over UDP: how many of the numbered datagrams did not come back?"""
 
-    EVERY_S = 0.01
+    EVERY_S = EVERY_S
     MESSAGE = struct.Struct("!8sQ56x")
 
     def __init__(self, namespace, address, port):
