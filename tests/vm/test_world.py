@@ -49,7 +49,6 @@ def test_plane(on_kernel, module):  # noqa: F811
     assert output.count("[  PASSED  ]") == 1 and "SKIPPED" not in output, output
 
 
-@pytest.mark.check
 def test_first_published_service(on_kernel, module):  # noqa: F811
     """
     Who says that the module forwards, and that nobody notices when it is exchanged, taken away or its daemon restarted;
@@ -60,7 +59,6 @@ def test_first_published_service(on_kernel, module):  # noqa: F811
                                                               "outage")], lean=False)
 
 
-@pytest.mark.check
 def test_sanitized_and_demo(on_kernel, module):  # noqa: F811
     """The daemons with sanitizers through a whole life; then what a newcomer sees."""
     output = on_kernel.ok("sh", "-exc", INSIDE.format(module=module) + SANITIZED_AND_DEMO, timeout_s=LIMIT_S, options=STEADY)
