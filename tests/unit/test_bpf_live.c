@@ -608,31 +608,64 @@ static void mac_of(int machine, const char *ifname, uint8_t ret[ETH_ALEN])
 	close(fd);
 }
 
+static uint32_t sum_of(const uint8_t *data, size_t len, uint32_t sum)
+{
+	for (size_t i = 0; i < len; i++)
+		sum += i % 2 ? data[i] : (uint32_t)data[i] << 8;
+	return sum;
+}
+
+static void put_check(uint8_t *at, uint32_t sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	at[0] = (uint8_t)(sum >> 8);
+	at[1] = (uint8_t)sum;
+}
+
+#define DATAGRAM 9 /* bytes of a UDP header and "x" */
+
+/* The IP header of a datagram from the client, 20 or 40 bytes. */
+static size_t ip_header(uint8_t *ip)
+{
+	const struct kk_address from = public_address(family->client);
+	const struct kk_address to = public_address(family->public);
+
+	if (family == &family6) {
+		memcpy(ip, (uint8_t[]){0x60, 0, 0, 0, 0, DATAGRAM, IPPROTO_UDP, 64}, 8);
+		memcpy(ip + 8, from.bytes, 16);
+		memcpy(ip + 24, to.bytes, 16);
+		return 40;
+	}
+	memcpy(ip, (uint8_t[]){0x45, 0, 0, 20 + DATAGRAM, 0, 1, 0, 0, 64, IPPROTO_UDP, 0, 0}, 12);
+	memcpy(ip + 12, from.bytes, 4);
+	memcpy(ip + 16, to.bytes, 4);
+	put_check(ip + 10, sum_of(ip, 20, 0));
+	return 20;
+}
+
 /* A datagram "x" from the client to port 27000 in a frame with an 802.1Q tag. */
 static void send_tagged(uint16_t tag)
 {
 	struct {
 		uint8_t to[ETH_ALEN], from[ETH_ALEN];
 		uint16_t tpid, tci, type;
-		uint8_t ip[20], udp[8], payload;
+		uint8_t packet[40 + DATAGRAM];
 	} __attribute__((packed)) frame = {
 		.tpid = htons(ETH_P_8021Q),
 		.tci = htons(tag),
-		.type = htons(ETH_P_IP),
-		.ip = {0x45, 0, 0,   29, 0,   1, 0,   0,  64,  IPPROTO_UDP,
-		       0,    0, 198, 51, 100, 7, 198, 51, 100, 1},
-		.udp = {5000 >> 8, 5000 & 0xff, 27000 >> 8, 27000 & 0xff, 0, 9},
-		.payload = 'x',
+		.type = htons(family == &family6 ? ETH_P_IPV6 : ETH_P_IP),
 	};
+	const uint8_t datagram[DATAGRAM] = {5000 >> 8, 5000 & 0xff, 27000 >> 8, 27000 & 0xff,
+					    0,	       DATAGRAM,    [8] = 'x'};
+	size_t header = ip_header(frame.packet), len = 18 + header + DATAGRAM,
+	       pseudo = header == 40 ? 32 : 8;
 	struct sockaddr_ll link = {.sll_family = AF_PACKET};
 	KK_CLEANUP_CLOSE int fd = -1;
-	uint32_t sum = 0;
 
-	for (int i = 0; i < 20; i += 2)
-		sum += (uint32_t)frame.ip[i] << 8 | frame.ip[i + 1];
-	sum = ~((sum & 0xffff) + (sum >> 16));
-	frame.ip[10] = (uint8_t)(sum >> 8);
-	frame.ip[11] = (uint8_t)sum;
+	memcpy(frame.packet + header, datagram, DATAGRAM);
+	put_check(frame.packet + header + 6, sum_of(frame.packet + header - pseudo,
+						    pseudo + DATAGRAM, IPPROTO_UDP + DATAGRAM));
 	mac_of(GATEWAY, WORLD_PUBLIC, frame.to);
 	mac_of(CLIENT, "veth0", frame.from);
 	enter(CLIENT);
@@ -640,8 +673,7 @@ static void send_tagged(uint16_t tag)
 	link.sll_ifindex = (int)if_nametoindex("veth0");
 	enter(GATEWAY);
 	assert_true(fd >= 0);
-	assert_int_equal(sendto(fd, &frame, sizeof(frame), 0, (void *)&link, sizeof(link)),
-			 sizeof(frame));
+	assert_int_equal(sendto(fd, &frame, len, 0, (void *)&link, sizeof(link)), len);
 }
 
 /* VLAN 0 is a priority on the interface itself; any other VLAN is another interface's. */
@@ -666,14 +698,13 @@ static void test_vlan_tags(void **state)
 static void test_tags_are_checked(void **state)
 {
 	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
-	struct kk_ban_entry client = {.source = {.family = AF_INET}};
+	struct kk_ban_entry client = {.source = public_address(family->client)};
 	const uint64_t before = counter("banned").packets;
 	struct kk_err err = {0};
 	char got[2];
 
 	(void)state;
 	publish(IPPROTO_UDP, 27000, 27015);
-	client.source.v4.s_addr = inet_addr("198.51.100.7");
 	assert_ok(kk_datapath_ban(lab.dp, &client, 1, &err), &err);
 	send_tagged(5 << 13);
 	assert_int_equal(counter("banned").packets, before + 1);
@@ -930,8 +961,8 @@ int main(void)
 		OF_BOTH(test_udp_gso),
 		OF_BOTH(test_path_mtu),
 		OF_BOTH(test_refused_datagram),
-		cmocka_unit_test_setup(test_vlan_tags, with4),
-		cmocka_unit_test_setup(test_tags_are_checked, with4),
+		OF_BOTH(test_vlan_tags),
+		OF_BOTH(test_tags_are_checked),
 		OF_BOTH(test_too_big),
 		OF_BOTH(test_announced_size),
 		OF_BOTH(test_gateway_asks_agent),
