@@ -623,57 +623,77 @@ static void put_check(uint8_t *at, uint32_t sum)
 	at[1] = (uint8_t)sum;
 }
 
-#define DATAGRAM 9 /* bytes of a UDP header and "x" */
+#define FRAME_MAX 128
+#define NO_TAG	  (-1)
 
-/* The IP header of a datagram from the client, 20 or 40 bytes. */
-static size_t ip_header(uint8_t *ip)
+/* The link header of a frame from the client, with an 802.1Q tag or without. Returns how long it is. */
+static size_t put_link(uint8_t *frame, int tag)
 {
-	const struct kk_address from = public_address(family->client);
-	const struct kk_address to = public_address(family->public);
+	const uint16_t type = htons(family == &family6 ? ETH_P_IPV6 : ETH_P_IP);
+	const uint16_t tpid = htons(ETH_P_8021Q), tci = htons((uint16_t)tag);
+	size_t len = 2 * ETH_ALEN;
+
+	mac_of(GATEWAY, WORLD_PUBLIC, frame);
+	mac_of(CLIENT, "veth0", frame + ETH_ALEN);
+	if (tag != NO_TAG) {
+		memcpy(frame + len, &tpid, sizeof(tpid));
+		memcpy(frame + len + 2, &tci, sizeof(tci));
+		len += 4;
+	}
+	memcpy(frame + len, &type, sizeof(type));
+	return len + sizeof(type);
+}
+
+/* An IP header, 20 or 40 bytes, and @transport, whose checksum at @check is counted. Returns how long both are. */
+static size_t put_packet(uint8_t *ip, const char *source, uint8_t protocol, const void *transport,
+			 size_t len, size_t check)
+{
+	const struct kk_address from = public_address(source), to = public_address(family->public);
+	size_t header = family == &family6 ? 40 : 20, addresses = header == 40 ? 32 : 8;
 
 	if (family == &family6) {
-		memcpy(ip, (uint8_t[]){0x60, 0, 0, 0, 0, DATAGRAM, IPPROTO_UDP, 64}, 8);
-		memcpy(ip + 8, from.bytes, 16);
-		memcpy(ip + 24, to.bytes, 16);
-		return 40;
+		memcpy(ip, (uint8_t[]){0x60, 0, 0, 0, 0, (uint8_t)len, protocol, 64}, 8);
+	} else {
+		memcpy(ip,
+		       (uint8_t[]){0x45, 0, 0, (uint8_t)(20 + len), 0, 1, 0, 0, 64, protocol, 0, 0},
+		       12);
 	}
-	memcpy(ip, (uint8_t[]){0x45, 0, 0, 20 + DATAGRAM, 0, 1, 0, 0, 64, IPPROTO_UDP, 0, 0}, 12);
-	memcpy(ip + 12, from.bytes, 4);
-	memcpy(ip + 16, to.bytes, 4);
-	put_check(ip + 10, sum_of(ip, 20, 0));
-	return 20;
+	memcpy(ip + header - addresses, from.bytes, addresses / 2);
+	memcpy(ip + header - addresses / 2, to.bytes, addresses / 2);
+	if (family == &family4)
+		put_check(ip + 10, sum_of(ip, 20, 0));
+	memcpy(ip + header, transport, len);
+	put_check(ip + header + check,
+		  sum_of(ip + header - addresses, addresses + len, protocol + (uint32_t)len));
+	return header + len;
+}
+
+/* Onto the client's link. */
+static int open_link(struct sockaddr_ll *ret)
+{
+	int fd;
+
+	enter(CLIENT);
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	*ret = (struct sockaddr_ll){.sll_family = AF_PACKET,
+				    .sll_ifindex = (int)if_nametoindex("veth0")};
+	enter(GATEWAY);
+	assert_true(fd >= 0);
+	return fd;
 }
 
 /* A datagram "x" from the client to port 27000 in a frame with an 802.1Q tag. */
 static void send_tagged(uint16_t tag)
 {
-	struct {
-		uint8_t to[ETH_ALEN], from[ETH_ALEN];
-		uint16_t tpid, tci, type;
-		uint8_t packet[40 + DATAGRAM];
-	} __attribute__((packed)) frame = {
-		.tpid = htons(ETH_P_8021Q),
-		.tci = htons(tag),
-		.type = htons(family == &family6 ? ETH_P_IPV6 : ETH_P_IP),
-	};
-	const uint8_t datagram[DATAGRAM] = {5000 >> 8, 5000 & 0xff, 27000 >> 8, 27000 & 0xff,
-					    0,	       DATAGRAM,    [8] = 'x'};
-	size_t header = ip_header(frame.packet), len = 18 + header + DATAGRAM,
-	       pseudo = header == 40 ? 32 : 8;
-	struct sockaddr_ll link = {.sll_family = AF_PACKET};
-	KK_CLEANUP_CLOSE int fd = -1;
+	static const uint8_t datagram[] = {5000 >> 8, 5000 & 0xff, 27000 >> 8, 27000 & 0xff, 0,
+					   9,	      0,	   0,	       'x'};
+	uint8_t frame[FRAME_MAX];
+	size_t len = put_link(frame, tag);
+	struct sockaddr_ll link;
+	KK_CLEANUP_CLOSE int fd = open_link(&link);
 
-	memcpy(frame.packet + header, datagram, DATAGRAM);
-	put_check(frame.packet + header + 6, sum_of(frame.packet + header - pseudo,
-						    pseudo + DATAGRAM, IPPROTO_UDP + DATAGRAM));
-	mac_of(GATEWAY, WORLD_PUBLIC, frame.to);
-	mac_of(CLIENT, "veth0", frame.from);
-	enter(CLIENT);
-	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	link.sll_ifindex = (int)if_nametoindex("veth0");
-	enter(GATEWAY);
-	assert_true(fd >= 0);
-	assert_int_equal(sendto(fd, &frame, len, 0, (void *)&link, sizeof(link)), len);
+	len += put_packet(frame + len, family->client, IPPROTO_UDP, datagram, sizeof(datagram), 6);
+	assert_int_equal(sendto(fd, frame, len, 0, (void *)&link, sizeof(link)), len);
 }
 
 /* VLAN 0 is a priority on the interface itself; any other VLAN is another interface's. */
@@ -863,21 +883,57 @@ static void test_forwarding_is_off(void **state)
 	assert_string_equal(text, "0\n");
 }
 
-/* A flooded service: who connects proves that he is there, and hardly notices. */
+/* SYNs to port 2222 in the names of @n addresses that nobody answers from. */
+static void send_flood(int n)
+{
+	const uint8_t syn[20] = {
+		0, 0, 2222 >> 8, 2222 & 0xff, [12] = 0x50, [13] = 0x02, [14] = 0xff};
+	struct sockaddr_ll link;
+	KK_CLEANUP_CLOSE int fd = open_link(&link);
+	uint8_t frame[FRAME_MAX];
+	size_t front = put_link(frame, NO_TAG);
+
+	for (int i = 0; i < n; i++) {
+		uint8_t segment[sizeof(syn)];
+		char source[64];
+		size_t len;
+
+		snprintf(source, sizeof(source),
+			 family == &family6 ? "2001:db8:f10:%x::1" : "203.0.113.%d", i % 250 + 1);
+		memcpy(segment, syn, sizeof(syn));
+		segment[0] = (uint8_t)(i >> 8 | 0x80);
+		segment[1] = (uint8_t)i;
+		len = front +
+		      put_packet(frame + front, source, IPPROTO_TCP, segment, sizeof(segment), 16);
+		assert_int_equal(sendto(fd, frame, len, 0, (void *)&link, sizeof(link)), len);
+	}
+}
+
+/* What both ends agreed on in their SYNs: no cookie had to carry it. */
+static void assert_options(int fd)
+{
+	const uint8_t all = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	assert_int_equal(info.tcpi_options & all, all);
+	assert_true(info.tcpi_snd_wscale > 0 && info.tcpi_rcv_wscale > 0);
+}
+
+/*
+ * A flooded service: who connects proves that he is there, and hardly notices. His connection has every option that he
+ * asked for; what the flood sends is challenged and does not get to the Agent.
+ */
 static void test_flooded_service(void **state)
 {
 	const struct kk_listener both[] = {listener(0, IPPROTO_TCP, 2222, 22),
 					   listener(1, IPPROTO_TCP, 2222, 22)};
 	const struct kk_guard guard = {.service = both[0].service, .syn_rate = 1};
-	const struct kk_guard guard6 = {.service = both[1].service, .syn_rate = 1};
-	const struct kk_guard guards[] = {guard, guard6};
-	const struct kk_datapath_tables wanted = {.listeners = both,
-						  .n_listeners = 2,
-						  .guards = guards,
-						  .n_guards =
-							  guard.service == guard6.service ? 1 : 2};
+	const struct kk_datapath_tables wanted = {
+		.listeners = both, .n_listeners = 2, .guards = &guard, .n_guards = 1};
 	uint64_t challenges = counter("syn_challenge").packets;
-	uint64_t proofs = counter("syn_proof").packets;
+	uint64_t proofs = counter("syn_proof").packets, inbound;
 	struct kk_err err = {0};
 
 	(void)state;
@@ -885,11 +941,18 @@ static void test_flooded_service(void **state)
 	for (int i = 0; i < 5; i++) {
 		int client, agent;
 
+		inbound = counter("inbound").packets;
+		send_flood(200);
+		/* But for those within the rate, one of each window of about a second. */
+		assert_true(counter("inbound").packets <= inbound + 100);
 		connect_pair(CLIENT, family->client, &client, &agent);
+		assert_options(client);
+		assert_options(agent);
+		stream("TCP of a flooded service", client, agent, 1u << 20, NULL);
 		close(client);
 		close(agent);
 	}
-	assert_true(counter("syn_challenge").packets > challenges);
+	assert_true(counter("syn_challenge").packets > challenges + 500);
 	assert_true(counter("syn_proof").packets > proofs);
 }
 
