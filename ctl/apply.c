@@ -106,8 +106,8 @@ static int apply(struct ctl *ctl)
 
 static const struct kk_option apply_options[] = {
 	KK_OPTION("file", 'f', "FILE", KK_OPTION_STRING, struct ctl_options, file,
-		  "JSON with lists \"gateways\", \"agents\", \"hosts\", \"groups\", \"services\", "
-		  "\"rules\"; - is standard input"),
+		  "JSON with lists \"gateways\", \"agents\", \"peers\", \"hosts\", \"groups\", "
+		  "\"services\", \"rules\"; - is standard input"),
 	CTL_OPTION("dry-run", NULL, KK_OPTION_FLAG, dry_run, "only show the difference"),
 	CTL_OPTION("prune", NULL, KK_OPTION_FLAG, prune,
 		   "remove what the file's lists do not have"),

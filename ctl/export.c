@@ -16,6 +16,7 @@ static const struct {
 } kinds[] = {
 	{"gateways", {"name", "addresses", "wg_port"}},
 	{"agents", {"name"}},
+	{"peers", {"name", "public_key"}},
 	{"hosts", {"name", "prefixes"}},
 	{"groups", {"name", "hosts"}},
 	{"services",

@@ -79,23 +79,29 @@ static int answer(struct kk_call *call, unsigned int status, const struct kk_age
 	return r == -ENOMEM ? kk_err_set(&call->err, ENOMEM, NULL, "out of memory") : r;
 }
 
-int kk_peers_add(struct kk_call *call)
+int kk_peer_read(const json_t *obj, struct kk_agent_row *row, struct kk_err *err)
 {
-	struct kk_agent_row row = {0};
-	struct kk_err *err = &call->err;
 	struct fields f = {0};
-	int r = kk_json_read(call->body, add_fields, ARRAY_SIZE(add_fields), &f, err);
+	int r = kk_json_read(obj, add_fields, ARRAY_SIZE(add_fields), &f, err);
 
 	if (r == 0)
 		r = kk_parse_name("name", f.name, err);
-	if (r == 0 && kk_key_parse(f.public_key, row.public_key) < 0)
+	if (r == 0 && kk_key_parse(f.public_key, row->public_key) < 0)
 		r = kk_err_set(err, EINVAL, "public_key",
 			       "public_key: \"%.64s\" is not a WireGuard key in base64",
 			       f.public_key);
-	if (r < 0)
-		return r;
-	strcpy(row.name, f.name);
-	r = kk_store_peer_add(call->control->store, &row, err);
+	if (r == 0)
+		strcpy(row->name, f.name);
+	return r;
+}
+
+int kk_peers_add(struct kk_call *call)
+{
+	struct kk_agent_row row = {0};
+	int r = kk_peer_read(call->body, &row, &call->err);
+
+	if (r == 0)
+		r = kk_store_peer_add(call->control->store, &row, &call->err);
 	if (r == 0)
 		r = answer(call, 201, &row);
 	return r < 0 ? r : kk_call_wait(call, NULL, 0);

@@ -159,15 +159,18 @@ static bool is_first(const struct kk_gateway_row *row, size_t i)
 	return true;
 }
 
-/* Two services that were apart, one of them on an address of its own, may meet on an address that is now a first one. */
+/*
+ * Two services that were apart, one of them on an address of its own, may meet on an address that is now a first one: of
+ * this gateway, or with 0 of any.
+ */
 static int check_meeting(struct kk_store *store, int64_t gateway, struct kk_err *err)
 {
 	static const char sql[] =
 		"SELECT a.name, b.name, a.address FROM services a JOIN gateway_addresses g "
-		"ON g.address = a.address AND g.is_first AND g.gateway = ? JOIN services b "
+		"ON g.address = a.address AND g.is_first AND ?1 IN (0, g.gateway) JOIN services b "
 		"ON b.org = a.org AND b.address = '' AND b.protocol = a.protocol AND b.port <= a.last_port "
-		"AND b.last_port >= a.port WHERE a.org = g.org AND a.address <> '' LIMIT 1";
-	sqlite3_stmt *stmt = kk_sql(store, err, sql, "i", gateway);
+		"AND b.last_port >= a.port WHERE a.org = g.org AND g.org = ?2 AND a.address <> '' LIMIT 1";
+	sqlite3_stmt *stmt = kk_sql(store, err, sql, "ii", gateway, store->org);
 	char one[KK_NAME_MAX + 1], other[KK_NAME_MAX + 1], address[KK_ADDRESS_TEXT];
 	int r = kk_sql_step(store, stmt, err);
 
@@ -218,7 +221,7 @@ static int write_addresses(struct kk_store *store, const struct kk_gateway_row *
 		r = kk_sql_run(store, err, insert, "iiiti", row->id, store->org, (int64_t)i,
 			       kk_address_text(&row->addresses[i], address),
 			       (int64_t)is_first(row, i));
-	return r < 0 ? r : check_meeting(store, row->id, err);
+	return r;
 }
 
 static int add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err)
@@ -245,10 +248,12 @@ static int add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err
 	row->org = store->org;
 	row->has_key = row->joined = false;
 	r = write_addresses(store, row, err);
+	if (r == 0)
+		r = check_meeting(store, row->id, err);
 	return r < 0 ? r : kk_tx_change(store, KK_GATEWAY, KK_ADD, row->id, 0, err);
 }
 
-static int set(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err)
+static int move(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err)
 {
 	char address[KK_ADDRESS_TEXT];
 	int r;
@@ -262,9 +267,36 @@ static int set(struct kk_store *store, struct kk_gateway_row *row, struct kk_err
 			       "tii", address, row->generation, row->id);
 	if (r == 0)
 		r = write_addresses(store, row, err);
-	if (r == 0)
-		r = check_orphans(store, err);
 	return r < 0 ? r : kk_tx_change(store, KK_GATEWAY, KK_SET, row->id, 0, err);
+}
+
+static int set(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err)
+{
+	int r = move(store, row, err);
+
+	if (r == 0)
+		r = check_meeting(store, row->id, err);
+	return r < 0 ? r : check_orphans(store, err);
+}
+
+int kk_store_gateway_release(struct kk_store *store, int64_t id, struct kk_err *err)
+{
+	return kk_sql_run(store, err, "UPDATE gateways SET address = 'moving ' || id WHERE id = ?",
+			  "i", id);
+}
+
+int kk_store_gateway_move(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err)
+{
+	int r = kk_tx_begin(store, err);
+
+	return r < 0 ? r : kk_tx_end(store, move(store, row, err), err);
+}
+
+int kk_store_gateways_check(struct kk_store *store, struct kk_err *err)
+{
+	int r = check_meeting(store, 0, err);
+
+	return r < 0 ? r : check_orphans(store, err);
 }
 
 int kk_store_gateway_set(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err)

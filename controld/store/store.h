@@ -248,6 +248,14 @@ struct kk_prefix4 kk_agent_subnet(const struct kk_prefix4 *pool, int64_t number)
 int kk_store_gateway_add(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err);
 /* Gives the gateway of @row's id the addresses of @row; generation is filled in. */
 int kk_store_gateway_set(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err);
+/*
+ * The same in a transaction that moves several gateways and what is on them: first each that moves gives up its endpoint,
+ * then it gets its addresses, whatever services are on the old ones, and in the end kk_store_gateways_check() says whether
+ * all services are where they can be.
+ */
+int kk_store_gateway_release(struct kk_store *store, int64_t id, struct kk_err *err);
+int kk_store_gateway_move(struct kk_store *store, struct kk_gateway_row *row, struct kk_err *err);
+int kk_store_gateways_check(struct kk_store *store, struct kk_err *err);
 int kk_store_gateway_get(struct kk_store *store, const char *name, struct kk_gateway_row *ret,
 			 struct kk_err *err);
 int kk_store_gateway_get_id(struct kk_store *store, int64_t id, struct kk_gateway_row *ret,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """kkctl against a Control of its own: users, organisations, audit, apply, backup and restore."""
 
+import base64
 import functools
 import json
 import os
@@ -217,11 +218,89 @@ def test_wrong_command_lines_of_access(kkctl, words, part):
     assert part in kkctl.run(*words, status=2)
 
 
+def test_apply_moves_gateways(control, kkctl, tmp_path):
+    """Addresses of gateways change by apply as by gateway set, and services follow them in the same step."""
+    file = tmp_path / "world.json"
+
+    def apply(world, *options, **more):
+        file.write_text(json.dumps(world), encoding="utf-8")
+        return kkctl.run("apply", "-f", file, "--wait", 0, *options, **more)
+
+    def addresses():
+        return {g["name"]: g["addresses"] for g in control.do("GET", "gateways")["items"]}
+
+    one, two = {"name": "gw1", "addresses": ["198.51.100.1", "198.51.100.11"]}, {"name": "gw2", "address": "198.51.100.2"}
+    dns = {"name": "dns", "agent": "a", "protocol": "udp", "port": 53, "target": "53", "address": "198.51.100.11"}
+    apply({"gateways": [one, two], "agents": [{"name": "a"}], "services": [dns]})
+    before = control.everything()
+    moved = {**one, "addresses": ["198.51.100.1", "198.51.100.12", "2001:db8::12"]}
+    # A service would be left behind.
+    assert "service dns is published on 198.51.100.11" in apply({"gateways": [moved]}, status=1)
+    assert control.everything() == before
+    world = {"gateways": [moved], "services": [{**dns, "address": "198.51.100.12"}]}
+    shown = apply(world, "--dry-run")
+    assert "~ gateway gw1" in shown and "2001:db8::12" in shown and "2 changes, none of them made" in shown
+    assert control.everything() == before
+    apply(world)
+    assert addresses() == {"gw1": moved["addresses"], "gw2": ["198.51.100.2"]}
+    assert control.do("GET", "services/dns")["address"] == "198.51.100.12"
+    assert control.do("GET", "status")["generation"] == before["generation"] + 1
+    assert apply(world).startswith("0 changes")
+    # Two change places; what they are reached at otherwise stays.
+    ids = {g["name"]: g["id"] for g in control.do("GET", "gateways")["items"]}
+    swapped = {"gateways": [{**moved, "addresses": ["198.51.100.2", *moved["addresses"][1:]]},
+                            {**two, "address": "198.51.100.1"}]}
+    assert "2 changes" in apply(swapped)
+    assert addresses() == {"gw1": ["198.51.100.2", "198.51.100.12", "2001:db8::12"], "gw2": ["198.51.100.1"]}
+    assert {g["name"]: g["id"] for g in control.do("GET", "gateways")["items"]} == ids
+    # What cannot be.
+    for gateway, part in [({**two, "address": "10.1.0.7"}, "within the pool"),
+                          ({**two, "address": "198.51.100.2"}, "that of gateway gw1"),
+                          ({**two, "address": "198.51.100.1", "wg_port": 51821}, "gateway gw2 is there with 51820"),
+                          ({"name": "gw2", "addresses": []}, "a list of at least one")]:
+        before = control.everything()
+        assert part in apply({"gateways": [gateway]}, status=1)
+        assert control.everything() == before
+
+
+def test_apply_has_peers(control, kkctl, tmp_path):
+    """Plain peers with their services, and what becomes of them by apply."""
+    file = tmp_path / "world.json"
+    keys = [base64.b64encode(bytes([i]) * 32).decode() for i in (1, 2)]
+    ssh = {"name": "ssh", "agent": "router", "protocol": "tcp", "port": 2222, "target": "22"}
+
+    def apply(world, *options, **more):
+        file.write_text(json.dumps(world), encoding="utf-8")
+        return kkctl.run("apply", "-f", file, "--wait", 0, *options, **more)
+
+    def world(key):
+        return {"peers": [{"name": "router", "public_key": key}], "services": [ssh]}
+
+    assert "+ peer router" in apply(world(keys[0]))
+    peer = control.do("GET", "peers/router")
+    assert peer["public_key"] == keys[0]
+    assert apply(world(keys[0])).startswith("0 changes")
+    assert "~ peer router" in apply(world(keys[1]))
+    assert control.do("GET", "peers/router") == {**peer, "public_key": keys[1], "generation": peer["generation"] + 1}
+    before = control.everything()
+    for peers, part in [([{"name": "router", "public_key": "AAAA"}], "is not a WireGuard key"),
+                        ([{"name": "router"}], "public_key"),
+                        ([{"name": "other", "public_key": keys[1]}], "another node has this key"),
+                        ([{"name": "router", "public_key": keys[0]}] * 2, "router is there twice")]:
+        assert part in apply({"peers": peers}, status=1)
+        assert control.everything() == before
+    assert "router" in apply({"agents": [{"name": "router"}]}, status=1)
+    assert "- peer router" in apply({"peers": [], "services": []}, "--prune")
+    assert control.do("GET", "peers")["items"] == []
+
+
 def test_export_is_what_apply_takes(control, kkctl, tmp_path):
     """Exported, all removed, applied: it is there again; and what is there is applied without a change."""
     control.add_gateway("gw1", "198.51.100.1")
     control.add_agent("home")
     run = functools.partial(kkctl.run, "--wait", 0)
+    run("peer", "add", "router", "--public-key", base64.b64encode(b"k" * 32).decode())
+    run("service", "add", "wiki", "--agent", "router", "--tcp", 8080, "--target", 80)
     run("host", "add", "ann", "--prefix", "192.0.2.7")
     run("group", "add", "staff", "--host", "ann")
     run("service", "add", "ssh", "--agent", "home", "--tcp", "2222-2230", "--target", 22, "--access", "rules",
@@ -237,6 +316,6 @@ def test_export_is_what_apply_takes(control, kkctl, tmp_path):
     empty = tmp_path / "empty.json"
     empty.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text(encoding="utf-8")), [])), encoding="utf-8")
     run("apply", "-f", empty, "--prune")
-    assert control.do("GET", "rules")["items"] == [] == control.do("GET", "gateways")["items"]
-    assert "8 changes" in run("apply", "-f", file, "--prune")
+    assert control.do("GET", "rules")["items"] == [] == control.do("GET", "gateways")["items"] == control.do("GET", "peers")["items"]
+    assert "10 changes" in run("apply", "-f", file, "--prune")
     assert run("export") == file.read_text(encoding="utf-8")

@@ -4,6 +4,7 @@
  * gone, and who comes later finds what is there.
  */
 #include "tests/unit/datapath_world.h"
+#include "tests/unit/table_model.h"
 
 #include <stdlib.h>
 
@@ -11,6 +12,7 @@
 
 #include <uapi/kakuremichi.h>
 
+#include "bpf/listeners.h"
 #include "genl/installed.h"
 #include "genl/module.h"
 #include "genl/watch.h"
@@ -239,12 +241,134 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* ---- parts of the tables ---- */
+
+#define STEPS 150
+
+static int compare_listeners(const void *a, const void *b)
+{
+	const struct kk_listener *x = a, *y = b;
+	int c = kk_address_compare(&x->address, &y->address);
+
+	if (c || x->protocol != y->protocol)
+		return c ? c : x->protocol - y->protocol;
+	return x->port - y->port;
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+	const struct kk_group *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+static int compare_members(const void *a, const void *b)
+{
+	const struct kk_member *x = a, *y = b;
+
+	return memcmp(&x->address, &y->address, sizeof(x->address));
+}
+
+/* In an order of their own. */
+static void sort_tables(struct kk_datapath_tables *t)
+{
+	qsort((void *)t->listeners, t->n_listeners, sizeof(*t->listeners), compare_listeners);
+	qsort((void *)t->groups, t->n_groups, sizeof(*t->groups), compare_groups);
+	for (size_t i = 0; i < t->n_groups; i++)
+		qsort((void *)t->groups[i].members, t->groups[i].n_members,
+		      sizeof(*t->groups[i].members), compare_members);
+}
+
+static void assert_same_group(const struct kk_group *a, const struct kk_group *b)
+{
+	assert_int_equal(a->id, b->id);
+	assert_int_equal(a->n_members, b->n_members);
+	for (size_t i = 0; i < a->n_members; i++) {
+		assert_int_equal(a->members[i].address.s_addr, b->members[i].address.s_addr);
+		assert_int_equal(a->members[i].healthy, b->members[i].healthy);
+	}
+}
+
+static bool same_listener(const struct kk_listener *a, const struct kk_listener *b)
+{
+	return compare_listeners(a, b) == 0 && a->service == b->service && a->group == b->group &&
+	       (a->group || a->agent_address.s_addr == b->agent_address.s_addr) &&
+	       a->agent_port == b->agent_port && a->snat == b->snat && a->draining == b->draining;
+}
+
+/* What the module holds, entry by entry. */
+static void compare_with(struct kk_datapath_tables *wanted)
+{
+	struct kk_datapath_tables *read;
+	struct kk_module module;
+	struct kk_err err = {0};
+	size_t n = 0;
+
+	assert_ok(kk_module_open(&module, &err), &err);
+	assert_ok(kk_module_read(&module, &read, &err), &err);
+	kk_module_close(&module);
+	sort_tables(read);
+	sort_tables(wanted);
+	for (size_t i = 0; i < wanted->n_listeners; i++) {
+		const struct kk_listener *l = &wanted->listeners[i];
+
+		if (!kk_listener_is_there(l))
+			continue;
+		assert_true(n < read->n_listeners);
+		assert_true(same_listener(l, &read->listeners[n++]));
+	}
+	assert_int_equal(n, read->n_listeners);
+	assert_int_equal(wanted->n_groups, read->n_groups);
+	for (size_t i = 0; i < wanted->n_groups; i++)
+		assert_same_group(&wanted->groups[i], &read->groups[i]);
+	kk_datapath_tables_free(read);
+}
+
+/*
+ * Random changes of a part, in both hosts: the module has what the whole would have, and what is refused changes neither.
+ * What it can only do as a whole, ports that change hands, is done so.
+ */
+static void test_parts(void **state)
+{
+	static struct model_tables from, to, whole;
+	struct kk_plane *plane;
+	struct kk_err err = {0};
+	struct model now = {.addresses = {world.address}}, next;
+	bool touched[MODEL_SERVICES + 1];
+	int amended = 0;
+
+	(void)state;
+	plane = open_plane(KK_PLANE_MODULE);
+	model_seed = 1;
+	assert_ok(kk_plane_set(plane, model_tables(&whole, &now, NULL, 0), &err), &err);
+	for (int step = 0; step < STEPS; step++) {
+		next = now;
+		model_change(&next, touched);
+		for (uint32_t id = 1; id <= MODEL_SERVICES; id++)
+			next.services[id].addresses = 1;
+		model_tables(&from, &now, touched, now.denied & ~next.denied);
+		model_tables(&to, &next, touched, next.denied & ~now.denied);
+		model_tables(&whole, &next, NULL, next.denied);
+		if (kk_plane_amend(plane, &from.all, &to.all, NULL) == 0)
+			amended++;
+		else if (kk_plane_set(plane, &whole.all, NULL) < 0)
+			next = now;
+		now = next;
+		model_tables(&whole, &now, NULL, now.denied);
+		assert_string_equal(kk_plane_kind(plane), "module");
+		compare_with(&whole.all);
+	}
+	assert_in_range(amended, STEPS / 2, STEPS);
+	kk_plane_close(plane);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_takes_over),    cmocka_unit_test(test_found),
-		cmocka_unit_test(test_exchanged),     cmocka_unit_test(test_anothers),
-		cmocka_unit_test(test_bpf_asked_for), cmocka_unit_test(test_removed),
+		cmocka_unit_test(test_takes_over), cmocka_unit_test(test_found),
+		cmocka_unit_test(test_exchanged),  cmocka_unit_test(test_anothers),
+		cmocka_unit_test(test_parts),	   cmocka_unit_test(test_bpf_asked_for),
+		cmocka_unit_test(test_removed),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
