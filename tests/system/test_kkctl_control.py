@@ -230,7 +230,7 @@ def test_apply_moves_gateways(control, kkctl, tmp_path):
         return {g["name"]: g["addresses"] for g in control.do("GET", "gateways")["items"]}
 
     one, two = {"name": "gw1", "addresses": ["198.51.100.1", "198.51.100.11"]}, {"name": "gw2", "address": "198.51.100.2"}
-    dns = {"name": "dns", "agent": "a", "protocol": "udp", "port": 53, "target": "53", "address": "198.51.100.11"}
+    dns = {"name": "dns", "agent": "a", "protocol": "udp", "port": 53, "target": "127.0.0.1:53", "address": "198.51.100.11"}
     apply({"gateways": [one, two], "agents": [{"name": "a"}], "services": [dns]})
     before = control.everything()
     moved = {**one, "addresses": ["198.51.100.1", "198.51.100.12", "2001:db8::12"]}
@@ -267,7 +267,7 @@ def test_apply_has_peers(control, kkctl, tmp_path):
     """Plain peers with their services, and what becomes of them by apply."""
     file = tmp_path / "world.json"
     keys = [base64.b64encode(bytes([i]) * 32).decode() for i in (1, 2)]
-    ssh = {"name": "ssh", "agent": "router", "protocol": "tcp", "port": 2222, "target": "22"}
+    ssh = {"name": "ssh", "agent": "router", "protocol": "tcp", "port": 2222, "target": "127.0.0.1:22"}
 
     def apply(world, *options, **more):
         file.write_text(json.dumps(world), encoding="utf-8")
