@@ -148,13 +148,14 @@ static int take_arguments(struct ctl *ctl, char **words, int n)
 {
 	const char *argument = ctl->command->argument;
 	int wanted = argument && !ctl->command->n_arguments ? 1 : ctl->command->n_arguments;
+	bool optional = argument && argument[0] == '[';
 	struct kk_err err = {0};
 
-	if (n < wanted)
+	if (n < wanted && !optional)
 		return ctl_usage(ctl, "%s is missing", argument);
 	if (n > wanted)
 		return ctl_usage(ctl, "%s: there is nothing to do with it", words[wanted]);
-	if (!argument)
+	if (!argument || !n)
 		return CTL_DONE;
 	ctl->words = words;
 	ctl->name = words[0];
@@ -209,8 +210,8 @@ static void help_noun(FILE *f, const struct ctl_noun *noun)
 
 	for (size_t i = 0; i < noun->n_commands; i++) {
 		command_line(line, sizeof(line), noun, &noun->commands[i]);
-		/* A longer one has its help on the next line. */
-		if (strlen(line) > COMMAND_WIDTH)
+		/* A longer one has its help on the next line: two spaces part them, which completion looks for. */
+		if (strlen(line) >= COMMAND_WIDTH)
 			fprintf(f, "  %s\n%*s", line, COMMAND_WIDTH + 3, "");
 		else
 			fprintf(f, "  %-*s ", COMMAND_WIDTH, line);

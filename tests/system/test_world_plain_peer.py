@@ -52,7 +52,7 @@ class Plain:
 def make_plain(world):
     """The peer, with what `kkctl peer add` printed and nothing else, and its services."""
     product, plain = world.product, Plain(world)
-    added = product.run_kkctl("peer", "add", "router")
+    added = product.run_kkctl("peer", "add", "--alias", "router")
     assert added.returncode == 0 and "applied on 2/2 gateways" in added.stderr, added.stderr
     plain.configuration = added.stdout
     plain.file.write_text(added.stdout, encoding="utf-8")
@@ -74,7 +74,7 @@ def make_plain(world):
     seen.close()
     echo.close()
     plain.remove()
-    product.kkctl("peer", "rm", "router")
+    product.kkctl("peer", "remove", "router")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -180,7 +180,7 @@ def test_private_key_is_kept_nowhere(world, product, plain, tmp_path):
      "proxy_protocol: the plain peer router has nobody who would write it"),
     (["service", "add", "x", "--agent", "agent", "--agent", "router", "--tcp", "7100", "--target", "99"],
      "agents: the plain peer router shares no service with others"),
-    (["peer", "add", "router"], "name: there is already a peer router"),
+    (["peer", "add", "--alias", "router"], "name: there is already a peer router"),
     (["peer", "add", "agent"], "name: there is already an Agent agent"),
     (["agent", "add", "router"], "name: there is already a peer router"),
     (["agent", "rm", "router"], 'there is no Agent "router"'),
