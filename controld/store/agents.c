@@ -137,6 +137,13 @@ int kk_store_peer_list(struct kk_store *store,
 	return list(store, true, row, userdata, err);
 }
 
+int kk_store_agent_count(struct kk_store *store, bool plain, int64_t *ret, struct kk_err *err)
+{
+	return kk_sql_number(store, ret, err,
+			     "SELECT count(*) FROM agents WHERE org = ? AND plain = ?", "ii",
+			     store->org, (int64_t)plain);
+}
+
 /*
  * The lowest number that is free. The search begins at the hint, below which nothing is, so that adding
  * many Agents does not read all of them each time.

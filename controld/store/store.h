@@ -280,6 +280,8 @@ int kk_store_agent_list(struct kk_store *store,
 			int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
 			struct kk_err *err);
 int kk_store_agent_remove(struct kk_store *store, const char *name, struct kk_err *err);
+/* How many Agents there are, or plain peers. */
+int kk_store_agent_count(struct kk_store *store, bool plain, int64_t *ret, struct kk_err *err);
 
 /*
  * Plain WireGuard peers are Agents to which nothing is said: they share numbers and names with them, and nodes are told
