@@ -31,7 +31,7 @@ struct config_change {
 	uint32_t mark;
 	uint16_t port;
 	bool has_secret, has_mark, has_port, has_reply, reply_to_ingress, replace_peers;
-	bool has_forwarding, forwarding;
+	bool has_forwarding, forwarding, has_eager, eager;
 	struct peer_change *peers, **peers_end, *last;
 };
 

@@ -209,6 +209,10 @@ static int device_line(struct config_change *c, const char *key, const char *val
 		c->has_forwarding = true;
 		return parse_bool(value, &c->forwarding);
 	}
+	if (strcmp(key, "eager") == 0) {
+		c->has_eager = true;
+		return parse_bool(value, &c->eager);
+	}
 	return -EINVAL;
 }
 

@@ -132,6 +132,8 @@ static int apply_device(const struct config_change *c, struct engine *e)
 	wg_zero(&id, sizeof(id));
 	if (c->has_forwarding)
 		engine_set_forwarding(e, c->forwarding);
+	if (c->has_eager)
+		wg_device_set_eager(e->workers[0].dev, c->eager);
 	return 0;
 }
 

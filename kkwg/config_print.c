@@ -73,6 +73,8 @@ void config_print(const struct engine *e, FILE *f)
 		fprintf(f, "reply_to_ingress=true\n");
 	if (e->forwarding)
 		fprintf(f, "forwarding=true\n");
+	if (d->eager)
+		fprintf(f, "eager=true\n");
 	for (const struct wg_peer *p = shards_first(e); p; p = shards_next(e, p))
 		print_peer(f, p);
 }
