@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "ctl/print.h"
 #include "util/cleanup.h"
 #include "util/parse.h"
 
 #define OPTIONS_MAX   24
-#define COMMAND_WIDTH 22 /* columns of help */
+#define COMMAND_WIDTH 22   /* columns of help */
+#define MESSAGE_MAX   4608 /* the path of a file, and what is wrong with it */
 
 static const struct ctl_noun *const nouns[] = {
 	&ctl_gateway,  &ctl_agent,    &ctl_peer,   &ctl_service, &ctl_host,    &ctl_group,
@@ -30,10 +32,14 @@ static const struct kk_option global_options[] = {
 
 /* ---- messages ---- */
 
+/* One line, whatever was typed or came from elsewhere. */
 static void complain(const char *fmt, va_list ap, const char *hint)
 {
+	char text[MESSAGE_MAX];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
 	fputs("kkctl: ", stderr);
-	vfprintf(stderr, fmt, ap);
+	ctl_fprint_text(stderr, text);
 	fprintf(stderr, "%s\n", hint);
 }
 
