@@ -140,6 +140,7 @@ KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
 {
 	const struct kk_fragment *found = kk_map_get(&pkt->user->fragments, key);
 
+	NOTE(pkt, fragment, key, found);
 	return found ? *found : (struct kk_fragment){0};
 }
 
