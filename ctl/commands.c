@@ -160,7 +160,7 @@ static int take_arguments(struct ctl *ctl, char **words, int n)
 	if (n < wanted && !optional)
 		return ctl_usage(ctl, "%s is missing", argument);
 	if (n > wanted)
-		return ctl_usage(ctl, "%s: there is nothing to do with it", words[wanted]);
+		return ctl_usage(ctl, "%.64s: there is nothing to do with it", words[wanted]);
 	if (!argument || !n)
 		return CTL_DONE;
 	ctl->words = words;
@@ -180,12 +180,12 @@ int ctl_parse(int argc, char **argv, struct ctl *ctl, const struct ctl_noun **re
 	if (n)
 		noun = find_noun(words[0]);
 	if (n && !noun)
-		return ctl_usage(ctl, "%s: there is no such command", words[0]);
+		return ctl_usage(ctl, "%.64s: there is no such command", words[0]);
 	if (noun)
 		ctl->command = find_command(noun, words[1]);
 	if (noun && words[1] && !ctl->command)
-		return ctl_fail(CTL_USAGE, "%s: %s has no such verb; see kkctl %s --help", words[1],
-				noun->name, noun->name);
+		return ctl_fail(CTL_USAGE, "%.64s: %s has no such verb; see kkctl %s --help",
+				words[1], noun->name, noun->name);
 	r = parse_options(argc, argv, ctl, &left);
 	if (r != CTL_DONE)
 		return r;
