@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -98,6 +99,25 @@ def test_plain_peers(kkctl):
     assert "phone" not in kkctl.run("peer", "list")
     kkctl.run("peer", "remove", "router")
     assert "There is no plain WireGuard peer" in kkctl.run("peer", "list")
+
+
+def examples():
+    """What README.md and the manual page tell an operator of Control to type, one after the other."""
+    tree = pathlib.Path(__file__).resolve().parents[2]
+    readme = re.findall(r"^control# (kkctl .*?)(?:  +#.*)?$", (tree / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    page = (tree / "doc/kkctl.1").read_text(encoding="utf-8").partition(".SH EXAMPLES")[2].partition(".fi")[0]
+    return {"README.md": readme, "kkctl.1": re.findall(r"^kkctl .*$", page.replace("\\-", "-"), re.MULTILINE)}
+
+
+@pytest.mark.parametrize("document", examples())
+def test_examples_work_as_written(kkctl, document, tmp_path):
+    lines = examples()[document]
+    assert len(lines) > 8
+    for line in lines:
+        done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=60, check=False, env={**os.environ, "PATH": f"{BUILD}:{os.environ['PATH']}",
+                                                            "KKCTL_CONFIG": str(kkctl.config)})
+        assert done.returncode == 0, (line, done.stderr)
 
 
 WORLD = {"gateways": [{"name": "gw1", "address": "198.51.100.1"}], "agents": [{"name": "a"}, {"name": "b"}],
