@@ -17,14 +17,19 @@
 #define FLOWS_MANY 16384
 
 struct load {
-	const char *name, *suffix;
-	uint32_t flows; /* of datagrams; 0: super-packets */
+	const char *name;
+	const char *suffix; /* of figures; NULL: there are none */
+	uint32_t flows;	    /* of datagrams; 0: TCP, whose flows are four */
+	bool super, answers;
 };
 
+/* The answers last: only then there are connections that they could belong to. */
 static const struct load loads[] = {
-	{"64-byte datagrams, 4 flows", "", FLOWS_FEW},
-	{"64-byte datagrams, 16384 flows", "-16k-flows", FLOWS_MANY},
-	{"TCP super-packets, 4 flows", "-gso", 0},
+	{"64-byte datagrams, 4 flows", "", FLOWS_FEW, false, false},
+	{"64-byte datagrams, 16384 flows", "-16k-flows", FLOWS_MANY, false, false},
+	{"TCP super-packets, 4 flows", "-gso", 0, true, false},
+	{"back: TCP acknowledgements, 4 flows", NULL, 0, false, true},
+	{"back: TCP super-packets, 4 flows", NULL, 0, true, true},
 };
 
 static struct live *generator(uint32_t to, uint32_t flows, bool all_ports)
@@ -41,21 +46,25 @@ static void set_xdp(const struct gateway *way, const struct live *skel)
 }
 
 /* One turn: ns for each packet that came out. */
-static double turn(const struct way_setup *setup, const struct gateway *way, struct live *skel)
+static double turn(const struct way_setup *setup, const struct gateway *way,
+		   const struct load *load, struct live *skel)
 {
 	unsigned int sent = skel ? FRAMES : SUPERS;
 	double start, spent;
 	uint64_t before, n;
 
 	way_enter(way);
-	before = way_delivered();
+	before = way_delivered(load->answers);
 	start = bench_seconds(CLOCK_MONOTONIC);
 	if (skel)
 		live_send(skel->progs.kk_live, (int)way->far, FRAMES);
+	else if (load->answers)
+		super_receive(way->tun, way_agent(LIVE_PORT - 1, setup->listeners), SUPERS,
+			      load->super);
 	else
-		super_send(way->far, setup->to, LIVE_PORT, SUPERS);
+		super_send(way->far, setup->to, SUPERS);
 	spent = bench_seconds(CLOCK_MONOTONIC) - start;
-	n = way_delivered() - before;
+	n = way_delivered(load->answers) - before;
 	if (n < sent * 99ULL / 100 || n > sent * 101ULL / 100)
 		bench_die("%s: %llu of %u packets came out", setup->name, (unsigned long long)n,
 			  sent);
@@ -75,7 +84,7 @@ static void measure(const struct gateway all[N_WAYS], const struct load *load, i
 	}
 	for (int round = -1; round < rounds; round++)
 		for (int way = 0; way < N_WAYS; way++) {
-			double one = turn(&ways[way], &all[way], skels[way]);
+			double one = turn(&ways[way], &all[way], load, skels[way]);
 
 			if (round >= 0) /* the first one warms up, and makes the flows */
 				ns[way][round] = one;
@@ -111,11 +120,14 @@ int main(int argc, char **argv)
 	/* What is left to the kernel's own thread is done before more is sent. */
 	if (sched_setscheduler(0, SCHED_IDLE, &last) < 0)
 		bench_die("SCHED_IDLE: %s", strerror(errno));
-	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++) {
+		if (loads[i].answers && !loads[i - 1].answers)
+			way_redirect_answers(&all[REDIRECT]);
 		measure(all, &loads[i], rounds, medians[i]);
+	}
 	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
 		for (int way = 0; way < N_WAYS; way++)
-			if (ways[way].figure)
+			if (ways[way].figure && loads[i].suffix)
 				printf("figure module-vs-%s%s %.2f x\n", ways[way].figure,
 				       loads[i].suffix, medians[i][MODULE] / medians[i][way]);
 	printf("figure module-slope-65k %.2f x\n", medians[0][MODULE_65K] / medians[0][MODULE]);
