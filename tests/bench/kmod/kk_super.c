@@ -24,10 +24,12 @@ static struct page *payload;
 
 static void add_payload(struct sk_buff *skb, u16 segment)
 {
-	for (int i = 0; i < KK_SUPER_SEGMENTS; i++) {
-		get_page(payload);
-		skb_add_rx_frag(skb, i, payload, i * segment, segment, segment);
-	}
+	page_ref_add(payload, KK_SUPER_SEGMENTS);
+	for (int i = 0; i < KK_SUPER_SEGMENTS; i++)
+		skb_fill_page_desc(skb, i, payload, i * segment, segment);
+	skb->data_len = KK_SUPER_SEGMENTS * segment;
+	skb->len += skb->data_len;
+	skb->truesize += skb->data_len;
 	skb_shinfo(skb)->gso_type = SKB_GSO_TCPV4;
 	skb_shinfo(skb)->gso_size = segment;
 	skb_shinfo(skb)->gso_segs = KK_SUPER_SEGMENTS;
