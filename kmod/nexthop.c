@@ -55,10 +55,8 @@ bool kk_nexthop_output(struct net *net, struct sk_buff *skb)
 	rcu_read_lock_bh();
 	to = next_hop(net, skb);
 	neighbour = to ? __ipv4_neigh_lookup_noref(dev, to) : NULL;
-	/* In any other state, sending is what moves it on. */
-	if (likely(neighbour && READ_ONCE(neighbour->nud_state) & NUD_CONNECTED &&
-		   READ_ONCE(neighbour->hh.hh_len))) {
-		neigh_hh_output(&neighbour->hh, skb);
+	if (likely(neighbour && READ_ONCE(neighbour->nud_state) & NUD_VALID)) {
+		neigh_output(neighbour, skb, false);
 		sent = true;
 	}
 	rcu_read_unlock_bh();
