@@ -9,8 +9,6 @@
 #include <linux/skbuff.h>
 #include <net/checksum.h>
 
-#define KK_PLAIN_ORIGINS 1 /* a hash is cheaper than the stack */
-
 #include <kk/core/csum.h>
 #include <kk/core/env.h>
 
