@@ -22,6 +22,7 @@ static __be32 next_hop(struct net *net, const struct sk_buff *skb)
 	struct flowi4 fl = {
 		.daddr = ip_hdr(skb)->daddr,
 		.saddr = ip_hdr(skb)->saddr,
+		.flowi4_iif = LOOPBACK_IFINDEX,
 		.flowi4_oif = skb->dev->ifindex,
 		.flowi4_mark = skb->mark,
 		.flowi4_scope = RT_SCOPE_UNIVERSE,
