@@ -108,7 +108,7 @@ static void measure(const struct gateway all[N_WAYS], size_t load, int rounds)
 /* Ours to another's, round by round: what drifts is in both. */
 static double ratio(size_t load, enum way way, enum way to, int rounds, double range[2])
 {
-	double ratios[ROUNDS_MAX], median;
+	double ratios[ROUNDS_MAX] = {0}, median;
 
 	for (int round = 0; round < rounds; round++)
 		ratios[round] = ns[load][way][round] / ns[load][to][round];
