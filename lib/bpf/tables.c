@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <bpf/bpf.h>
 
+#include "bpf/uses.h"
 #include "util/cleanup.h"
 
 /* The constants of the programs are a map to libbpf too, one that belongs to each load. */
@@ -337,6 +338,8 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 
 void kk_tables_clean(struct kk_tables *tables)
 {
+	kk_uses_free(tables->uses);
+	tables->uses = NULL;
 	if (tables->listeners)
 		munmap(tables->listeners, tables->n_slots * SLOT_SIZE);
 	tables->listeners = NULL;

@@ -2,12 +2,14 @@
 """Services are added, changed and removed while others run: K9, and section 6 of the design."""
 
 import json
+import select
 import signal
+import socket
 
 import pytest
 
-from world import topology
-from world.processes import wait_until
+from world import netns, topology
+from world.processes import PATIENCE, wait_until
 from world.traffic import QUIET_S, DatagramStream, Echo, Stream, connect, receive_exactly
 
 
@@ -18,12 +20,20 @@ def greeting(world, gateway, port):
 
 
 def refused(world, gateway, port):
-    """Whether nothing is published on a port (any more): the gateway drops what comes to closed ports."""
-    try:
-        connect(world.network["user"], topology.GATEWAYS[gateway], port, timeout_s=4).close()
-    except (ConnectionRefusedError, TimeoutError):
-        return True
-    return False
+    """
+    Whether nothing is published on a port (any more). The gateway drops what comes to closed ports: silence counts once
+    others who asked later, and through the same tunnel (echo), were answered.
+    """
+    user, address = world.network["user"], topology.GATEWAYS[gateway]
+    with netns.entered(user):
+        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    with client:
+        client.connect_ex((address, port))
+        for _ in range(5):
+            with connect(user, address, 7000) as other:
+                receive_exactly(other, 8)
+        answered = select.select([], [client], [], 0)[1]
+        return not answered or client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
 @pytest.fixture(name="other")
@@ -35,11 +45,11 @@ def make_other(world):
 
 
 def test_changes_disturb_nobody(world, product, echo, other):
-    """Every kind of change, twenty times over, while streams run through both gateways: no pause, no loss."""
+    """Every kind of change, many times over, while streams run through both gateways: no pause, no loss."""
     user = world.network["user"]
     streams = [Stream(user, address, 7000) for address in topology.GATEWAYS.values()]
     datagrams = [DatagramStream(user, address, 7000) for address in topology.GATEWAYS.values()]
-    for number in range(20):
+    for number in range(20 if PATIENCE == 1 else 4):
         kind = ("--tcp", "--udp")[number % 2]
         product.kkctl("service", "add", "guest", "--agent", "agent", kind, "7100", "--target", "127.0.0.1:7001")
         product.kkctl("service", "set", "guest", "--target", "127.0.0.1:7000")
