@@ -146,8 +146,9 @@ static void add_refusing(json_t *remarks, const json_t *gateway)
 
 		snprintf(which, sizeof(which), "%.32s of service %.32s", ctl_text(one, "agent"),
 			 ctl_text(one, "service"));
-		add_remark(remarks, gateway, "agent", which,
-			   "refuses connections, its target is down, and gets no more of them");
+		add_remark(
+			remarks, gateway, "agent", which,
+			"refuses connections or datagrams, its target is down, and gets no more of them");
 	}
 }
 
