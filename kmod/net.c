@@ -8,6 +8,7 @@
 #include <uapi/kakuremichi.h>
 #include <kk/core/reasons.h>
 
+#include "kmod/module.h"
 #include "kmod/netlink.h"
 #include "kmod/path.h"
 
@@ -147,8 +148,8 @@ static int __net_init start(struct net *net)
 	kn->net = net;
 	mutex_init(&kn->lock);
 	kk_events_init(&kn->events);
-	kn->counters = __alloc_percpu(sizeof(struct kk_counter) * KK_REASON_MAX,
-				      __alignof__(struct kk_counter));
+	kn->counters = __alloc_percpu_gfp(sizeof(struct kk_counter) * KK_REASON_MAX,
+					  __alignof__(struct kk_counter), KK_GFP);
 	return kn->counters ? 0 : -ENOMEM;
 }
 
