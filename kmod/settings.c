@@ -234,9 +234,10 @@ int kk_do_settings_set(struct sk_buff *skb, struct genl_info *info)
 	if (r)
 		return r;
 	mutex_lock(&kn->lock);
-	old = kk_netlink_tables(kn, info);
-	if (IS_ERR(old)) {
-		r = PTR_ERR(old);
+	old = kk_net_tables(kn);
+	if (!old) {
+		NL_SET_ERR_MSG(info->extack, "there are no tables in this namespace");
+		r = -ENOENT;
 		goto out;
 	}
 	r = check_fits(old, &config.set, info) ?: prepare(kn, &config);
