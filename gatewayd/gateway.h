@@ -23,6 +23,7 @@ struct gateway {
 	sd_event *event;
 	struct tunnel tunnel;
 	struct kk_plane *plane; /* NULL until the first configuration */
+	bool in_step;		/* its tables are those of the configuration in force */
 	struct kk_genl_watch watch;
 	/* what the data path was opened with */
 	struct kk_self self;
@@ -33,6 +34,7 @@ struct gateway {
 	struct kk_link *link;
 	struct kk_httpd *httpd;
 	struct ports ports; /* as they were told to Control last */
+	int links_fd;	    /* readable when an interface has changed */
 	int complaint; /* errno of what was wrong with the public interface when last looked at */
 };
 

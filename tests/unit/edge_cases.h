@@ -67,6 +67,7 @@ static inline uint64_t features_of(const json_t *list)
 		{"relay", KK_FEATURE_RELAY},
 		{"closed_ports", KK_FEATURE_CLOSED_PORTS},
 		{"syn_cookies", KK_FEATURE_SYN_COOKIES},
+		{"service_bans", KK_FEATURE_SERVICE_BANS},
 	};
 	uint64_t features = 0;
 	const json_t *entry;
@@ -105,6 +106,20 @@ static inline void relays_of(const json_t *list, struct edge_world *w)
 	}
 }
 
+static inline struct kk_list_key list_key(uint32_t list, const struct kk_prefix *prefix)
+{
+	bool v4 = prefix->addr.family == AF_INET;
+	struct kk_list_key key = {
+		.prefix_len = 32 + (v4 ? 96u : 0) + prefix->len,
+		.list = kk_list_number(list, v4 ? KK_IP4 : KK_IP6),
+		.address = {.word = {0, 0, htonl(0xffff), prefix->addr.v4.s_addr}},
+	};
+
+	if (!v4)
+		memcpy(&key.address, prefix->addr.bytes, sizeof(key.address));
+	return key;
+}
+
 static inline void guards_of(const json_t *edge, struct edge_world *w)
 {
 	const json_t *e;
@@ -118,22 +133,20 @@ static inline void guards_of(const json_t *edge, struct edge_world *w)
 		w->bans[w->n_bans++].until = big_number_of(e, "until");
 	}
 	json_array_foreach(json_object_get(edge, "lists"), i, e) {
-		struct kk_prefix4 prefix;
+		struct kk_prefix prefix;
 
-		assert_int_equal(kk_parse_prefix4("prefix", text_of(e, "prefix"), &prefix, NULL),
-				 0);
-		w->lists[w->n_lists].key = (struct kk_list_key){
-			.prefix_len = 32 + 96 + prefix.len,
-			.list = kk_list_number(number_of(e, "list"), KK_IP4),
-			.address = {.word = {0, 0, htonl(0xffff), prefix.addr.s_addr}},
-		};
+		assert_true(i < EDGE_MAX);
+		assert_int_equal(kk_parse_prefix("prefix", text_of(e, "prefix"), &prefix, NULL), 0);
+		w->lists[w->n_lists].key = list_key(number_of(e, "list"), &prefix);
 		w->lists[w->n_lists++].value.verdict =
 			strcmp(text_of(e, "verdict"), "deny") == 0 ? KK_LIST_DENY : KK_LIST_ALLOW;
 	}
 	json_object_foreach(json_object_get(edge, "policies"), key, e) {
 		w->policies[w->n_policies++] = (struct edge_policy){
 			.service = number_of(e, "service"),
-			.policy = {.syn_rate = (uint32_t)big_number_of(e, "syn_rate"),
+			.policy = {.list = (uint32_t)big_number_of(e, "list"),
+				   .flags = flag_of(e, "deny_others") ? KK_POLICY_DENY : 0,
+				   .syn_rate = (uint32_t)big_number_of(e, "syn_rate"),
 				   .packet_interval = (uint32_t)big_number_of(e, "packet_interval"),
 				   .packet_slack = big_number_of(e, "packet_slack"),
 				   .connection_interval =
@@ -173,11 +186,27 @@ static inline void edge_world_of(const json_t *obj, struct edge_world *w)
 	}
 }
 
-/* The slot of service @id is @id itself in user space. */
-static inline struct kk_user *edge_user_new(const struct edge_world *w)
+/* The slot of a service is its id in user space. */
+static inline void edge_user_service(struct kk_user *user, const struct edge_world *w,
+				     const struct kk_listener *l)
 {
-	struct kk_user *user = user_new(&w->base);
+	uint32_t slot = slot_of(&w->base.settings, &l->address);
 
+	user->services[l->service].id = l->service;
+	user->services[l->service].state = KK_SLOT_USED;
+	for (size_t i = 0; i < w->n_policies; i++) {
+		if (w->policies[i].service != l->service)
+			continue;
+		user->services[l->service].policy = (uint16_t)(i + 1);
+		user->listeners[kk_listener_index(slot, l->protocol, l->port)] |=
+			KK_LISTENER_GUARDED;
+	}
+}
+
+/* @user is empty. */
+static inline void edge_user_fill(struct kk_user *user, const struct edge_world *w)
+{
+	user_fill(user, &w->base);
 	user->edge.settings = w->settings;
 	user->now = w->now;
 	user->features = w->features;
@@ -189,21 +218,23 @@ static inline struct kk_user *edge_user_new(const struct edge_world *w)
 		kk_map_put(&user->bans, &w->bans[i].key, &w->bans[i].until);
 	for (size_t i = 0; i < w->n_lists; i++)
 		kk_map_put(&user->lists, &w->lists[i].key, &w->lists[i].value);
-	for (size_t i = 0; i < w->n_policies; i++) {
-		uint32_t id = w->policies[i].service;
-
+	for (size_t i = 0; i < w->base.n_listeners; i++)
+		edge_user_service(user, w, &w->base.listeners[i]);
+	for (size_t i = 0; i < w->n_policies; i++)
 		user->policies[i + 1] = w->policies[i].policy;
-		user->services[id] = (union kk_service_slot){
-			.id = id, .policy = (uint16_t)(i + 1), .state = KK_SLOT_USED};
-		for (size_t j = 0; j < ARRAY_SIZE(user->listeners); j++)
-			if (kk_listener_service(user->listeners[j]) == id)
-				user->listeners[j] |= KK_LISTENER_GUARDED;
-	}
 	for (size_t i = 0; i < w->n_sockets; i++) {
 		user->edge.wanted[i].protocol = w->sockets[i].protocol;
 		user->edge.wanted[i].port = htons(w->sockets[i].port);
 	}
 	user->edge.n_wanted = w->n_sockets;
+}
+
+static inline struct kk_user *edge_user_new(const struct edge_world *w)
+{
+	struct kk_user *user = kk_user_new();
+
+	assert_non_null(user);
+	edge_user_fill(user, w);
 	return user;
 }
 
@@ -263,6 +294,26 @@ static inline bool edge_same_packet(const struct packet *got, const struct packe
 		if (got->data[i])
 			return false;
 	return true;
+}
+
+/* The edge, and what comes after it. */
+static inline void user_both(struct kk_user *user, const struct packet *in, struct outcome *edge,
+			     struct outcome *both)
+{
+	edge_user_run(user, in, edge);
+	if (edge->reason == KK_REASON_MAX)
+		user_run(user, KK_INBOUND, in, both);
+	else
+		*both = *edge;
+}
+
+static inline bool edge_same(const struct outcome *theirs, const struct outcome *ours)
+{
+	if (theirs->reason != ours->reason)
+		return false;
+	return ours->reason == KK_REASON_SYN_CHALLENGE
+		       ? edge_same_packet(&theirs->packet, &ours->packet)
+		       : same_packet(&theirs->packet, &ours->packet);
 }
 
 static inline void assert_edge_case(const char *world, const char *host, const struct edge_case *c,
