@@ -89,7 +89,7 @@ int kk_net_replace(struct kk_net *kn, struct kk_tables *tables, const u32 ifinde
 			kk_path_unregister(kn->net);
 		return r;
 	}
-	WRITE_ONCE(kn->flows.max, tables->flows_max);
+	kk_flows_set(&kn->flows, tables->flows_max, &tables->flow_times);
 	rcu_assign_pointer(kn->tables, tables);
 	kn->changes++;
 	kk_tables_free(old);

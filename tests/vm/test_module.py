@@ -31,10 +31,10 @@ def module(on_kernel):
     return stripped
 
 
-def cmocka(machine, module, *programs, timeout_s):
+def cmocka(machine, module, *programs, timeout_s, options=()):
     load = "" if programs == ("test_module_traffic",) else f"insmod {module}"
     output = machine.ok("sh", "-exc", f"exec 2>&1\nexport KK_MODULE={module}\nmodprobe nf_defrag_ipv6\n{load}\n" +
-                        "\n".join(f"build/vm/{program}" for program in programs), timeout_s=timeout_s)
+                        "\n".join(f"build/vm/{program}" for program in programs), timeout_s=timeout_s, options=options)
     assert output.count("[  PASSED  ]") == len(programs), output
     assert "SKIPPED" not in output, output
 

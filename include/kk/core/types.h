@@ -33,6 +33,9 @@
 #define KK_FORCE
 #endif
 
+/* As it is on the wire, for what does not care which way round that is: sums, and halves of longer words. */
+#define KK_RAW(x) ((KK_FORCE __u32)(x))
+
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define KK_SWAP16(x) __builtin_bswap16((KK_FORCE __u16)(x))
 #define KK_SWAP32(x) __builtin_bswap32((KK_FORCE __u32)(x))
