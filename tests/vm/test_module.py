@@ -4,6 +4,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -29,6 +30,16 @@ def module(on_kernel):
     stripped = TREE / f"build/kmod/{directory.name}/stripped.ko"
     subprocess.run(["strip", "-g", "-o", stripped, stripped.with_name("kakuremichi.ko")], check=True)
     return stripped
+
+
+def test_sparse(on_kernel):
+    """Neither the compiler with all its warnings nor sparse has anything to say: byte orders, address spaces, locks."""
+    directory = kernel(on_kernel.kver)
+    shutil.rmtree(TREE / "build/sparse/kmod" / directory.name, ignore_errors=True)
+    made = subprocess.run(["make", "-s", "module", f"KVER={directory.name}", f"KDIR={directory}/build", "B=build/sparse", "C=2",
+                           "W=1"], cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    said = [line for line in made.stdout.splitlines() if not line.startswith("Skipping BTF generation")]
+    assert made.returncode == 0 and not said, made.stdout
 
 
 def cmocka(machine, module, *programs, timeout_s, options=()):
