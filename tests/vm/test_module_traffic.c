@@ -676,7 +676,7 @@ static uint64_t passed(const struct kk_module *module)
  */
 static void test_flows_end(void **state)
 {
-	enum { FLOWS = 48, SLOTS = 16, LONG_S = 1000, SHORT_S = 3 };
+	enum { FLOWS = 48, SLOTS = 16, LONG_S = 1000, SHORT_S = 5 };
 	struct kk_listener one = listener("203.0.113.1", IPPROTO_UDP, 53, 5353, 2);
 	const struct kk_datapath_tables tables = {.listeners = &one, .n_listeners = 1};
 	struct kk_module module = open_module();
