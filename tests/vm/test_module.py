@@ -44,8 +44,8 @@ def test_sparse(on_kernel):
 
 def cmocka(machine, module, *programs, timeout_s, options=()):
     load = "" if programs == ("test_module_traffic",) else f"insmod {module}"
-    stream = "export KK_STREAM_PACKETS=12000" if machine.kver == "debug" else ""
-    output = machine.ok("sh", "-exc", f"exec 2>&1\n{stream}\nexport KK_MODULE={module}\nmodprobe nf_defrag_ipv6\n{load}\n" +
+    less = "export KK_STREAM_PACKETS=12000 KK_BULK=200000" if machine.kver == "debug" else ""
+    output = machine.ok("sh", "-exc", f"exec 2>&1\n{less}\nexport KK_MODULE={module}\nmodprobe nf_defrag_ipv6\n{load}\n" +
                         "\n".join(f"build/vm/{program}" for program in programs), timeout_s=timeout_s, options=options)
     assert output.count("[  PASSED  ]") == len(programs), output
     assert "SKIPPED" not in output, output

@@ -237,23 +237,30 @@ static void read_all(int fd, uint8_t *data, size_t len)
 	}
 }
 
-/* 4 MB each way, so that super-packets and their acknowledgements go too. */
+/* 4 MB each way, or as $KK_BULK says, so that super-packets and their acknowledgements go too. */
+static size_t bulk(void)
+{
+	const char *wanted = getenv("KK_BULK");
+
+	return wanted ? strtoul(wanted, NULL, 10) : 4 << 20;
+}
+
 static void exchange(int a, int b)
 {
-	enum { LEN = 4 << 20 };
-	uint8_t *out = malloc(LEN), *in = malloc(LEN);
+	const size_t len = bulk();
+	uint8_t *out = malloc(len), *in = malloc(len);
 	pid_t child;
 	int status;
 
 	assert_non_null(out);
 	assert_non_null(in);
-	for (size_t i = 0; i < LEN; i++)
+	for (size_t i = 0; i < len; i++)
 		out[i] = (uint8_t)(i * 2654435761u >> 24);
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
-		for (size_t done = 0; done < LEN;) {
-			ssize_t r = send(a, out + done, LEN - done, MSG_NOSIGNAL);
+		for (size_t done = 0; done < len;) {
+			ssize_t r = send(a, out + done, len - done, MSG_NOSIGNAL);
 
 			if (r <= 0)
 				_exit(1);
@@ -261,8 +268,8 @@ static void exchange(int a, int b)
 		}
 		_exit(0);
 	}
-	read_all(b, in, LEN);
-	assert_memory_equal(in, out, LEN);
+	read_all(b, in, len);
+	assert_memory_equal(in, out, len);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
 	free(out);
@@ -425,7 +432,7 @@ static void test_snat(void **state)
 		assert_true(flow->in_packets && flow->out_packets);
 		assert_true(flow->in_bytes >= 128 && flow->out_bytes >= 128);
 		if (flow->protocol == IPPROTO_TCP)
-			assert_true(flow->in_bytes > 4 << 20 && flow->out_bytes > 4 << 20);
+			assert_true(flow->in_bytes > bulk() && flow->out_bytes > bulk());
 	}
 	tidy_up(&module);
 }
