@@ -817,7 +817,7 @@ static void test_load(void **state)
 
 /*
  * test_module_faults [namespace | load]: these alone, for there the kernel's own parts tell in the log what they had no
- * memory for, and of loading 6.1 leaves something behind.
+ * memory for (doc/vm.md).
  */
 int main(int argc, char **argv)
 {
