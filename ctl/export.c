@@ -3,6 +3,7 @@
 #include "ctl/ctl.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "ctl/api.h"
 #include "ctl/resource.h"
@@ -24,6 +25,14 @@ static const struct {
 	  "access", "allow", "deny", "limit_packets", "limit_connections"}},
 	{"rules", {"name", "source", "destination", "protocol", "port", "last_port"}},
 };
+
+/* Where a peer is, which its own configuration says too. */
+static void add_wg_ip(const json_t *peer, json_t *said)
+{
+	json_t *address = json_array_get(json_object_get(peer, "addresses"), 0);
+
+	json_object_set(said, "wg_ip", address);
+}
 
 /* A service that is being removed is none of what shall be. */
 static bool is_leaving(const json_t *obj)
@@ -47,6 +56,8 @@ static int add_kind(struct ctl *ctl, size_t kind, json_t *world)
 		for (const char *const *field = kinds[kind].fields; *field; field++)
 			if (json_object_get(obj, *field))
 				json_object_set(said, *field, json_object_get(obj, *field));
+		if (strcmp(kinds[kind].list, "peers") == 0)
+			add_wg_ip(obj, said);
 		if (!is_leaving(obj))
 			json_array_append(list, said);
 		json_decref(said);

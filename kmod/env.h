@@ -12,6 +12,9 @@
 #include <kk/core/csum.h>
 #include <kk/core/env.h>
 
+#define KK_ENV_SNAT_TIME(pkt, protocol, closing)                                                   \
+	kk_flow_time(&(pkt)->tables->flow_times, protocol, closing)
+
 #include "kmod/net.h"
 #include "kmod/tables.h"
 #include "kmod/trial.h"

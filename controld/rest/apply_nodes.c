@@ -204,7 +204,7 @@ static int want_peer(struct kk_apply *a, const json_t *obj)
 {
 	struct kk_agent_row row = {0}, now;
 	struct kk_err *err = &a->call->err;
-	int r = kk_peer_read(obj, &row, err);
+	int r = kk_peer_read(a->control, obj, &row, err);
 
 	if (r < 0)
 		return r;
@@ -213,6 +213,10 @@ static int want_peer(struct kk_apply *a, const json_t *obj)
 		return add_peer(a, &row);
 	if (r < 0)
 		return kk_err_set(err, -r, NULL, "the database failed");
+	if (row.number != KK_ANY_NUMBER && row.number != now.number)
+		return kk_err_set(err, EEXIST, "wg_ip",
+				  "wg_ip: peer %s is there with another address; remove it first",
+				  row.name);
 	if (memcmp(now.public_key, row.public_key, sizeof(row.public_key)) == 0)
 		return 0;
 	r = kk_store_node_set_key(a->control->store, KK_AGENT, now.id, row.public_key, err);

@@ -186,6 +186,7 @@ int kk_audit_show(struct kk_call *call);
 int kk_apply(struct kk_call *call);
 int kk_backup_show(struct kk_call *call);
 int kk_status_show(struct kk_call *call);
+int kk_status_list(struct kk_call *call);
 int kk_health_show(struct kk_call *call);
 int kk_metrics_show(struct kk_call *call);
 int kk_contract_show(struct kk_call *call);
@@ -212,7 +213,8 @@ int kk_gateway_read(struct kk_control *control, const json_t *obj, struct kk_gat
 		    struct kk_err *err);
 int kk_agent_read(struct kk_control *control, const json_t *obj, struct kk_agent_row *row,
 		  struct kk_err *err);
-int kk_peer_read(const json_t *obj, struct kk_agent_row *row, struct kk_err *err);
+int kk_peer_read(struct kk_control *control, const json_t *obj, struct kk_agent_row *row,
+		 struct kk_err *err);
 int kk_service_read(const json_t *obj, struct kk_service_row *row, struct kk_err *err);
 /* host_ports.c: the ports that the hosts of the organisation's gateways serve themselves. */
 struct kk_host_ports;
