@@ -14,6 +14,7 @@
 
 #include <kk/core/csum.h>
 #include <kk/core/env.h>
+#include <kk/core/sieve.h>
 
 #include "bpf/kern_skb.h"
 #include "bpf/maps.h"
@@ -311,6 +312,13 @@ KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 {
 	__u32 zero = 0;
 	const volatile __u64 *word = bpf_map_lookup_elem(&kk_features, &zero);
+
+	return word ? *word : 0;
+}
+
+KK_INLINE __u64 kk_env_sieve(const struct kk_packet *pkt, __u32 index)
+{
+	const volatile __u64 *word = bpf_map_lookup_elem(&kk_sieve, &index);
 
 	return word ? *word : 0;
 }

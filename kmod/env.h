@@ -10,6 +10,7 @@
 #include <net/checksum.h>
 
 #include <kk/core/env.h>
+#include <kk/core/sieve.h>
 
 #include "kmod/net.h"
 #include "kmod/tables.h"
@@ -216,6 +217,12 @@ KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 	if (pkt->tables->flags & KK_SETTINGS_F_CLOSED_PORTS)
 		features |= KK_FEATURE_CLOSED_PORTS;
 	return features;
+}
+
+/* There is none: everybody is looked up. */
+KK_INLINE __u64 kk_env_sieve(const struct kk_packet *pkt, __u32 index)
+{
+	return 0;
 }
 
 /*

@@ -88,6 +88,17 @@ int kk_bans_put(const struct kk_tables *tables, const struct kk_ban_entry *bans,
 	return r < 0 ? r : kk_change_put(&change, err);
 }
 
+static int take_out(const struct kk_tables *tables, const struct kk_ban_key *key)
+{
+	const struct kk_table table = kk_tables_bans(tables);
+
+	if (bpf_map_delete_elem(table.fd, key) < 0)
+		return -errno;
+	if (table.watch)
+		table.watch(table.watcher, key, -1);
+	return 0;
+}
+
 int kk_bans_lift(const struct kk_tables *tables, const struct kk_address *source, uint32_t service,
 		 struct kk_err *err)
 {
@@ -95,12 +106,16 @@ int kk_bans_lift(const struct kk_tables *tables, const struct kk_address *source
 	char text[KK_ADDRESS_TEXT];
 	int r = check_source(source, err);
 
-	if (r < 0 || bpf_map_delete_elem(tables->bans_fd, &key) == 0)
+	if (r < 0)
 		return r;
-	if (errno == ENOENT)
+	r = take_out(tables, &key);
+	if (r == -ENOENT)
 		return kk_err_set(err, ENOENT, "source", "%s is not banned",
 				  kk_address_text(source, text));
-	return kk_err_set(err, errno, NULL, "cannot change the table of bans: %s", strerror(errno));
+	if (r < 0)
+		return kk_err_set(err, -r, NULL, "cannot change the table of bans: %s",
+				  strerror(-r));
+	return 0;
 }
 
 static struct kk_ban_entry ban_of(const struct ban_record *record, uint64_t now)
@@ -139,9 +154,12 @@ int kk_bans_read(const struct kk_tables *tables, bool sweep, struct kk_ban_entry
 		if (record->until > now) {
 			bans[kept++] = ban_of(record, now);
 			*(record->key.service ? &ret_found->service : &ret_found->gateway) = true;
-		} else if (sweep && bpf_map_delete_elem(tables->bans_fd, &record->key) < 0 &&
-			   errno != ENOENT) {
-			kk_warn("cannot clean up the table of bans: %s", strerror(errno));
+		} else if (sweep) {
+			const struct kk_ban_key key = record->key;
+			int r = take_out(tables, &key);
+
+			if (r < 0 && r != -ENOENT)
+				kk_warn("cannot clean up the table of bans: %s", strerror(-r));
 		}
 	}
 	*ret = bans;

@@ -12,6 +12,7 @@
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
+#include "bpf/sieve.h"
 #include "bpf/tables.h"
 #include "kk_tc.skel.h"
 #include "kk_xdp.skel.h"
@@ -89,6 +90,7 @@ static void fill_edge(struct bpf_host *host, struct edge_world *w)
 		put(host->obj, "kk_bans", &w->bans[i].key, &w->bans[i].until);
 	for (size_t i = 0; i < w->n_lists; i++)
 		put(host->obj, "kk_lists", &w->lists[i].key, &w->lists[i].value);
+	assert_int_equal(kk_sieve_make(&host->tables, NULL), 0);
 	fill_policies(host, w);
 }
 

@@ -8,11 +8,7 @@
 
 #include <kk/core/bucket.h>
 #include <kk/core/env.h>
-
-KK_INLINE int kk_is_mapped(const struct kk_in6 *address)
-{
-	return !address->word[0] && !address->word[1] && address->word[2] == KK_BE32(0xffff);
-}
+#include <kk/core/sieve.h>
 
 /*
  * Whom bans and limits mean: of IPv4 the address, of IPv6 the /64, for whoever has one address of it has
@@ -60,12 +56,14 @@ KK_INLINE int kk_is_banned(const struct kk_packet *pkt, __u32 service, const str
 KK_INLINE enum kk_reason kk_check_gateway(const struct kk_packet *pkt, __u64 features, __u64 word,
 					  const struct kk_in6 *source)
 {
-	if (KK_RARELY(features & KK_FEATURE_LIST) &&
+	if (!KK_RARELY(features & KK_FEATURE_SOURCES) || kk_is_clear(pkt, source))
+		return KK_REASON_INBOUND;
+	if ((features & KK_FEATURE_LIST) &&
 	    kk_check_list(pkt, KK_LIST_GATEWAY, source) == KK_LIST_DENY)
 		return KK_REASON_DENIED;
-	if (KK_RARELY(features & KK_FEATURE_BANS) && kk_is_banned(pkt, 0, source))
+	if ((features & KK_FEATURE_BANS) && kk_is_banned(pkt, 0, source))
 		return KK_REASON_BANNED;
-	if (KK_RARELY(features & KK_FEATURE_SERVICE_BANS) &&
+	if ((features & KK_FEATURE_SERVICE_BANS) &&
 	    kk_is_banned(pkt, kk_service_of(pkt, word).id, source))
 		return KK_REASON_BANNED;
 	return KK_REASON_INBOUND;

@@ -9,6 +9,7 @@
 #define KK_CORE_PLAIN_H
 
 #include <kk/core/forward.h>
+#include <kk/core/sieve.h>
 
 /* Not forwarded, not counted and not changed. */
 #define KK_NOT_PLAIN KK_REASON_MAX
@@ -54,11 +55,9 @@ KK_INLINE int kk_is_plain_transport(const struct kk_plain *head, __u8 protocol, 
 KK_INLINE int kk_plain_passes_edge(const struct kk_packet *pkt, const struct kk_plain *head,
 				   __u8 protocol)
 {
-	const __u64 checks = KK_FEATURE_LIST | KK_FEATURE_BANS | KK_FEATURE_SERVICE_BANS;
-
 	if (protocol == KK_TCP && (!(head->tcp.flags & KK_TCP_ACK) || !head->source))
 		return 0;
-	return !(kk_env_features(pkt) & checks);
+	return kk_is_clear4(pkt, head->ip.source) || !(kk_env_features(pkt) & KK_FEATURE_SOURCES);
 }
 
 /* Where a packet to port @dest of the address with @slot goes: the listener's word with its Agent in it; 0: not plain. */

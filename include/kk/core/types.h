@@ -428,6 +428,8 @@ enum {
 	KK_FEATURE_CLOSED_PORTS = 1 << 3, /* packets to closed ports are dropped */
 	KK_FEATURE_SYN_COOKIES = 1 << 4,  /* a service is flooded */
 	KK_FEATURE_SERVICE_BANS = 1 << 5, /* the table of bans: those of single services */
+	/* Sources are to be looked up, those that the sieve does not let pass. */
+	KK_FEATURE_SOURCES = KK_FEATURE_LIST | KK_FEATURE_BANS | KK_FEATURE_SERVICE_BANS,
 };
 
 /* Table of services: which service a slot stands for, and the policy of it. */
