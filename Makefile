@@ -230,11 +230,21 @@ build/fuzz/core: tests/fuzz/fuzz_core.c $(wildcard lib/core/*.c include/kk/core/
 	@mkdir -p $(@D)
 	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-o $@ $(filter %.c,$^)
-fuzz-core: build/fuzz/core
+# The short way through the core beside the general one, tables and all.
+FUZZ_WAYS := tests/fuzz/fuzz_ways.c $(wildcard lib/core/*.c lib/util/*.c)
+build/fuzz/ways: $(FUZZ_WAYS) $(wildcard include/kk/core/*.h lib/core/*.h tests/unit/*.h)
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		-o $@ $(FUZZ_WAYS) -ljansson -lcrypto -lcmocka
+fuzz-core: build/fuzz/core build/fuzz/ways
 	@mkdir -p build/fuzz/corpus/core build/fuzz/cases
 	/usr/bin/python3 -B tests/packets/generate.py --corpus build/fuzz/cases
 	$< -max_total_time=$(FUZZ_TIME) -max_len=8192 -artifact_prefix=$<- -timeout=10 -print_final_stats=1 \
 		build/fuzz/corpus/core build/fuzz/cases
+	@mkdir -p build/fuzz/corpus/ways build/fuzz/ways-cases
+	/usr/bin/python3 -B tests/packets/generate.py --corpus build/fuzz/ways-cases --tables
+	build/fuzz/ways -max_total_time=$(FUZZ_TIME) -max_len=8192 -artifact_prefix=build/fuzz/ways- -timeout=10 \
+		-print_final_stats=1 build/fuzz/corpus/ways build/fuzz/ways-cases tests/fuzz/corpus/ways
 
 # Control: tokens and messages, requests to every operation, nodes' WebSockets.
 FUZZ_CONTROL := control control_rest control_ws

@@ -82,6 +82,19 @@ static int settle_key(struct tunnel *t, struct kk_err *err)
 	return 0;
 }
 
+/* An engine from before an upgrade cannot: it then finds a gateway's new interface some seconds later. */
+static int make_eager(struct wgctl *wg, struct kk_err *err)
+{
+	struct kk_err why = {0};
+	int r = wgctl_eager(wg, &why);
+
+	if (r < 0 && r != -EOPNOTSUPP)
+		return kk_err_set(err, -r, why.field, "%s", why.msg);
+	if (r < 0)
+		kk_info("%s", why.msg);
+	return 0;
+}
+
 /* Takes the key of what was found, or gives it ours; the engine must be able to do what all this rests on. */
 static int prepare(struct tunnel *t, struct wgctl *wg, struct kk_err *err)
 {
@@ -91,6 +104,8 @@ static int prepare(struct tunnel *t, struct wgctl *wg, struct kk_err *err)
 
 	if (r == 0)
 		r = wgctl_forwarding(wg, false, err);
+	if (r == 0)
+		r = make_eager(wg, err);
 	if (r == 0)
 		r = wgctl_get(wg, &device, err);
 	if (r < 0)

@@ -12,6 +12,7 @@ const volatile struct kk_edge_settings kk_edge_settings;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, KK_SERVICES_MAX);
 	__type(key, __u32);
 	__type(value, struct kk_flood);

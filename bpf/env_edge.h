@@ -9,46 +9,19 @@
 #include <kk/core/edge_env.h>
 
 #include "bpf/edge_maps.h"
+#include "bpf/socket.h"
 
 KK_INLINE const volatile struct kk_edge_settings *kk_env_edge(const struct kk_packet *pkt)
 {
 	return &kk_edge_settings;
 }
 
-/* Whether the kernel has a socket for the tuple, in the namespace that the packet came into. */
-KK_INLINE int kk_has_socket(const struct kk_packet *pkt, __u8 protocol,
-			    struct bpf_sock_tuple *tuple, __u32 len)
-{
-	struct bpf_sock *sk;
-
-	if (protocol == KK_TCP)
-		sk = bpf_skc_lookup_tcp(kk_context(pkt), tuple, len, BPF_F_CURRENT_NETNS, 0);
-	else
-		sk = bpf_sk_lookup_udp(kk_context(pkt), tuple, len, BPF_F_CURRENT_NETNS, 0);
-	if (!sk)
-		return 0;
-	bpf_sk_release(sk);
-	return 1;
-}
-
 KK_INLINE int kk_env_wanted(const struct kk_packet *pkt, __u8 family, __u8 protocol,
 			    const struct kk_in6 *source, const struct kk_in6 *dest,
 			    __be16 source_port, __be16 dest_port)
 {
-	struct bpf_sock_tuple tuple = {0};
-
-	if (family == KK_IP6) {
-		__builtin_memcpy(tuple.ipv6.saddr, source, sizeof(*source));
-		__builtin_memcpy(tuple.ipv6.daddr, dest, sizeof(*dest));
-		tuple.ipv6.sport = source_port;
-		tuple.ipv6.dport = dest_port;
-		return kk_has_socket(pkt, protocol, &tuple, sizeof(tuple.ipv6));
-	}
-	tuple.ipv4.saddr = source->word[3];
-	tuple.ipv4.daddr = dest->word[3];
-	tuple.ipv4.sport = source_port;
-	tuple.ipv4.dport = dest_port;
-	return kk_has_socket(pkt, protocol, &tuple, sizeof(tuple.ipv4));
+	return kk_socket_wants(kk_context(pkt), family, protocol, source, dest, source_port,
+			       dest_port);
 }
 
 KK_INLINE struct kk_flood *kk_env_flood(const struct kk_packet *pkt, __u32 service)

@@ -149,7 +149,7 @@ static const struct ctl_command commands[] = {
 	{.verb = "trace",
 	 .argument = "PROTOCOL SOURCE DESTINATION",
 	 .n_arguments = 3,
-	 .help = "on a gateway's machine: what becomes of such a packet, step by step",
+	 .help = "on a gateway's machine: what becomes of such a packet, or of \"packet FROM HEX\", step by step",
 	 CTL_OPTIONS(trace_options),
 	 .run = ctl_datapath_trace},
 };

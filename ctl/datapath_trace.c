@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-/* kkctl datapath trace: a packet through the core, on a copy of the tables. */
+/* kkctl datapath trace: a packet through the edge and the core, on a copy of the tables. */
 #include "ctl/datapath.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/print.h"
+#include "util/encode.h"
 #include "util/cleanup.h"
 #include "util/json.h"
 #include "util/parse.h"
@@ -14,8 +16,8 @@
 static int parse_protocol(const char *text, uint8_t *ret, struct kk_err *err)
 {
 	if (strcmp(text, "tcp") != 0 && strcmp(text, "udp") != 0)
-		return kk_err_set(err, EINVAL, "protocol", "protocol \"%s\" is neither tcp nor udp",
-				  text);
+		return kk_err_set(err, EINVAL, "protocol",
+				  "protocol \"%s\" is neither tcp nor udp, nor is it packet", text);
 	*ret = text[0] == 't' ? IPPROTO_TCP : IPPROTO_UDP;
 	return 0;
 }
@@ -47,11 +49,43 @@ static int parse_flags(const char *text, uint8_t *ret, struct kk_err *err)
 	return 0;
 }
 
-static int parse(const struct ctl *ctl, struct kk_trace_packet *p, struct kk_err *err)
+/* "packet FROM HEX": the packet itself; *@ret_data is freed by the caller. */
+static int parse_bytes(const struct ctl *ctl, struct kk_trace_packet *p, uint8_t **ret_data,
+		       struct kk_err *err)
+{
+	const char *from = ctl->words[1], *hex = ctl->words[2];
+	size_t len = strlen(hex);
+
+	if (strcmp(from, "public") != 0 && strcmp(from, "tunnel") != 0)
+		return kk_err_set(err, EINVAL, "from", "from \"%s\" is neither public nor tunnel",
+				  from);
+	if (ctl->options.tcp_flags || ctl->options.size)
+		return kk_err_set(err, EINVAL, "packet",
+				  "--flags and --size are not for a packet that is given");
+	if (len == 0 || len % 2 || len / 2 > KK_TRACE_LEN_MAX)
+		return kk_err_set(err, EINVAL, "packet",
+				  "%zu hexadecimal digits are no packet of 1 to %d bytes", len,
+				  KK_TRACE_LEN_MAX);
+	*ret_data = malloc(len / 2);
+	if (!*ret_data)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	if (kk_unhex(hex, *ret_data, len / 2) < 0)
+		return kk_err_set(err, EINVAL, "packet", "packet: not all of it is hexadecimal");
+	p->data = *ret_data;
+	p->len = (uint32_t)(len / 2);
+	p->outbound = from[0] == 't';
+	return 0;
+}
+
+static int parse(const struct ctl *ctl, struct kk_trace_packet *p, uint8_t **ret_data,
+		 struct kk_err *err)
 {
 	const char *flags = ctl->options.tcp_flags;
-	int r = parse_protocol(ctl->words[0], &p->protocol, err);
+	int r;
 
+	if (strcmp(ctl->words[0], "packet") == 0)
+		return parse_bytes(ctl, p, ret_data, err);
+	r = parse_protocol(ctl->words[0], &p->protocol, err);
 	if (r == 0)
 		r = parse_end("source", ctl->words[1], &p->source, &p->source_port, err);
 	if (r == 0)
@@ -74,7 +108,7 @@ static json_t *end_json(const struct kk_address *address, uint16_t port)
 	const union kk_sockaddr end = kk_sockaddr_make(address, port);
 	char text[KK_ENDPOINT_TEXT];
 
-	return json_string(kk_sockaddr_text(&end, text));
+	return json_string(port ? kk_sockaddr_text(&end, text) : kk_address_text(address, text));
 }
 
 static json_t *answer_json(const struct kk_trace *trace, json_t *steps)
@@ -113,12 +147,13 @@ int ctl_datapath_trace(struct ctl *ctl)
 {
 	KK_CLEANUP(ctl_datapath_closep) struct kk_plane *plane = NULL;
 	KK_CLEANUP_JSON json_t *steps = json_array(), *answer = NULL;
+	KK_CLEANUP_FREE uint8_t *data = NULL;
 	struct kk_trace_packet packet = {0};
 	struct kk_trace trace;
 	struct kk_err err = {0};
 	int r;
 
-	if (parse(ctl, &packet, &err) < 0)
+	if (parse(ctl, &packet, &data, &err) < 0)
 		return ctl_fail(CTL_USAGE, "%s", err.msg);
 	r = ctl_datapath_open(ctl, &plane);
 	if (r != CTL_DONE)

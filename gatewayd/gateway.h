@@ -33,6 +33,7 @@ struct gateway {
 	struct kk_link *link;
 	struct kk_httpd *httpd;
 	struct ports ports; /* as they were told to Control last */
+	int links_fd;	    /* readable when an interface has changed */
 	int complaint; /* errno of what was wrong with the public interface when last looked at */
 };
 

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <systemd/sd-daemon.h>
 
+#include "net/net.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -28,6 +30,23 @@ static void watch_place(struct gateway *gw)
 	gw->complaint = err.code;
 }
 
+static int make_anew(struct gateway *gw)
+{
+	kk_error("tunnel %s is gone and is made anew", gw->tunnel.ifname);
+	return sd_event_exit(gw->event, AGAIN);
+}
+
+/* A tunnel that is lost is missed by every client: it does not wait for the next look. */
+static int on_links(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct gateway *gw = userdata;
+
+	(void)source;
+	(void)events;
+	kk_net_watch_read(fd);
+	return tunnel_alive(&gw->tunnel) ? 0 : make_anew(gw);
+}
+
 static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct gateway *gw = userdata;
@@ -35,10 +54,8 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 	struct ports now = {0};
 
 	(void)usec;
-	if (!tunnel_alive(&gw->tunnel)) {
-		kk_error("tunnel %s is gone and is made anew", gw->tunnel.ifname);
-		return sd_event_exit(gw->event, AGAIN);
-	}
+	if (!tunnel_alive(&gw->tunnel))
+		return make_anew(gw);
 	watch_place(gw);
 	if (gateway_ports(gw, &now, &err) < 0)
 		kk_debug("%s", err.msg);
@@ -64,6 +81,18 @@ static int start_loop(struct gateway *gw, struct kk_err *err)
 		r = sd_event_add_time_relative(gw->event, NULL, CLOCK_MONOTONIC, WATCH_US, 0,
 					       on_watch, gw);
 	return r < 0 ? kk_err_set(err, -r, NULL, "cannot make the event loop: %s", strerror(-r))
+		     : 0;
+}
+
+static int watch_links(struct gateway *gw, struct kk_err *err)
+{
+	int r;
+
+	gw->links_fd = kk_net_watch_links(err);
+	if (gw->links_fd < 0)
+		return gw->links_fd;
+	r = sd_event_add_io(gw->event, NULL, gw->links_fd, EPOLLIN, on_links, gw);
+	return r < 0 ? kk_err_set(err, -r, NULL, "cannot watch the interfaces: %s", strerror(-r))
 		     : 0;
 }
 
@@ -107,6 +136,8 @@ static int start(struct gateway *gw, struct kk_err *err)
 	if (r == 0)
 		r = tunnel_open(gw->options, &gw->tunnel, err);
 	if (r == 0)
+		r = watch_links(gw, err);
+	if (r == 0)
 		r = health_start(&gw->health, gw->event, gw->tunnel.ifname, gateway_follow_health,
 				 gw, err);
 	if (r == 0)
@@ -132,12 +163,16 @@ static void stop(struct gateway *gw)
 		tunnel_close(&gw->tunnel);
 	ports_clean(&gw->ports);
 	sd_event_unref(gw->event);
+	kk_close(gw->links_fd);
 }
 
 static int run_once(const struct options *o, const struct kk_identity *identity, struct kk_err *err)
 {
-	struct gateway gw = {
-		.options = o, .identity = *identity, .health.fd = -1, .probe = PROBE_NONE};
+	struct gateway gw = {.options = o,
+			     .identity = *identity,
+			     .health.fd = -1,
+			     .probe = PROBE_NONE,
+			     .links_fd = -1};
 	int r;
 
 	r = start(&gw, err);

@@ -9,6 +9,7 @@
 #include <linux/skbuff.h>
 #include <net/checksum.h>
 
+#include <kk/core/csum.h>
 #include <kk/core/env.h>
 #include <kk/core/sieve.h>
 
@@ -30,6 +31,7 @@ struct kk_packet {
 	struct kk_net *net;
 	struct kk_trial *trial; /* NULL: it is on its way; else nothing is counted */
 	bool in_pieces;		/* it came in fragments, each of which fits into the tunnel */
+	u32 writable;		/* bytes at the front that kk_env_plain() has found to be so */
 	struct kk_work *work;
 };
 
@@ -53,9 +55,29 @@ KK_INLINE int kk_env_load(const struct kk_packet *pkt, __u32 offset, void *to, _
 	return skb_copy_bits(pkt->skb, offset, to, len);
 }
 
+struct kk_plain;
+
+/* Where it is this packet's alone; all others go the longer way, which copies. */
+KK_INLINE struct kk_plain *kk_env_plain(struct kk_packet *pkt)
+{
+	const struct sk_buff *skb = pkt->skb;
+
+	if (unlikely(skb_headlen(skb) < KK_PLAIN_LEN ||
+		     (skb_cloned(skb) && !skb_clone_writable(skb, KK_PLAIN_LEN))))
+		return NULL;
+	pkt->writable = KK_PLAIN_LEN;
+	return (struct kk_plain *)skb->data;
+}
+
+/* Makes the first @len bytes this packet's own. */
+KK_INLINE int kk_make_writable(struct kk_packet *pkt, __u32 len)
+{
+	return len <= pkt->writable ? 0 : skb_ensure_writable(pkt->skb, len);
+}
+
 KK_INLINE int kk_env_store(struct kk_packet *pkt, __u32 offset, const void *from, __u32 len)
 {
-	if (unlikely(offset + len > pkt->skb->len || skb_ensure_writable(pkt->skb, offset + len)))
+	if (unlikely(offset + len > pkt->skb->len || kk_make_writable(pkt, offset + len)))
 		return -1;
 	memcpy(pkt->skb->data + offset, from, len);
 	return 0;
@@ -65,6 +87,7 @@ KK_INLINE int kk_env_trim(struct kk_packet *pkt, __u32 len)
 {
 	struct sk_buff *skb = pkt->skb;
 
+	pkt->writable = 0;
 	if (skb->ip_summed == CHECKSUM_COMPLETE)
 		skb->ip_summed = CHECKSUM_NONE;
 	if (skb_is_gso(skb))
@@ -76,6 +99,7 @@ KK_INLINE int kk_env_push(struct kk_packet *pkt, __u32 len)
 {
 	struct sk_buff *skb = pkt->skb;
 
+	pkt->writable = 0;
 	if (skb_cow_head(skb, LL_MAX_HEADER + len))
 		return -1;
 	skb_push(skb, len);
@@ -91,7 +115,7 @@ static inline __sum16 *kk_check_at(struct kk_packet *pkt, __u32 offset, __u32 fl
 
 	*r = -1;
 	if (unlikely(offset + sizeof(*check) > skb->len ||
-		     skb_ensure_writable(skb, offset + sizeof(*check))))
+		     kk_make_writable(pkt, offset + sizeof(*check))))
 		return NULL;
 	*r = 0;
 	check = (__sum16 *)(skb->data + offset);
@@ -113,7 +137,10 @@ KK_INLINE int kk_env_csum(struct kk_packet *pkt, __u32 offset, __u32 from, __u32
 
 	if (!check)
 		return r;
-	if (size == sizeof(__be16))
+	if (likely(pkt->skb->ip_summed <
+		   CHECKSUM_COMPLETE)) /* nothing but the field is to change */
+		*check = (__force __sum16)kk_csum_replace((__force __be16)*check, from, to);
+	else if (size == sizeof(__be16))
 		inet_proto_csum_replace2(check, pkt->skb, (__force __be16)from, (__force __be16)to,
 					 pseudo);
 	else

@@ -8,6 +8,7 @@
 #include <uapi/kakuremichi.h>
 #include <kk/core/reasons.h>
 
+#include "kmod/ingress.h"
 #include "kmod/netlink.h"
 #include "kmod/path.h"
 
@@ -18,22 +19,29 @@ struct kk_net *kk_net_of(const struct net *net)
 	return net_generic(net, kk_net_id);
 }
 
-static void leave_place(struct kk_place *place)
+static void leave_place(struct kk_net *kn, enum kk_direction direction)
 {
+	struct kk_place *place = &kn->place[direction];
 	struct net_device *dev = rtnl_dereference(place->dev);
 
 	if (!dev)
 		return;
+	kk_ingress_unregister(kn, direction);
 	RCU_INIT_POINTER(place->dev, NULL);
 	netdev_put(dev, &place->tracker);
 }
 
-static void take_place(struct kk_place *place, struct net_device *dev)
+static void take_place(struct kk_net *kn, enum kk_direction direction, struct net_device *dev)
 {
-	leave_place(place);
+	struct kk_place *place = &kn->place[direction];
+
+	if (rtnl_dereference(place->dev) == dev)
+		return;
+	leave_place(kn, direction);
 	netdev_hold(dev, &place->tracker, GFP_KERNEL);
 	strscpy(place->name, dev->name, sizeof(place->name));
 	rcu_assign_pointer(place->dev, dev);
+	kk_ingress_register(kn, direction);
 }
 
 static int take_places(struct kk_net *kn, const u32 ifindex[2], struct netlink_ext_ack *extack)
@@ -55,7 +63,7 @@ static int take_places(struct kk_net *kn, const u32 ifindex[2], struct netlink_e
 		return -EINVAL;
 	}
 	for (int i = 0; i < 2; i++)
-		take_place(&kn->place[i], dev[i]);
+		take_place(kn, i, dev[i]);
 	return 0;
 }
 
@@ -101,7 +109,7 @@ void kk_net_clear(struct kk_net *kn)
 	kk_flows_clear(&kn->flows);
 	rtnl_lock();
 	for (int i = 0; i < 2; i++)
-		leave_place(&kn->place[i]);
+		leave_place(kn, i);
 	rtnl_unlock();
 }
 
@@ -123,12 +131,12 @@ static int on_device(struct notifier_block *block, unsigned long event, void *in
 		struct net_device *ours = rtnl_dereference(place->dev);
 
 		if (event == NETDEV_UNREGISTER && ours == dev) {
-			leave_place(place);
+			leave_place(kn, i);
 			kk_event_plain(kn->net, i == KK_INBOUND ? KK_EVENT_PUBLIC_GONE
 								: KK_EVENT_TUNNEL_GONE);
 		} else if (event == NETDEV_REGISTER && !ours && place->name[0] &&
 			   !strcmp(place->name, dev->name)) {
-			take_place(place, dev);
+			take_place(kn, i, dev);
 			kk_event_plain(kn->net, i == KK_INBOUND ? KK_EVENT_PUBLIC_BACK
 								: KK_EVENT_TUNNEL_BACK);
 		} else if (event == NETDEV_CHANGENAME && ours == dev) {

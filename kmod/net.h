@@ -8,6 +8,7 @@
 
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
+#include <linux/netfilter.h>
 #include <net/net_namespace.h>
 
 #include "kmod/bans.h"
@@ -22,6 +23,7 @@ struct kk_place {
 	struct net_device __rcu *dev; /* NULL while there is none */
 	char name[IFNAMSIZ];
 	netdevice_tracker tracker;
+	struct nf_hook_ops ingress; /* its dev is NULL: not registered */
 };
 
 struct kk_net {

@@ -25,6 +25,7 @@ static void forget(struct sk_buff *skb, struct net_device *dev)
 	skb_clear_tstamp(skb);
 	skb->pkt_type = PACKET_HOST;
 	skb->dev = dev;
+	nf_reset_ct(skb);
 	nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
 }
 

@@ -7,6 +7,8 @@
 #include <net/netlink.h>
 
 #include "kmod/decide.h"
+#include <kk/core/plain.h>
+
 #include "kmod/names.h"
 
 #define HEADROOM 256
@@ -100,8 +102,10 @@ static enum kk_reason decide(struct kk_net *kn, const struct kk_tables *tables,
 	enum kk_reason reason;
 
 	rcu_read_lock();
-	reason = skb->protocol == htons(ETH_P_IPV6) ? kk_decide(&pkt, KK_IP6, direction)
-						    : kk_decide(&pkt, KK_IP4, direction);
+	reason = kk_plain(&pkt, direction, tables->flags & KK_SETTINGS_F_EDGE);
+	if (reason == KK_NOT_PLAIN)
+		reason = skb->protocol == htons(ETH_P_IPV6) ? kk_decide(&pkt, KK_IP6, direction)
+							    : kk_decide(&pkt, KK_IP4, direction);
 	rcu_read_unlock();
 	return reason;
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controld/push/message.h"
 #include "util/cleanup.h"
 #include "util/json.h"
 #include "util/log.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controld/push/message.h"
+#include "controld/push/wire.h"
 #include "util/cleanup.h"
 #include "util/json.h"
 #include "util/log.h"
@@ -99,8 +99,8 @@ static void find_model(struct applied *a)
 
 		if (kk_store_service_get_id(a->push->store, a->change->undo[i].service, &now,
 					    NULL) == 0 &&
-		    kk_message_service_model(&now) > a->model)
-			a->model = kk_message_service_model(&now);
+		    kk_wire_service_model(&now) > a->model)
+			a->model = kk_wire_service_model(&now);
 	}
 }
 

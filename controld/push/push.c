@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controld/push/delta.h"
 #include "controld/push/internal.h"
-#include "controld/push/message.h"
 #include "util/log.h"
 
 #define RETRY_US (10 * 1000000ull) /* before a node is sent again what it refused */
@@ -158,7 +158,7 @@ static void mark_all(struct kk_push *push, enum kk_kind role, int64_t org)
 	}
 }
 
-/* As kk_message_concerns() has it. */
+/* As kk_delta_concerns() has it. */
 static void on_change(const struct kk_change *changes, size_t n, void *userdata)
 {
 	struct kk_push *push = userdata;

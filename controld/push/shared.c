@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controld/push/message.h"
+#include "controld/push/delta.h"
+#include "controld/push/snapshot.h"
 #include "util/cleanup.h"
 #include "util/json.h"
 
@@ -30,8 +31,8 @@ static int make_delta(struct kk_push *push, const struct kk_node *node, char **r
 		      struct kk_err *err)
 {
 	KK_CLEANUP_JSON json_t *msg = NULL;
-	int r = kk_message_delta(push->store, node->role, node->id, node->model, node->acked, &msg,
-				 err);
+	int r = kk_delta_make(push->store, node->role, node->id, node->model, node->acked, &msg,
+			      err);
 
 	if (r < 0)
 		return r;
@@ -86,7 +87,7 @@ static int make_lists(struct kk_push *push, const struct kk_node *node, char **r
 		      struct kk_err *err)
 {
 	KK_CLEANUP_JSON json_t *lists = NULL;
-	int r = kk_message_lists(push->store, node->role, node->id, node->model, &lists, err);
+	int r = kk_snapshot_lists(push->store, node->role, node->id, node->model, &lists, err);
 
 	if (r < 0)
 		return r;
@@ -126,7 +127,7 @@ static int get_snapshot(struct kk_push *push, const struct kk_node *node, int64_
 	KK_CLEANUP_FREE char *text = NULL, *own = NULL;
 	const char *lists = NULL;
 	size_t len;
-	int r = kk_message_head(push->store, node->role, node->id, node->model, &head, err);
+	int r = kk_snapshot_head(push->store, node->role, node->id, node->model, &head, err);
 
 	if (r == 0)
 		r = get_lists(push, node, generation, &lists, &own, err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <string.h>
 
-#include "controld/push/message.h"
+#include "controld/push/wire.h"
 #include "controld/rest/call.h"
 #include "util/parse.h"
 
@@ -19,8 +19,8 @@ json_t *kk_agent_json(struct kk_control *control, const struct kk_agent_row *row
 
 	kk_push_state(control->push, KK_AGENT, row->id, &state);
 	return json_pack("{s:I, s:s, s:o, s:o, s:b, s:b, s:o, s:I}", "id", (json_int_t)row->id,
-			 "name", row->name, "subnet", kk_message_prefix(&row->subnet), "public_key",
-			 kk_message_key(row->has_key, row->public_key), "joined", (int)row->joined,
+			 "name", row->name, "subnet", kk_wire_prefix(&row->subnet), "public_key",
+			 kk_wire_key(row->has_key, row->public_key), "joined", (int)row->joined,
 			 "connected", (int)state.connected, "acked_generation",
 			 state.acked < 0 ? json_null() : json_integer(state.acked), "generation",
 			 (json_int_t)row->generation);

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "controld/push/message.h"
+#include "controld/push/wire.h"
 #include "controld/rest/call.h"
 #include "util/parse.h"
 
@@ -45,7 +45,7 @@ json_t *kk_gateway_json(struct kk_control *control, const struct kk_gateway_row 
 			 (json_int_t)row->id, "name", row->name, "index", (int)row->index,
 			 "address", kk_address_text(&row->addresses[0], address), "addresses",
 			 addresses_json(row), "wg_port", (int)row->wg_port, "public_key",
-			 kk_message_key(row->has_key, row->public_key), "joined", (int)row->joined,
+			 kk_wire_key(row->has_key, row->public_key), "joined", (int)row->joined,
 			 "connected", (int)state.connected, "acked_generation",
 			 state.acked < 0 ? json_null() : json_integer(state.acked), "generation",
 			 (json_int_t)row->generation);

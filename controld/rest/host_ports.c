@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controld/push/message.h"
+#include "controld/push/wire.h"
 #include "controld/rest/operations.h"
 
 struct host_port {
@@ -112,6 +112,6 @@ int kk_host_ports_check(const struct kk_host_ports *all, const struct kk_service
 	    all->ports[low].port > row->last_port)
 		return 0;
 	return kk_err_set(err, EEXIST, "port", "port: %u/%s is used by gateway %s itself",
-			  all->ports[low].port, kk_message_protocol(row->protocol),
+			  all->ports[low].port, kk_wire_protocol(row->protocol),
 			  all->ports[low].gateway);
 }

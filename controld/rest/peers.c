@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "controld/push/message.h"
+#include "controld/push/wire.h"
 #include "controld/rest/call.h"
 #include "util/parse.h"
 
@@ -43,11 +43,10 @@ static int append_gateway(const struct kk_gateway_row *row, void *userdata)
 	char text[KK_ENDPOINT_TEXT];
 
 	return json_array_append_new(
-		       g->list,
-		       json_pack("{s:s, s:s, s:o, s:o}", "name", row->name, "endpoint",
-				 kk_sockaddr_text(&endpoint, text), "public_key",
-				 kk_message_key(row->has_key, row->public_key), "addresses",
-				 addresses_json(g->store, g->peer, row->index)))
+		       g->list, json_pack("{s:s, s:s, s:o, s:o}", "name", row->name, "endpoint",
+					  kk_sockaddr_text(&endpoint, text), "public_key",
+					  kk_wire_key(row->has_key, row->public_key), "addresses",
+					  addresses_json(g->store, g->peer, row->index)))
 		       ? -ENOMEM
 		       : 0;
 }
@@ -55,9 +54,9 @@ static int append_gateway(const struct kk_gateway_row *row, void *userdata)
 json_t *kk_peer_json(struct kk_control *control, const struct kk_agent_row *row)
 {
 	return json_pack("{s:I, s:s, s:o, s:o, s:o, s:I}", "id", (json_int_t)row->id, "name",
-			 row->name, "subnet", kk_message_prefix(&row->subnet), "addresses",
+			 row->name, "subnet", kk_wire_prefix(&row->subnet), "addresses",
 			 addresses_json(control->store, row, KK_AGENT_HOST), "public_key",
-			 kk_message_key(row->has_key, row->public_key), "generation",
+			 kk_wire_key(row->has_key, row->public_key), "generation",
 			 (json_int_t)row->generation);
 }
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "controld/push/message.h"
+#include "controld/push/wire.h"
 #include "controld/rest/call.h"
 #include "util/parse.h"
 
@@ -40,8 +40,8 @@ json_t *kk_access_rule_json(const struct kk_access_rule_row *row)
 	return json_pack("{s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:I}", "id", (json_int_t)row->id,
 			 "name", row->name, "source", row->source, "destination", row->destination,
 			 "protocol",
-			 ports ? json_string(kk_message_protocol(row->protocol)) : json_null(),
-			 "port", ports ? json_integer(row->port) : json_null(), "last_port",
+			 ports ? json_string(kk_wire_protocol(row->protocol)) : json_null(), "port",
+			 ports ? json_integer(row->port) : json_null(), "last_port",
 			 ports ? json_integer(row->last_port) : json_null(), "enforced",
 			 (int)row->enforced, "generation", (json_int_t)row->generation);
 }

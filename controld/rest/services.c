@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "controld/expiry.h"
-#include "controld/push/message.h"
+#include "controld/push/wire.h"
 #include "controld/rest/call.h"
 #include "util/parse.h"
 
@@ -82,17 +82,16 @@ json_t *kk_service_said_json(const struct kk_service_row *row)
 {
 	char text[KK_ADDRESS_TEXT];
 
-	return json_pack("{s:s, s:o, s:s, s:i, s:i, s:s, s:b, s:o, s:s, s:o, s:o, s:I, s:I}",
-			 "name", row->name, "agents", members_json(row), "protocol",
-			 kk_message_protocol(row->protocol), "port", (int)row->port, "last_port",
-			 (int)row->last_port, "target", row->target, "proxy_protocol",
-			 (int)row->proxy_protocol, "address",
-			 row->address.family ? json_string(kk_address_text(&row->address, text))
-					     : json_null(),
-			 "access", row->closed ? "rules" : "open", "allow", rules_json(row, true),
-			 "deny", rules_json(row, false), "limit_packets",
-			 (json_int_t)row->limit_packets, "limit_connections",
-			 (json_int_t)row->limit_connections);
+	return json_pack(
+		"{s:s, s:o, s:s, s:i, s:i, s:s, s:b, s:o, s:s, s:o, s:o, s:I, s:I}", "name",
+		row->name, "agents", members_json(row), "protocol", kk_wire_protocol(row->protocol),
+		"port", (int)row->port, "last_port", (int)row->last_port, "target", row->target,
+		"proxy_protocol", (int)row->proxy_protocol, "address",
+		row->address.family ? json_string(kk_address_text(&row->address, text))
+				    : json_null(),
+		"access", row->closed ? "rules" : "open", "allow", rules_json(row, true), "deny",
+		rules_json(row, false), "limit_packets", (json_int_t)row->limit_packets,
+		"limit_connections", (json_int_t)row->limit_connections);
 }
 
 json_t *kk_service_json(const struct kk_service_row *row)

@@ -556,10 +556,10 @@ int kk_datapath_read(struct kk_datapath *dp, struct kk_datapath_tables **ret, st
 }
 
 int kk_datapath_trace(struct kk_datapath *dp, const struct kk_trace_packet *packet,
-		      void (*note)(void *data, const char *line), void *note_data,
-		      struct kk_trace *ret, struct kk_err *err)
+		      enum kk_trace_part part, void (*note)(void *data, const char *line),
+		      void *note_data, struct kk_trace *ret, struct kk_err *err)
 {
-	return kk_tables_trace(&dp->tables, packet, note, note_data, ret, err);
+	return kk_tables_trace(&dp->tables, packet, part, note, note_data, ret, err);
 }
 
 int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err)

@@ -139,7 +139,8 @@ int kk_edge_attach(struct kk_tc *tc, const struct kk_edge_config *config, const 
 	struct source source = {.tc = tc};
 	const struct kk_xdp_source program = {
 		.open = open_program, .close = close_program, .userdata = &source};
-	struct kk_edge_place place = {.ifindex = (uint32_t)ifindex};
+	struct kk_edge_place place = {.settings = tc->rodata->kk_edge_settings,
+				      .ifindex = (uint32_t)ifindex};
 	const uint32_t zero = 0;
 	struct kk_xdp_state state;
 	int r;

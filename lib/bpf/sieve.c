@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <kk/core/martian.h>
 #include <kk/core/sieve_types.h>
 
 #include "bpf/address.h"
@@ -91,6 +92,14 @@ void kk_sieve_ban(void *data, const void *data_key, int by)
 		count6(sieve, KK_HOST32(key->address.word[0]), 64, by);
 }
 
+/* kk_is_martian4() of the core goes by the first 16 bits. */
+static void count_martians(struct kk_sieve *sieve)
+{
+	for (uint32_t i = 0; i < 65536; i++)
+		if (kk_is_martian4(KK_BE32(i << 16)))
+			count4(sieve, i << 16, 16, 1);
+}
+
 static int count_all(struct kk_sieve *sieve, const struct kk_table *table,
 		     void (*count)(void *sieve, const void *key, int by), struct kk_err *err)
 {
@@ -123,6 +132,7 @@ int kk_sieve_make(struct kk_tables *tables, struct kk_err *err)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	memset(words, 0xff, KK_SIEVE_WORDS * sizeof(*words));
 	sieve->words = words;
+	count_martians(sieve);
 	r = count_all(sieve, &lists, kk_sieve_list, err);
 	if (r >= 0)
 		r = count_all(sieve, &bans, kk_sieve_ban, err);

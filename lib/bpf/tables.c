@@ -197,6 +197,7 @@ static const struct {
 	MAPPED("kk_policies", KK_POLICIES_MAX, policies),
 	MAPPED("kk_totals", KK_TRAFFIC_PER_CPU, totals),
 	MAPPED("kk_features", 1, features),
+	MAPPED("kk_floods", KK_SERVICES_MAX, floods),
 	MAPPED("kk_sieve", KK_SIEVE_WORDS, sieve_words),
 #undef MAPPED
 };
@@ -313,13 +314,18 @@ int kk_tables_init_readonly(struct kk_tables *ret, struct bpf_object *obj, struc
 		.bans_fd = map_fd(obj, "kk_bans", err),
 		.sources_fd = map_fd(obj, "kk_sources", err),
 		.snat_fd = map_fd(obj, "kk_snat_flows", err),
+		.fragments_fd = map_fd(obj, "kk_fragments", err),
+		.verified_fd = map_fd(obj, "kk_verified", err),
+		.relays_fd = map_fd(obj, "kk_relays", err),
+		.place_fd = map_fd(obj, "kk_edge_place", err),
 		.n_cpus = libbpf_num_possible_cpus(),
 	};
 	int r;
 
 	if (tables.origins_fd < 0 || tables.counters_fd < 0 || tables.gateway_fd < 0 ||
 	    tables.lists_fd < 0 || tables.bans_fd < 0 || tables.sources_fd < 0 ||
-	    tables.snat_fd < 0)
+	    tables.snat_fd < 0 || tables.fragments_fd < 0 || tables.verified_fd < 0 ||
+	    tables.relays_fd < 0 || tables.place_fd < 0)
 		return -ENOENT;
 	if (tables.n_cpus < 0)
 		return kk_err_set(err, -tables.n_cpus, NULL, "cannot count the CPUs: %s",
@@ -420,6 +426,24 @@ struct kk_table kk_tables_snat(const struct kk_tables *tables)
 {
 	return TABLE(tables->snat_fd, "translated flows", "snat", struct kk_snat_key,
 		     struct kk_snat_flow, KK_SNAT_FLOWS_MAX);
+}
+
+struct kk_table kk_tables_fragments(const struct kk_tables *tables)
+{
+	return TABLE(tables->fragments_fd, "fragments", NULL, struct kk_fragment_key,
+		     struct kk_fragment, KK_FRAGMENTS_MAX);
+}
+
+struct kk_table kk_tables_verified(const struct kk_tables *tables)
+{
+	return TABLE(tables->verified_fd, "verified sources", NULL, struct kk_in6, uint64_t,
+		     KK_VERIFIED_MAX);
+}
+
+struct kk_table kk_tables_relays(const struct kk_tables *tables)
+{
+	return TABLE(tables->relays_fd, "relayed sessions", NULL, struct kk_relay_key,
+		     struct kk_relay, KK_RELAYS_MAX);
 }
 
 int kk_tables_carry_over(struct kk_tables *tables, const char *dir, struct kk_err *err)

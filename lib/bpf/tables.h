@@ -23,7 +23,8 @@ struct kk_sieve;
 
 struct kk_tables {
 	/* borrowed from the BPF object */
-	int origins_fd, counters_fd, gateway_fd, lists_fd, bans_fd, sources_fd, snat_fd;
+	int origins_fd, counters_fd, gateway_fd, lists_fd, bans_fd, sources_fd, snat_fd,
+		fragments_fd, verified_fd, relays_fd, place_fd;
 	int n_cpus;
 	uint32_t n_traffic;	     /* CPUs that the table of traffic has room for */
 	uint32_t n_slots;	     /* that the table of listeners has room for */
@@ -34,6 +35,7 @@ struct kk_tables {
 	union kk_service_slot *services;
 	__u64 *groups, *group_ids, *features;
 	struct kk_policy *policies;
+	struct kk_flood *floods;
 	__u64 *sieve_words;
 	struct kk_sieve *sieve; /* NULL: the tables are not changed here */
 };
@@ -89,6 +91,9 @@ struct kk_table kk_tables_lists(const struct kk_tables *tables);
 struct kk_table kk_tables_bans(const struct kk_tables *tables);
 struct kk_table kk_tables_sources(const struct kk_tables *tables);
 struct kk_table kk_tables_snat(const struct kk_tables *tables);
+struct kk_table kk_tables_fragments(const struct kk_tables *tables);
+struct kk_table kk_tables_verified(const struct kk_tables *tables);
+struct kk_table kk_tables_relays(const struct kk_tables *tables);
 /*
  * What is published, in order of slot, protocol and port; *@ret is freed by the caller. Returns how many
  * or -ENOMEM.
@@ -98,14 +103,6 @@ int kk_tables_list(const struct kk_tables *tables, struct kk_listener **ret, str
 /* kk_datapath_read() on tables (read.c). */
 int kk_tables_read(const struct kk_tables *tables, struct kk_datapath_tables **ret,
 		   struct kk_err *err);
-
-struct kk_trace;
-struct kk_trace_packet;
-
-/* kk_datapath_trace() on tables (trace.c). */
-int kk_tables_trace(const struct kk_tables *tables, const struct kk_trace_packet *packet,
-		    void (*note)(void *data, const char *line), void *note_data,
-		    struct kk_trace *ret, struct kk_err *err);
 
 /* kk_datapath_counters() and kk_datapath_services() on tables (counters.c). */
 int kk_tables_counters(const struct kk_tables *tables, struct kk_datapath_counter **ret,

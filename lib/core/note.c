@@ -144,13 +144,17 @@ void kk_note_policy(const struct kk_user *user, __u32 number)
 {
 	const struct kk_policy *p = &user->policies[number];
 	char list[32] = "no list";
+	struct text syns = {""};
 
 	if (p->list)
 		snprintf(list, sizeof(list), "list %u", p->list);
-	kk_note(user, "policies: %u: %s%s%s%s", number, list,
+	if (p->syn_rate)
+		snprintf(syns.s, sizeof(syns.s), ", a challenge beyond %u SYNs a second",
+			 p->syn_rate);
+	kk_note(user, "policies: %u: %s%s%s%s%s", number, list,
 		p->flags & KK_POLICY_DENY ? ", others denied" : "",
 		limit_text("packets", p->packet_interval, p->packet_slack).s,
-		limit_text("connections", p->connection_interval, p->connection_slack).s);
+		limit_text("connections", p->connection_interval, p->connection_slack).s, syns.s);
 }
 
 void kk_note_list(const struct kk_user *user, const struct kk_list_key *key,
@@ -221,4 +225,65 @@ void kk_note_snat(const struct kk_user *user, const struct kk_snat_key *key,
 			protocol_text(key->protocol), in6_text(&found->client).s,
 			KK_HOST16(found->client_port), (now - found->seen) / SECOND,
 			found->closing ? ", closing" : "");
+}
+
+void kk_note_fragment(const struct kk_user *user, const struct kk_fragment_key *key,
+		      const struct kk_fragment *found)
+{
+	struct text source = in6_text(&key->source), dest = in6_text(&key->dest);
+
+	if (found && found->protocol)
+		kk_note(user, "fragments: %s to %s: their first one was of port %u/%s of %s",
+			source.s, dest.s, KK_HOST16(found->port), protocol_text(found->protocol),
+			slot_text(user, found->slot).s);
+	else
+		kk_note(user, "fragments: %s to %s: no first one is known", source.s, dest.s);
+}
+
+/* ---- the edge's ---- */
+
+void kk_note_wanted(const struct kk_user *user, const struct kk_user_tuple *tuple, int wanted)
+{
+	kk_note(user, "sockets: %s port %u/%s: %s", in6_text(&tuple->dest).s,
+		KK_HOST16(tuple->dest_port), protocol_text(tuple->protocol),
+		wanted ? "one of the gateway's own takes it" : "none");
+}
+
+void kk_note_flood(const struct kk_user *user, __u32 slot, __u64 now)
+{
+	const struct kk_flood *flood = &user->edge.floods[slot];
+	__u32 age = (__u32)(now >> KK_FLOOD_SHIFT) - flood->window;
+
+	kk_note(user,
+		"floods: service slot %u: %u SYNs in this second, %u in the one before; the gateway's limit is %u",
+		slot, age == 0 ? flood->count : 0,
+		age == 0   ? flood->before
+		: age == 1 ? flood->count
+			   : 0,
+		user->edge.settings.syn_rate);
+}
+
+void kk_note_verified(const struct kk_user *user, const struct kk_in6 *source, __u64 until,
+		      __u64 now)
+{
+	if (until > now)
+		kk_note(user, "verified: %s: for %llu more seconds", in6_text(source).s,
+			(until - now + SECOND - 1) / SECOND);
+	else
+		kk_note(user, "verified: %s: it has not proved itself", in6_text(source).s);
+}
+
+void kk_note_relay(const struct kk_user *user, const struct kk_relay_key *key,
+		   const struct kk_relay *found, __u64 now)
+{
+	struct text end = in6_text(&key->address);
+
+	if (!found)
+		kk_note(user, "relays: %s port %u at port %u: no session", end.s,
+			KK_HOST16(key->port), KK_HOST16(key->at));
+	else
+		kk_note(user, "relays: %s port %u at port %u: with %s port %u, %s%s", end.s,
+			KK_HOST16(key->port), KK_HOST16(key->at), in6_text(&found->peer).s,
+			KK_HOST16(found->peer_port), found->until > now ? "alive" : "over",
+			found->ifindex ? "" : ", nothing has come from it yet");
 }

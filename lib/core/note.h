@@ -25,4 +25,14 @@ void kk_note_source(const struct kk_user *user, const struct kk_source_key *key,
 void kk_note_snat(const struct kk_user *user, const struct kk_snat_key *key,
 		  const struct kk_snat_flow *found, __u64 now);
 
+void kk_note_fragment(const struct kk_user *user, const struct kk_fragment_key *key,
+		      const struct kk_fragment *found);
+/* The edge's. */
+void kk_note_wanted(const struct kk_user *user, const struct kk_user_tuple *tuple, int wanted);
+void kk_note_flood(const struct kk_user *user, __u32 slot, __u64 now);
+void kk_note_verified(const struct kk_user *user, const struct kk_in6 *source, __u64 until,
+		      __u64 now);
+void kk_note_relay(const struct kk_user *user, const struct kk_relay_key *key,
+		   const struct kk_relay *found, __u64 now);
+
 #endif

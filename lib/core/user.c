@@ -141,6 +141,7 @@ KK_INLINE struct kk_fragment kk_env_fragment(const struct kk_packet *pkt,
 {
 	const struct kk_fragment *found = kk_map_get(&pkt->user->fragments, key);
 
+	NOTE(pkt, fragment, key, found);
 	return found ? *found : (struct kk_fragment){0};
 }
 
@@ -266,6 +267,13 @@ KK_INLINE struct kk_scratch *kk_env_scratch(const struct kk_packet *pkt)
 	return &pkt->user->scratch;
 }
 
+struct kk_plain;
+
+KK_INLINE struct kk_plain *kk_env_plain(struct kk_packet *pkt)
+{
+	return pkt->p->len < KK_PLAIN_LEN ? NULL : (struct kk_plain *)pkt->p->data;
+}
+
 static void add(struct kk_counter *counter, __u32 bytes)
 {
 	counter->packets++;
@@ -285,6 +293,7 @@ KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 
 #include "core/user_edge_env.h"
 #include <kk/core/edge.h>
+#include <kk/core/plain.h>
 
 #define MAP(key_type, value_type, max_)                                                            \
 	((struct kk_map){                                                                          \
@@ -378,6 +387,14 @@ enum kk_reason kk_user_edge(struct kk_user *user, struct kk_user_packet *packet)
 	if (packet->len && packet->data[0] >> 4 == KK_IP6)
 		return kk_edge(&pkt, KK_IP6, KK_EDGE_CHECKS | KK_EDGE_RELAY);
 	return kk_edge(&pkt, KK_IP4, KK_EDGE_CHECKS | KK_EDGE_RELAY);
+}
+
+enum kk_reason kk_user_plain(struct kk_user *user, struct kk_user_packet *packet,
+			     enum kk_direction direction, bool edge)
+{
+	struct kk_packet pkt = {.user = user, .p = packet};
+
+	return edge ? kk_plain(&pkt, direction, 1) : kk_plain(&pkt, direction, 0);
 }
 
 enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_in6 *source,

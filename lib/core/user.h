@@ -76,6 +76,14 @@ enum kk_reason kk_user_forward(struct kk_user *user, struct kk_user_packet *pack
 /* kk_edge(), all of it; KK_EDGE_ON is KK_REASON_MAX. */
 enum kk_reason kk_user_edge(struct kk_user *user, struct kk_user_packet *packet);
 
+/*
+ * kk_plain(), by which programs begin: KK_REASON_INBOUND, KK_REASON_OUTBOUND or KK_REASON_HOST, or KK_NOT_PLAIN (plain.h),
+ * that is KK_REASON_MAX: the packet is as it was, for kk_user_edge() and kk_user_forward(). @edge: it was not at the
+ * edge yet. @packet->data is at a multiple of 4.
+ */
+enum kk_reason kk_user_plain(struct kk_user *user, struct kk_user_packet *packet,
+			     enum kk_direction direction, bool edge);
+
 /* kk_check_gateway() and kk_check_service() of guard.h: KK_REASON_INBOUND or why not. */
 enum kk_reason kk_user_guard(struct kk_user *user, __u64 word, const struct kk_in6 *source,
 			     bool opens);

@@ -3,6 +3,7 @@
 #ifndef KK_CORE_USER_EDGE_H
 #define KK_CORE_USER_EDGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,13 @@
 #include "core/map.h"
 
 #define KK_USER_WANTED 16
+
+/* Whom a packet to a port that is not published is for; ports in network byte order. */
+struct kk_user_tuple {
+	uint8_t family, protocol;
+	struct kk_in6 source, dest;
+	__be16 source_port, dest_port;
+};
 
 struct kk_user_edge {
 	struct kk_edge_settings settings;
@@ -23,6 +31,9 @@ struct kk_user_edge {
 		__be16 port;
 	} wanted[KK_USER_WANTED];
 	size_t n_wanted;
+	/* Is asked in their place whether a socket takes a packet, unless it is NULL. */
+	bool (*wants)(void *data, const struct kk_user_tuple *tuple);
+	void *wants_data;
 };
 
 #endif

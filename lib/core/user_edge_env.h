@@ -26,22 +26,33 @@ KK_INLINE int kk_env_wanted(const struct kk_packet *pkt, __u8 family, __u8 proto
 			    const struct kk_in6 *source, const struct kk_in6 *dest,
 			    __be16 source_port, __be16 dest_port)
 {
-	(void)family;
-	(void)source;
-	(void)dest;
-	(void)source_port;
-	return has_socket(pkt, protocol, dest_port);
+	const struct kk_user_edge *edge = &pkt->user->edge;
+	const struct kk_user_tuple tuple = {.family = family,
+					    .protocol = protocol,
+					    .source = *source,
+					    .dest = *dest,
+					    .source_port = source_port,
+					    .dest_port = dest_port};
+	int wanted = edge->wants ? edge->wants(edge->wants_data, &tuple)
+				 : has_socket(pkt, protocol, dest_port);
+
+	NOTE(pkt, wanted, &tuple, wanted);
+	return wanted;
 }
 
 KK_INLINE struct kk_flood *kk_env_flood(const struct kk_packet *pkt, __u32 service)
 {
-	return service < KK_SERVICES_MAX ? &pkt->user->edge.floods[service] : NULL;
+	if (service >= KK_SERVICES_MAX)
+		return NULL;
+	NOTE(pkt, flood, service, kk_env_now(pkt));
+	return &pkt->user->edge.floods[service];
 }
 
 KK_INLINE __u64 kk_env_verified(const struct kk_packet *pkt, const struct kk_in6 *source)
 {
 	const uint64_t *until = kk_map_get(&pkt->user->edge.verified, source);
 
+	NOTE(pkt, verified, source, until ? *until : 0, kk_env_now(pkt));
 	return until ? *until : 0;
 }
 
@@ -54,7 +65,10 @@ KK_INLINE void kk_env_verify(const struct kk_packet *pkt, const struct kk_in6 *s
 
 KK_INLINE struct kk_relay *kk_env_relay(const struct kk_packet *pkt, const struct kk_relay_key *key)
 {
-	return kk_map_get(&pkt->user->edge.relays, key);
+	struct kk_relay *found = kk_map_get(&pkt->user->edge.relays, key);
+
+	NOTE(pkt, relay, key, found, kk_env_now(pkt));
+	return found;
 }
 
 KK_INLINE void kk_env_hear(const struct kk_packet *pkt, struct kk_relay *from)

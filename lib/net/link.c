@@ -12,6 +12,7 @@
 #include <netlink/msg.h>
 
 #include "net/nl.h"
+#include "util/cleanup.h"
 
 int kk_net_ifindex(const char *ifname)
 {
@@ -152,4 +153,24 @@ int kk_net_link_del(const char *ifname, struct kk_err *err)
 		return kk_err_set(err, -r, "interface", "cannot delete interface %s: %s", ifname,
 				  strerror(-r));
 	return 0;
+}
+
+int kk_net_watch_links(struct kk_err *err)
+{
+	const struct sockaddr_nl groups = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+	KK_CLEANUP_CLOSE int fd =
+		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&groups, sizeof(groups)) < 0)
+		return kk_err_set(err, errno, NULL, "cannot watch the interfaces: %s",
+				  strerror(errno));
+	return kk_steal_fd(&fd);
+}
+
+void kk_net_watch_read(int fd)
+{
+	char unread[64]; /* the rest of a message is dropped, and so is what overflowed */
+
+	while (recv(fd, unread, sizeof(unread), 0) >= 0 || errno == ENOBUFS || errno == EINTR)
+		;
 }

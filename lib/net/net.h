@@ -26,6 +26,12 @@ int kk_net_link_set(const char *ifname, bool up, unsigned int mtu, struct kk_err
 /* Moves @ifname into the namespace open as @netns_fd. */
 int kk_net_link_move(const char *ifname, int netns_fd, struct kk_err *err);
 int kk_net_link_del(const char *ifname, struct kk_err *err);
+/*
+ * A descriptor that becomes readable when an interface comes, goes or changes; closed by the caller. _read takes what has
+ * come, so that it is quiet again: what has changed is for the caller to look at.
+ */
+int kk_net_watch_links(struct kk_err *err);
+void kk_net_watch_read(int fd);
 
 /* @prefix.addr with its host bits: an interface address. */
 int kk_net_addr_add(const char *ifname, const struct kk_prefix4 *prefix, struct kk_err *err);

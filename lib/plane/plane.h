@@ -59,7 +59,10 @@ void kk_plane_tables_free(struct kk_datapath_tables *tables);
 /* kk_datapath_counters() and kk_datapath_services(), of both together. */
 int kk_plane_counters(struct kk_plane *plane, struct kk_datapath_counter **ret, struct kk_err *err);
 int kk_plane_services(struct kk_plane *plane, struct kk_datapath_service **ret, struct kk_err *err);
-/* kk_datapath_trace(); what the edge lets on, the module is asked about if it forwards. */
+/*
+ * kk_datapath_trace() of all; where the module forwards, what the edge lets on is looked up in a copy of the module's tables,
+ * and then the module itself is asked, which has the last word.
+ */
 int kk_plane_trace(struct kk_plane *plane, const struct kk_trace_packet *packet,
 		   void (*note)(void *data, const char *line), void *note_data,
 		   struct kk_trace *ret, struct kk_err *err);

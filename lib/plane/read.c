@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/names.h"
+#include "bpf/trace_run.h"
 #include "plane/internal.h"
+#include "plane/snapshot.h"
 #include "util/cleanup.h"
 
 /* What kk_plane_read() hands out; @all is first, so that it can be freed by it. */
@@ -127,35 +128,54 @@ int kk_plane_services(struct kk_plane *plane, struct kk_datapath_service **ret, 
 
 /* What the module itself says; it has the last word. */
 static int ask_module(const struct kk_plane *plane, const struct kk_trace_packet *packet,
-		      void (*note)(void *data, const char *line), void *note_data,
-		      struct kk_trace *ret, struct kk_err *err)
+		      const struct kk_trace_run *run, struct kk_trace *ret, struct kk_err *err)
 {
-	struct kk_module_trial trial = {.direction = ret->outbound ? KK_OUTBOUND : KK_INBOUND};
-	KK_CLEANUP_FREE uint8_t *before = kk_trace_packet_make(packet, &trial.len);
+	struct kk_module_trial trial = {.direction = run->outbound ? KK_OUTBOUND : KK_INBOUND,
+					.gso_size = (uint16_t)packet->gso_size,
+					.now = packet->now,
+					.data = run->buffer + KK_USER_HEADROOM,
+					.len = run->len};
 	KK_CLEANUP_FREE uint8_t *after = NULL;
-	char line[96];
-	int r;
+	int r = kk_module_try(&plane->module, &trial, err);
 
-	if (!before)
-		return kk_err_set(err, ENOMEM, NULL, "out of memory");
-	trial.data = before;
-	r = kk_module_try(&plane->module, &trial, err);
 	if (r < 0)
 		return r;
 	after = trial.data;
-	kk_trace_read(ret, trial.reason, after);
-	snprintf(line, sizeof(line), "kernel module: %s (%s)", ret->verdict, ret->reason);
-	note(note_data, line);
+	kk_trace_run_end(run, "kernel module", trial.reason, after, trial.len, ret);
 	return 0;
+}
+
+static void user_freep(struct kk_user **user)
+{
+	kk_user_free(*user);
+}
+
+/* Behind the edge: the core on a copy of the module's tables for the look-ups, and then the module. */
+static int trace_module(struct kk_plane *plane, const struct kk_trace_packet *packet,
+			void (*note)(void *data, const char *line), void *note_data,
+			struct kk_trace *ret, struct kk_err *err)
+{
+	KK_CLEANUP(kk_trace_run_clean) struct kk_trace_run run = {0};
+	KK_CLEANUP(user_freep) struct kk_user *user = NULL;
+	int r = kk_module_snapshot(&plane->module, &user, err);
+
+	if (r == 0)
+		r = kk_trace_run_init(&run, user, packet, note, note_data, err);
+	if (r < 0)
+		return r;
+	kk_trace_run_look_up(&run);
+	return ask_module(plane, packet, &run, ret, err);
 }
 
 int kk_plane_trace(struct kk_plane *plane, const struct kk_trace_packet *packet,
 		   void (*note)(void *data, const char *line), void *note_data,
 		   struct kk_trace *ret, struct kk_err *err)
 {
-	int r = kk_datapath_trace(plane->bpf, packet, note, note_data, ret, err);
+	int r = kk_datapath_trace(plane->bpf, packet,
+				  plane->forwards ? KK_TRACE_EDGE : KK_TRACE_ALL, note, note_data,
+				  ret, err);
 
 	if (r < 0 || ret->edge || !plane->forwards)
 		return r;
-	return ask_module(plane, packet, note, note_data, ret, err);
+	return trace_module(plane, packet, note, note_data, ret, err);
 }

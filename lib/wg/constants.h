@@ -18,6 +18,15 @@
 #define WG_KEEPALIVE_TIMEOUT	 (10 * WG_SEC)
 #define WG_REKEY_ATTEMPTS	 (WG_REKEY_ATTEMPT_TIME / WG_REKEY_TIMEOUT)
 
+/*
+ * Ours, of an eager device: how soon an unanswered initiation is followed by the next, twice as long each time. A round
+ * trip that takes longer than all of these is met now and then with the usual patience.
+ */
+#define WG_EAGER_FIRST	  (250 * WG_MS)
+#define WG_EAGER_LAST	  (1600 * WG_MS)
+#define WG_EAGER_ATTEMPTS (WG_REKEY_ATTEMPT_TIME / WG_EAGER_LAST)
+#define WG_EAGER_PATIENT  16 /* of that many, one, once WG_EAGER_ATTEMPTS have failed */
+
 #define WG_COOKIE_LIFETIME (120 * WG_SEC)
 #define WG_COOKIE_LATENCY  (5 * WG_SEC)
 

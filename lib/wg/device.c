@@ -140,6 +140,11 @@ static void unshare(struct wg_device *d)
 	}
 }
 
+void wg_device_set_eager(struct wg_device *d, bool on)
+{
+	d->first->eager = on;
+}
+
 int wg_device_set_reply_to_ingress(struct wg_device *d, bool on)
 {
 	d = d->first;

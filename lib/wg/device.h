@@ -107,6 +107,7 @@ struct wg_device {
 	uint64_t jitter;      /* counts the random parts of timers that were drawn */
 	uint64_t last_stamp;  /* last TAI64N given out, as ns since 1970 */
 	bool up;
+	bool eager; /* of the first shard */
 	struct wg_drops drops;
 	uint8_t scratch[WG_AEAD_HEADROOM + WG_STAGE_MTU + WG_PADDING + WG_DATA_OVERHEAD +
 			WG_AEAD_TAILROOM];
@@ -144,6 +145,13 @@ void wg_device_set_identity(struct wg_device *d, const struct wg_identity *id);
  * Said to any shard, it goes for all.
  */
 int wg_device_set_reply_to_ingress(struct wg_device *d, bool on);
+
+/*
+ * On: initiations that nobody answers are sent again after WG_EAGER_FIRST to WG_EAGER_LAST rather than REKEY_TIMEOUT, and
+ * to peers with a persistent interval without end. For a device that alone can begin (its peers do not know where it is),
+ * and whose peers may not know it yet. Said to any shard, it goes for all.
+ */
+void wg_device_set_eager(struct wg_device *d, bool on);
 
 /*
  * Sets memory aside, so that wg_device_add_peer() does not run out of it until @n peers were added to this shard. What

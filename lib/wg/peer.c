@@ -166,7 +166,7 @@ void wg_peer_initiate(struct wg_peer *p, bool retry, uint64_t now)
 	wg_peer_publish(p);
 	if (!d->up || wg_endpoint_none(&p->endpoint))
 		return;
-	if (p->last_initiation_sent && now - p->last_initiation_sent < WG_REKEY_TIMEOUT)
+	if (p->last_initiation_sent && now - p->last_initiation_sent < wg_timers_patience(p))
 		return;
 	p->last_initiation_sent = now;
 	clear_handshake(p);

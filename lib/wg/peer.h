@@ -59,8 +59,9 @@ struct wg_peer {
 	uint32_t id;		       /* from 1, smallest that is free within the device */
 	uint16_t persistent_keepalive; /* s; 0 off */
 	uint8_t attempts;	       /* initiations sent again */
-	bool keepalive_again;	       /* data came in while the keepalive timer ran */
-	bool sent_last_minute;	       /* a new handshake was begun because the session ends soon */
+	uint8_t unanswered;    /* initiations since the last handshake, as far as we count */
+	bool keepalive_again;  /* data came in while the keepalive timer ran */
+	bool sent_last_minute; /* a new handshake was begun because the session ends soon */
 };
 
 /* Used by the device only; @p is zeroed memory of calloc(). */
@@ -103,7 +104,7 @@ void wg_peer_roam(struct wg_peer *p, const struct wg_endpoint *from);
 /* The session that may send at @now, or NULL. */
 static inline struct wg_keypair *wg_peer_session(const struct wg_peer *p, uint64_t now);
 
-/* Sends an initiation unless one went out less than REKEY_TIMEOUT ago. @retry: the timer asks again. */
+/* Sends an initiation unless one went out less than wg_timers_patience() ago. @retry: the timer asks again. */
 void wg_peer_initiate(struct wg_peer *p, bool retry, uint64_t now);
 /* Sends an empty data message, or begins a handshake where there is no session. */
 void wg_peer_keepalive(struct wg_peer *p, uint64_t now);

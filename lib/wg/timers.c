@@ -57,15 +57,32 @@ void wg_timers_message_received(struct wg_peer *p, uint64_t now)
 	traversal(p, now);
 }
 
+uint64_t wg_timers_patience(const struct wg_peer *p)
+{
+	uint64_t wait = WG_EAGER_FIRST;
+
+	if (!p->dev->first->eager ||
+	    (p->unanswered > WG_EAGER_ATTEMPTS && p->unanswered % WG_EAGER_PATIENT == 0))
+		return WG_REKEY_TIMEOUT;
+	for (unsigned int i = 1; i < p->unanswered && wait < WG_EAGER_LAST; i++)
+		wait *= 2;
+	return wait < WG_EAGER_LAST ? wait : WG_EAGER_LAST;
+}
+
 void wg_timers_initiation_sent(struct wg_peer *p, uint64_t now)
 {
-	arm(p, WG_TIMER_RETRANSMIT, now + WG_REKEY_TIMEOUT + jitter(p));
+	if (p->unanswered < UINT8_MAX)
+		p->unanswered++;
+	else
+		p->unanswered = UINT8_MAX - WG_EAGER_PATIENT + 1;
+	arm(p, WG_TIMER_RETRANSMIT, now + wg_timers_patience(p) + jitter(p));
 }
 
 void wg_timers_handshake_complete(struct wg_peer *p)
 {
 	p->timers[WG_TIMER_RETRANSMIT] = 0;
 	p->attempts = 0;
+	p->unanswered = 0;
 	p->sent_last_minute = false;
 	wg_peer_publish(p);
 	p->last_handshake_realtime = p->dev->env.realtime(p->dev->env.ctx);
@@ -80,20 +97,25 @@ void wg_timers_stop(struct wg_peer *p)
 {
 	memset(p->timers, 0, sizeof(p->timers));
 	p->attempts = 0;
+	p->unanswered = 0;
 	p->keepalive_again = false;
 	p->sent_last_minute = false;
 }
 
 static void retransmit(struct wg_peer *p, uint64_t now)
 {
-	if (p->attempts >= WG_REKEY_ATTEMPTS) {
+	const bool eager = p->dev->first->eager;
+
+	if (p->attempts >= (eager ? WG_EAGER_ATTEMPTS : WG_REKEY_ATTEMPTS)) {
 		p->timers[WG_TIMER_KEEPALIVE] = 0;
 		wg_stage_flush(&p->dev->stage, &p->staged);
 		if (!p->timers[WG_TIMER_ZERO_KEYS])
 			arm(p, WG_TIMER_ZERO_KEYS, now + 3 * WG_REJECT_AFTER_TIME);
-		return;
+		if (!eager || !p->persistent_keepalive)
+			return;
+	} else {
+		p->attempts++;
 	}
-	p->attempts++;
 	/* Perhaps that address is no longer ours. */
 	wg_endpoint_forget_source(&p->endpoint);
 	wg_peer_initiate(p, true, now);

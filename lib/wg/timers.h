@@ -14,6 +14,8 @@ void wg_timers_data_received(struct wg_peer *p, uint64_t now);
 void wg_timers_message_sent(struct wg_peer *p, uint64_t now);
 void wg_timers_message_received(struct wg_peer *p, uint64_t now);
 
+/* How long an initiation has to be waited for before the next, ns. */
+uint64_t wg_timers_patience(const struct wg_peer *p);
 void wg_timers_initiation_sent(struct wg_peer *p, uint64_t now);
 void wg_timers_handshake_complete(struct wg_peer *p);
 void wg_timers_session_begun(struct wg_peer *p, uint64_t now);

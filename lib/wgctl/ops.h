@@ -18,6 +18,7 @@ struct wgctl_ops {
 			   struct kk_err *err);
 	int (*get)(struct wgctl *wg, struct wgctl_device *ret, struct kk_err *err);
 	int (*reply_to_ingress)(struct wgctl *wg, struct kk_err *err); /* NULL: cannot */
+	int (*eager)(struct wgctl *wg, struct kk_err *err);	       /* NULL: cannot */
 	int (*forwarding)(struct wgctl *wg, bool on,
 			  struct kk_err *err);		    /* NULL: need not be told */
 	int (*flows)(struct wgctl *wg, struct kk_err *err); /* NULL: cannot */

@@ -256,6 +256,11 @@ static int reply_to_ingress(struct wgctl *wg, struct kk_err *err)
 	return set_switch(wg, "reply_to_ingress=true", "reply to ingress", err);
 }
 
+static int eager(struct wgctl *wg, struct kk_err *err)
+{
+	return set_switch(wg, "eager=true", "begin handshakes eagerly", err);
+}
+
 static int forwarding(struct wgctl *wg, bool on, struct kk_err *err)
 {
 	struct kk_err why = {0};
@@ -296,6 +301,7 @@ const struct wgctl_ops wgctl_uapi_ops = {
 	.remove_peer = remove_peer,
 	.get = get,
 	.reply_to_ingress = reply_to_ingress,
+	.eager = eager,
 	.forwarding = forwarding,
 	.flows = flows,
 	.destroy = destroy,

@@ -225,6 +225,16 @@ int wgctl_reply_to_ingress(struct wgctl *wg, struct kk_err *err)
 	return wg->ops->reply_to_ingress(wg, err);
 }
 
+int wgctl_eager(struct wgctl *wg, struct kk_err *err)
+{
+	if (!wg->ops->eager)
+		return kk_err_set(
+			err, EOPNOTSUPP, "tunnel",
+			"%s cannot begin handshakes eagerly: the kernel's WireGuard does not",
+			wg->ifname);
+	return wg->ops->eager(wg, err);
+}
+
 int wgctl_forwarding(struct wgctl *wg, bool on, struct kk_err *err)
 {
 	return wg->ops->forwarding ? wg->ops->forwarding(wg, on, err) : 0;

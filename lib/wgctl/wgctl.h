@@ -93,6 +93,11 @@ void wgctl_device_free(struct wgctl_device *device);
  */
 int wgctl_reply_to_ingress(struct wgctl *wg, struct kk_err *err);
 /*
+ * Has handshakes that nobody answers begun again within 2 s and not 5 s, and with a keepalive without end: for an end that
+ * alone can begin, whose other end may be made anew. -EOPNOTSUPP: this WireGuard cannot do that (the kernel's, wireguard-go).
+ */
+int wgctl_eager(struct wgctl *wg, struct kk_err *err);
+/*
  * Tells an engine whether others' packets will go through the interface, too, for it to keep them whole; the kernel and
  * engines that do not ask take them as they are. To be told while the interface is where the engine is.
  */

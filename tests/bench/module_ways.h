@@ -13,7 +13,7 @@
 #include <linux/if_tun.h>
 
 #include "genl/module.h"
-#include "gso_ring.h"
+#include "super.h"
 
 #define WAY_LISTENERS 65535
 #define WAY_AGENTS    250
@@ -62,7 +62,6 @@ struct gateway {
 	int ns;
 	int tun_fd;
 	uint32_t far, pub;
-	struct gso_ring gso;
 };
 
 /* Counts what is sent to it as dropped: a filter lets nothing in, before anything is done with it. */
@@ -157,7 +156,6 @@ static inline struct gateway way_make(const struct way_setup *setup)
 		live_set_tc((int)way.pub,
 			    bpf_program__fd(
 				    live_load(1, if_nametoindex("tun"))->progs.kk_live_redirect));
-	way.gso = gso_ring_make("far", setup->to, LIVE_PORT);
 	return way;
 }
 

@@ -4,7 +4,7 @@
 
 Expected packets are put together by scapy from the wanted fields, with checksums counted over the whole packet: nothing
 here knows how the forwarding core rewrites. `generate.py` prints the file, `generate.py --check` compares it with the one
-beside it, `generate.py --corpus DIRECTORY` writes the packets in as inputs of the fuzzer.
+beside it, `generate.py --corpus DIRECTORY [--tables]` writes the packets in as inputs of the fuzzers.
 
 A world is settings, listeners and cases. A case is a packet from its IP header on, the direction it comes from, the
 verdict and reason, and the packet that goes out where one does (an untouched one where it is left out).
@@ -14,6 +14,7 @@ import json
 import pathlib
 import struct
 import sys
+import zlib
 
 from scapy.all import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPv6, Raw, raw
 
@@ -586,19 +587,34 @@ def text():
                        "worlds": [world.as_json() for world in worlds()]}, indent=1) + "\n"
 
 
-def write_corpus(directory):
-    """Every case as an input of tests/fuzz/fuzz_core.c."""
+def inputs():
+    """Name, direction, segments' size and packet of every case, those of the edge (edge.py) too."""
     for world in worlds():
         for case in world.cases:
-            packet = bytes.fromhex(case["in"])
-            header = struct.pack("<BHH", case["direction"] == "outbound", case.get("gso_size", 0), len(packet))
-            name = "".join(c if c.isalnum() else "-" for c in f"{world.name} {case['direction']} {case['name']}")
-            (directory / name).write_bytes(header + packet)
+            yield (f"{world.name} {case['direction']} {case['name']}", case["direction"] == "outbound", case.get("gso_size", 0),
+                   bytes.fromhex(case["in"]))
+    for world in json.loads(pathlib.Path(__file__).with_name("edge.json").read_text())["worlds"]:
+        for case in world["cases"]:
+            yield f"edge {world['name']} {case['name']}", False, 0, bytes.fromhex(case["in"])
+
+
+def write_corpus(directory, tables):
+    """
+    Every case as an input of tests/fuzz/fuzz_core.c; with tables as one of fuzz_ways.c, behind a number that they are drawn by,
+    and in front of a few packets of their own.
+    """
+    for name, outbound, gso_size, packet in inputs():
+        data = struct.pack("<BHH", outbound, gso_size, len(packet)) + packet
+        if tables:
+            number = zlib.crc32(name.encode())
+            own = range(number % 1000, number % 1000 + 4)
+            data = struct.pack("<I", number) + data + b"".join(struct.pack("<BHH", n % 8, 0, 0x8000 + n) for n in own)
+        (directory / "".join(c if c.isalnum() else "-" for c in name)).write_bytes(data)
 
 
 def main():
-    if len(sys.argv) == 3 and sys.argv[1] == "--corpus":
-        write_corpus(pathlib.Path(sys.argv[2]))
+    if len(sys.argv) > 2 and sys.argv[1] == "--corpus":
+        write_corpus(pathlib.Path(sys.argv[2]), tables="--tables" in sys.argv)
         return 0
     if sys.argv[1:] == ["--check"]:
         return 0 if pathlib.Path(__file__).with_name("cases.json").read_text() == text() else 1

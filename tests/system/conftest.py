@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from control.daemon import Control  # noqa: E402
 from world import topology  # noqa: E402
 from world.record import sweep  # noqa: E402
 from world.traffic import Echo  # noqa: E402
@@ -71,3 +72,11 @@ def pytest_runtest_makereport(item):
     world = getattr(item, "funcargs", {}).get("world")
     if report.failed and world is not None:
         report.sections.append(("logs of the world", world.logs()))
+
+
+@pytest.fixture(name="control")
+def make_control(tmp_path):
+    """A kkcontrold alone, on loopback; its nodes are played by the test."""
+    control = Control(tmp_path / "control").start()
+    yield control
+    control.stop()

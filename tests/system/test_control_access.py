@@ -16,13 +16,6 @@ API = "/api/v1"
 NOBODY = {("0.0.0.0/0", False), ("::/0", False)}
 
 
-@pytest.fixture(name="control")
-def make_control(tmp_path):
-    control = Control(tmp_path / "control").start()
-    yield control
-    control.stop()
-
-
 class Gateway(Node):
     """A gateway that keeps what it is told as doc/protocol.md has it."""
 

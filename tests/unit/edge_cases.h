@@ -173,11 +173,27 @@ static inline void edge_world_of(const json_t *obj, struct edge_world *w)
 	}
 }
 
-/* The slot of service @id is @id itself in user space. */
-static inline struct kk_user *edge_user_new(const struct edge_world *w)
+/* The slot of a service is its id in user space. */
+static inline void edge_user_service(struct kk_user *user, const struct edge_world *w,
+				     const struct kk_listener *l)
 {
-	struct kk_user *user = user_new(&w->base);
+	uint32_t slot = slot_of(&w->base.settings, &l->address);
 
+	user->services[l->service].id = l->service;
+	user->services[l->service].state = KK_SLOT_USED;
+	for (size_t i = 0; i < w->n_policies; i++) {
+		if (w->policies[i].service != l->service)
+			continue;
+		user->services[l->service].policy = (uint16_t)(i + 1);
+		user->listeners[kk_listener_index(slot, l->protocol, l->port)] |=
+			KK_LISTENER_GUARDED;
+	}
+}
+
+/* @user is empty. */
+static inline void edge_user_fill(struct kk_user *user, const struct edge_world *w)
+{
+	user_fill(user, &w->base);
 	user->edge.settings = w->settings;
 	user->now = w->now;
 	user->features = w->features;
@@ -189,21 +205,23 @@ static inline struct kk_user *edge_user_new(const struct edge_world *w)
 		kk_map_put(&user->bans, &w->bans[i].key, &w->bans[i].until);
 	for (size_t i = 0; i < w->n_lists; i++)
 		kk_map_put(&user->lists, &w->lists[i].key, &w->lists[i].value);
-	for (size_t i = 0; i < w->n_policies; i++) {
-		uint32_t id = w->policies[i].service;
-
+	for (size_t i = 0; i < w->base.n_listeners; i++)
+		edge_user_service(user, w, &w->base.listeners[i]);
+	for (size_t i = 0; i < w->n_policies; i++)
 		user->policies[i + 1] = w->policies[i].policy;
-		user->services[id] = (union kk_service_slot){
-			.id = id, .policy = (uint16_t)(i + 1), .state = KK_SLOT_USED};
-		for (size_t j = 0; j < ARRAY_SIZE(user->listeners); j++)
-			if (kk_listener_service(user->listeners[j]) == id)
-				user->listeners[j] |= KK_LISTENER_GUARDED;
-	}
 	for (size_t i = 0; i < w->n_sockets; i++) {
 		user->edge.wanted[i].protocol = w->sockets[i].protocol;
 		user->edge.wanted[i].port = htons(w->sockets[i].port);
 	}
 	user->edge.n_wanted = w->n_sockets;
+}
+
+static inline struct kk_user *edge_user_new(const struct edge_world *w)
+{
+	struct kk_user *user = kk_user_new();
+
+	assert_non_null(user);
+	edge_user_fill(user, w);
 	return user;
 }
 
@@ -263,6 +281,26 @@ static inline bool edge_same_packet(const struct packet *got, const struct packe
 		if (got->data[i])
 			return false;
 	return true;
+}
+
+/* The edge, and what comes after it. */
+static inline void user_both(struct kk_user *user, const struct packet *in, struct outcome *edge,
+			     struct outcome *both)
+{
+	edge_user_run(user, in, edge);
+	if (edge->reason == KK_REASON_MAX)
+		user_run(user, KK_INBOUND, in, both);
+	else
+		*both = *edge;
+}
+
+static inline bool edge_same(const struct outcome *theirs, const struct outcome *ours)
+{
+	if (theirs->reason != ours->reason)
+		return false;
+	return ours->reason == KK_REASON_SYN_CHALLENGE
+		       ? edge_same_packet(&theirs->packet, &ours->packet)
+		       : same_packet(&theirs->packet, &ours->packet);
 }
 
 static inline void assert_edge_case(const char *world, const char *host, const struct edge_case *c,

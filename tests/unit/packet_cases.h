@@ -304,16 +304,22 @@ static inline void user_listener(struct kk_user *user, const struct packet_world
 	kk_user_publish(user, &published);
 }
 
-static inline struct kk_user *user_new(const struct packet_world *world)
+/* @user is empty. */
+static inline void user_fill(struct kk_user *user, const struct packet_world *world)
 {
-	struct kk_user *user = kk_user_new();
-
-	assert_non_null(user);
 	user->settings = world->settings;
 	for (size_t i = 0; i < world->n_groups; i++)
 		user_group(user, world, i);
 	for (size_t i = 0; i < world->n_listeners; i++)
 		user_listener(user, world, &world->listeners[i]);
+}
+
+static inline struct kk_user *user_new(const struct packet_world *world)
+{
+	struct kk_user *user = kk_user_new();
+
+	assert_non_null(user);
+	user_fill(user, world);
 	return user;
 }
 

@@ -199,17 +199,29 @@ static inline void mutate(struct stream *s, struct packet *p)
 	}
 }
 
-static inline void stream_init(struct stream *s, const json_t *world_obj)
+/* Room for @n more, all zero. */
+static inline void stream_grow(struct stream *s, size_t n)
+{
+	s->cases = reallocarray(s->cases, s->n + n, sizeof(*s->cases));
+	assert_non_null(s->cases);
+	memset(s->cases + s->n, 0, n * sizeof(*s->cases));
+}
+
+static inline void stream_add(struct stream *s, const json_t *world_obj)
 {
 	const json_t *cases = json_object_get(world_obj, "cases"), *obj;
 	size_t i;
 
-	s->random = 0x9e3779b97f4a7c15;
-	s->cases = calloc(json_array_size(cases), sizeof(*s->cases));
-	assert_non_null(s->cases);
+	stream_grow(s, json_array_size(cases));
 	json_array_foreach(cases, i, obj) {
 		case_of(world_obj, obj, &s->cases[s->n++]);
 	}
+}
+
+static inline void stream_init(struct stream *s, const json_t *world_obj)
+{
+	s->random = 0x9e3779b97f4a7c15;
+	stream_add(s, world_obj);
 }
 
 #endif

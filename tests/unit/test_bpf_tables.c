@@ -83,7 +83,7 @@ static const char *fate_of(struct kk_datapath *dp, uint8_t protocol, const char 
 	};
 	struct kk_err err = {0};
 
-	assert_ok(kk_datapath_trace(dp, &packet, NULL, NULL, trace, &err), &err);
+	assert_ok(kk_datapath_trace(dp, &packet, KK_TRACE_ALL, NULL, NULL, trace, &err), &err);
 	return trace->reason;
 }
 

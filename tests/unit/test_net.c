@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -232,11 +233,33 @@ static void test_named_netns(void **state)
 	assert_string_equal(err.field, "netns");
 }
 
+/* Readable after a change, and quiet again once it was read, also when more came than fits. */
+static void test_watch_links(void **state)
+{
+	struct pollfd watched = {.events = POLLIN};
+	struct kk_err err = {0};
+
+	(void)state;
+	require_netns();
+	watched.fd = kk_net_watch_links(&err);
+	assert_true(watched.fd >= 0);
+	assert_int_equal(poll(&watched, 1, 0), 0);
+	for (int changes = 1; changes <= 2000; changes *= 2000) {
+		for (int i = 0; i < changes; i++)
+			assert_int_equal(kk_net_link_set("kkt0", true, 1400 + i % 2, &err), 0);
+		assert_int_equal(poll(&watched, 1, 5000), 1);
+		kk_net_watch_read(watched.fd);
+		assert_int_equal(poll(&watched, 1, 0), 0);
+	}
+	kk_close(watched.fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_link_kind_and_name),
 		cmocka_unit_test(test_link_set),
+		cmocka_unit_test(test_watch_links),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_many_addresses),
 		cmocka_unit_test(test_routes),

@@ -71,6 +71,7 @@ static void one_seed(uint64_t seed)
 	a = &n->nodes[0];
 	b = &n->nodes[1];
 	peers(n, seed % 2);
+	wg_device_set_eager(a->dev, seed % 3 == 0);
 	for (int phase = 0; phase < 4; phase++) {
 		uint64_t mended;
 
@@ -248,6 +249,95 @@ static void persistent(void **state)
 	free(n);
 }
 
+/* An Agent and its gateway, which never knows more than what was sent to it. */
+static struct net *eager_net(uint64_t seed)
+{
+	struct net *n = calloc(1, sizeof(*n));
+	struct node *a, *b;
+
+	assert_non_null(n);
+	net_init(n, seed);
+	a = &n->nodes[0];
+	b = &n->nodes[1];
+	wg_device_set_eager(a->dev, true);
+	wg_device_set_keepalive(a->dev, net_peer(a, b, true), 25, n->now);
+	return n;
+}
+
+/* How long it takes from now until the gateway can reach the Agent. */
+static uint64_t until_reached(struct net *n)
+{
+	struct node *a = &n->nodes[0], *b = &n->nodes[1];
+	uint64_t since = n->now, before = a->received[1];
+
+	while (a->received[1] == before) {
+		assert_true(n->now < since + 60 * SEC);
+		net_run(n, n->now + SEC / 20);
+		node_send(b, a);
+	}
+	return n->now - since;
+}
+
+/* Eager: the other end is told of us only after our first initiation, or was away for a while: up within 2 s. */
+static void eager(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 40; seed++) {
+		struct net *n = eager_net(seed);
+
+		net_run(n, n->now + seed * SEC / 20);
+		net_peer(&n->nodes[1], &n->nodes[0], false);
+		assert_true(until_reached(n) <= 2 * SEC + SEC / 10);
+		/* The session ends meanwhile, and tries go on for less than REKEY_ATTEMPT_TIME. */
+		n->loss = 100;
+		net_run(n, n->now + 180 * SEC + seed * SEC / 2);
+		n->loss = 0;
+		assert_true(until_reached(n) <= 2 * SEC + SEC / 10);
+		net_clean(n);
+		free(n);
+	}
+}
+
+/* With a persistent interval it never gives up, without one as the others do; and it does not flood. */
+static void eager_for_long(void **state)
+{
+	struct net *n = eager_net(1);
+	struct node *a = &n->nodes[0], *b = &n->nodes[1];
+	uint64_t tries;
+
+	(void)state;
+	net_peer(b, a, false);
+	n->loss = 100;
+	net_run(n, n->now + 1000 * SEC);
+	tries = n->initiations;
+	assert_in_range(tries, 450, 600);
+	n->loss = 0;
+	assert_true(until_reached(n) <= 6 * SEC);
+	wg_device_set_keepalive(a->dev, wg_device_find_peer(a->dev, b->public), 0, n->now);
+	n->loss = 100;
+	net_run(n, n->now + 200 * SEC);
+	tries = n->initiations;
+	node_send(a, b);
+	net_run(n, n->now + 1000 * SEC);
+	assert_in_range(n->initiations - tries, 50, 65);
+	net_clean(n);
+	free(n);
+}
+
+/* An answer that takes longer than an eager end waits: it is met by the usual patience. */
+static void eager_and_far_away(void **state)
+{
+	struct net *n = eager_net(3);
+
+	(void)state;
+	net_peer(&n->nodes[1], &n->nodes[0], false);
+	n->least_delay_ms = 1500; /* either way */
+	net_run(n, n->now + 150 * SEC);
+	assert_non_null(wg_device_find_peer(n->nodes[0].dev, n->nodes[1].public)->current);
+	net_clean(n);
+	free(n);
+}
+
 /*
  * One end is suspended. Its clock is one that goes on meanwhile, so that it knows at once that its session is too
  * old: the first packet gets through, by a new handshake where need be.
@@ -377,6 +467,9 @@ int main(void)
 		cmocka_unit_test(gives_up),
 		cmocka_unit_test(idle),
 		cmocka_unit_test(persistent),
+		cmocka_unit_test(eager),
+		cmocka_unit_test(eager_for_long),
+		cmocka_unit_test(eager_and_far_away),
 		cmocka_unit_test(dead_peer),
 		cmocka_unit_test(suspend),
 		cmocka_unit_test(suspend_with_keepalive),

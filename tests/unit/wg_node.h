@@ -41,7 +41,8 @@ struct datagram {
 
 struct net {
 	uint64_t seed, now;
-	unsigned int loss, repeat, delay_ms; /* per cent, per cent, at most */
+	unsigned int loss, repeat, delay_ms; /* per cent, per cent, at most on top of ... */
+	unsigned int least_delay_ms;
 	unsigned int n;
 	struct datagram flight[IN_FLIGHT];
 	struct node nodes[NODES];

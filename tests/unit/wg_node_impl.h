@@ -37,7 +37,8 @@ static void fly(struct net *n, struct node *from, struct node *to, const void *d
 	if (n->n == IN_FLIGHT)
 		return;
 	d = &n->flight[n->n++];
-	d->at = n->now + SEC / 1000 + net_random(n) % (n->delay_ms * SEC / 1000 + 1);
+	d->at = n->now + (1 + n->least_delay_ms) * SEC / 1000 +
+		net_random(n) % (n->delay_ms * SEC / 1000 + 1);
 	d->to = to;
 	d->from = from->self;
 	d->len = (uint16_t)len;

@@ -73,12 +73,14 @@ struct kk_relay {
 };
 _Static_assert(sizeof(struct kk_relay) == 64, "layout of a relayed session");
 
-/* For user space: where XDP is to be, and why it is as it is. One element. */
+/* For user space: what the programs have as constants, where XDP is to be, and why it is as it is. One element. */
 struct kk_edge_place {
+	struct kk_edge_settings settings;
 	__u32 ifindex;
 	char reason[160];
+	__u32 zero;
 };
-_Static_assert(sizeof(struct kk_edge_place) == 164, "layout of the edge's place");
+_Static_assert(sizeof(struct kk_edge_place) == 192, "layout of the edge's place");
 
 #define KK_RELAYS_MAX 65536 /* entries: twice as many as sessions */
 

@@ -15,64 +15,13 @@
 #include <kk/core/fragment.h>
 #include <kk/core/icmp.h>
 #include <kk/core/match.h>
+#include <kk/core/next.h>
 #include <kk/core/other.h>
 #include <kk/core/reasons.h>
 #include <kk/core/rewrite.h>
 #include <kk/core/snat.h>
 #include <kk/core/toobig.h>
-
-/* Where a packet goes: filled when the decision is to forward it. */
-struct kk_next {
-	struct kk_in6 address;
-	__be16 port; /* 0: a later fragment has none */
-	__u8 both;   /* its other end changes too: to that of the scratch */
-	__u32 service;
-};
-
-/* To the Agent of a listener; @word is not 0. */
-KK_INLINE struct kk_next kk_to_agent(const volatile struct kk_settings *set, __u8 family,
-				     __u64 word)
-{
-	return (struct kk_next){.address = kk_agent_address(set, family, word),
-				.port = KK_BE16(kk_listener_port(word)),
-				.service = kk_listener_service(word)};
-}
-
-/*
- * From the public address and port of an origin. The address may have gone since the origin was written: that is
- * as if nothing were published.
- */
-KK_INLINE int kk_from_public(const volatile struct kk_settings *set, __u8 family,
-			     const struct kk_origin *from, struct kk_next *next)
-{
-	*next = (struct kk_next){.address = kk_public_address(set, family, from->slot),
-				 .port = from->port};
-	if (!from->port || kk_is_none(family, &next->address))
-		return -1;
-	return 0;
-}
-
-/* A peer on the internet that is none, or is one of us. */
-KK_INLINE int kk_is_bad_peer(const volatile struct kk_settings *set, __u8 family,
-			     const struct kk_in6 *peer)
-{
-	return kk_is_martian(family, peer) || kk_find_address(set, family, peer) >= 0;
-}
-
-/* What a packet to a published port has to be besides. */
-KK_INLINE enum kk_reason kk_check_client(const volatile struct kk_settings *set, __u8 family,
-					 const struct kk_flow *flow)
-{
-	const struct kk_in6 *client = kk_source(family, flow);
-
-	if (kk_is_bad_peer(set, family, client))
-		return KK_REASON_MARTIAN;
-	if (kk_in_pool(set, family, client))
-		return KK_REASON_POOL_SOURCE;
-	if (kk_hops(family, flow) <= 1)
-		return KK_REASON_TTL;
-	return KK_REASON_INBOUND;
-}
+#include <kk/core/translated.h>
 
 /*
  * To the public address, neither TCP nor UDP: an error about what a published port sent to the
@@ -140,12 +89,8 @@ KK_INLINE enum kk_reason kk_decide_inbound_fragment(const struct kk_packet *pkt,
 	*next = kk_to_agent(set, family, to);
 	next->port = 0;
 	if (KK_RARELY(to & KK_LISTENER_SNAT)) {
-		struct kk_scratch *s = kk_env_scratch(pkt);
-
-		if (!s)
+		if (kk_snat_inbound_fragment(pkt, family, next->address.word[3]))
 			return KK_REASON_HOST;
-		s->other.address = kk_gateway_address(set, family, next->address.word[3]);
-		s->other.port = 0;
 		next->both = 1;
 	}
 	return KK_REASON_INBOUND_FRAGMENT;
@@ -296,109 +241,6 @@ KK_INLINE enum kk_reason kk_decide_outbound_fragment(const struct kk_packet *pkt
 		return KK_REASON_TTL;
 	*next = (struct kk_next){.address = public, .service = kk_listener_service(from)};
 	return KK_REASON_OUTBOUND_FRAGMENT;
-}
-
-/* From a published port of an Agent, which @from leads back to, to the internet. */
-KK_INLINE enum kk_reason kk_check_agent(const struct kk_packet *pkt, __u8 family,
-					struct kk_flow *flow)
-{
-	const struct kk_in6 *client = kk_dest(family, flow);
-
-	if (kk_parse_l4(pkt, family, flow))
-		return KK_REASON_MALFORMED;
-	if (flow->protocol == KK_TCP && !kk_tcp_answers(flow))
-		return KK_REASON_UNSOLICITED;
-	if (kk_is_martian(family, client))
-		return KK_REASON_MARTIAN;
-	if (kk_hops(family, flow) <= 1)
-		return KK_REASON_TTL;
-	return KK_REASON_OUTBOUND;
-}
-
-/* To the client of the flow that @s is about. */
-KK_INLINE struct kk_next kk_to_other(const struct kk_scratch *s)
-{
-	return (struct kk_next){
-		.address = s->public, .port = s->public_port, .both = 1, .service = s->service};
-}
-
-/* A later fragment from an Agent to the gateway, of a flow that was translated. */
-KK_INLINE enum kk_reason kk_decide_translated_fragment(const struct kk_packet *pkt, __u8 family,
-						       const volatile struct kk_settings *set,
-						       const struct kk_flow *flow,
-						       struct kk_scratch *s, struct kk_next *next)
-{
-	const struct kk_fragment *first;
-	__u64 from = kk_recall(pkt, family, flow, &first);
-
-	if (!(from & KK_LISTENER_SNAT) || (!first->client.word[0] && !first->client.word[3]))
-		return KK_REASON_AGENT_FRAGMENT;
-	if (kk_hops(family, flow) <= 1)
-		return KK_REASON_TTL;
-	s->public = kk_public_address(set, family, first->slot);
-	s->public_port = 0;
-	s->service = kk_listener_service(from);
-	s->other.address = first->client;
-	s->other.port = 0;
-	*next = kk_to_other(s);
-	return KK_REASON_OUTBOUND_FRAGMENT;
-}
-
-/* An error from an Agent to the gateway; KK_REASON_ANSWER: about none of the translated flows. */
-KK_INLINE enum kk_reason kk_decide_translated_error(const struct kk_packet *pkt, __u8 family,
-						    const struct kk_flow *flow,
-						    struct kk_scratch *s, struct kk_next *next)
-{
-	struct kk_quote *quote = &s->quote;
-	const struct kk_in6 *receiver;
-
-	if (kk_is_fragment(flow) || kk_parse_quote(pkt, family, flow, quote))
-		return KK_REASON_ANSWER;
-	receiver = kk_dest(family, quote);
-	if (!kk_same_address(family, kk_source(family, quote), kk_dest(family, flow)) ||
-	    !kk_is_agent(kk_env_settings(pkt), family, receiver) ||
-	    !kk_same_agent(receiver->word[3], kk_source(family, flow)->word[3]) ||
-	    kk_snat_outbound(pkt, family, quote->protocol, receiver->word[3], quote->port.dest,
-			     quote->port.source, -1, s))
-		return KK_REASON_ANSWER;
-	if (kk_hops(family, flow) <= 1)
-		return KK_REASON_TTL;
-	*next = kk_to_other(s);
-	return KK_REASON_OUTBOUND_ERROR;
-}
-
-/*
- * From an Agent to a gateway's address in its /24, maybe to a port that stands for a client. KK_REASON_ANSWER: it
- * is the gateway's own, if it is anything.
- */
-KK_INLINE enum kk_reason kk_decide_translated(const struct kk_packet *pkt, __u8 family,
-					      const volatile struct kk_settings *set,
-					      struct kk_flow *flow, struct kk_next *next)
-{
-	struct kk_scratch *s = kk_env_scratch(pkt);
-	enum kk_reason reason;
-
-	if (!s)
-		return KK_REASON_HOST;
-	if (kk_is_later_fragment(flow))
-		return kk_decide_translated_fragment(pkt, family, set, flow, s, next);
-	if (!kk_has_ports(flow->protocol))
-		return kk_decide_translated_error(pkt, family, flow, s, next);
-	if (kk_parse_ports(pkt, flow) || !kk_is_snat_port(flow->port.dest))
-		return KK_REASON_ANSWER;
-	if (kk_parse_l4(pkt, family, flow))
-		return KK_REASON_MALFORMED;
-	if (kk_snat_outbound(pkt, family, flow->protocol, kk_source(family, flow)->word[3],
-			     flow->port.source, flow->port.dest, flow->tcp_flags, s))
-		return KK_REASON_ANSWER;
-	reason = kk_check_agent(pkt, family, flow);
-	if (reason != KK_REASON_OUTBOUND)
-		return reason;
-	if (kk_is_fragment(flow) && kk_remember(pkt, family, flow, s->slot, s->public_port,
-						s->other.port, &s->other.address))
-		return KK_REASON_HOST;
-	*next = kk_to_other(s);
-	return KK_REASON_OUTBOUND;
 }
 
 /*

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The sieve: sources that are certainly neither on the gateway's list nor banned, told by one word as a rule and by two at
+ * The sieve: sources that are certainly neither martians, nor on the gateway's list, nor banned, told by one word as a rule and by two at
  * most, so that a gateway with bans and long lists looks into those tables for few of its packets. Who is not told apart is
  * looked up; an empty sieve tells nobody.
  */
@@ -25,7 +25,7 @@ KK_INLINE int kk_is_mapped(const struct kk_in6 *address)
 	return !address->word[0] && !address->word[1] && address->word[2] == KK_BE32(0xffff);
 }
 
-/* Whether neither the gateway's list nor a ban can be about @source. */
+/* Whether neither the gateway's list nor a ban can be about @source, nor is it a martian. */
 KK_INLINE int kk_is_clear4(const struct kk_packet *pkt, __be32 source)
 {
 	__u32 a = KK_HOST32(source);

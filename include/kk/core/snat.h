@@ -181,6 +181,18 @@ KK_INLINE enum kk_reason kk_snat_inbound(const struct kk_packet *pkt, __u8 famil
 	return KK_REASON_INBOUND;
 }
 
+/* A later fragment to @agent, which has no port; -1: there is no scratch. */
+KK_INLINE int kk_snat_inbound_fragment(const struct kk_packet *pkt, __u8 family, __be32 agent)
+{
+	struct kk_scratch *s = kk_env_scratch(pkt);
+
+	if (!s)
+		return -1;
+	s->other.address = kk_gateway_address(kk_env_settings(pkt), family, agent);
+	s->other.port = 0;
+	return 0;
+}
+
 /* An error about what the listener's Agent sent; -1: there is no such flow. */
 KK_INLINE int kk_snat_inbound_error(const struct kk_packet *pkt, __u8 family, __u32 slot,
 				    const struct kk_quote *quote, __u64 word)

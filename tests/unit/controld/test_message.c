@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "controld/push/message.h"
+#include "controld/push/delta.h"
+#include "controld/push/snapshot.h"
 #include "proto/model.h"
 #include "temporary.h"
 #include "util/json.h"
@@ -103,8 +104,7 @@ static void snapshot(struct world *w, const struct node *node, struct kk_config 
 	KK_CLEANUP_JSON json_t *msg = NULL;
 
 	*ret = (struct kk_config){0};
-	assert_int_equal(kk_message_snapshot(w->store, node->role, node->id, KK_MODEL, &msg, NULL),
-			 0);
+	assert_int_equal(kk_snapshot_make(w->store, node->role, node->id, KK_MODEL, &msg, NULL), 0);
 	apply(ret, msg);
 }
 
@@ -113,8 +113,8 @@ static bool update(struct world *w, struct node *node)
 {
 	KK_CLEANUP_JSON json_t *msg = NULL;
 
-	assert_int_equal(kk_message_delta(w->store, node->role, node->id, KK_MODEL,
-					  node->config.generation, &msg, NULL),
+	assert_int_equal(kk_delta_make(w->store, node->role, node->id, KK_MODEL,
+				       node->config.generation, &msg, NULL),
 			 0);
 	if (msg)
 		apply(&node->config, msg);
@@ -203,9 +203,8 @@ static void test_too_far_back(void **state)
 	struct world *w = *state;
 	json_t *msg;
 
-	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, KK_MODEL, 0, &msg, NULL),
-			 -ESTALE);
-	assert_int_equal(kk_message_delta(w->store, KK_GATEWAY, 1, KK_MODEL, 10000, &msg, NULL),
+	assert_int_equal(kk_delta_make(w->store, KK_GATEWAY, 1, KK_MODEL, 0, &msg, NULL), -ESTALE);
+	assert_int_equal(kk_delta_make(w->store, KK_GATEWAY, 1, KK_MODEL, 10000, &msg, NULL),
 			 -ESTALE);
 }
 

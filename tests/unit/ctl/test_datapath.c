@@ -152,6 +152,39 @@ static void test_show_guarded(void **state)
 		     "\nBANNED     SERVICE ID  LEFT\n192.0.2.9  7           for good\n");
 }
 
+/* In this order in what was printed. */
+static void assert_in_order(const char *const *parts, size_t n)
+{
+	const char *at = captured;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *found = strstr(at, parts[i]);
+
+		if (!found)
+			fail_msg("no \"%s\" behind the others: %s", parts[i], captured);
+		at = found + strlen(parts[i]);
+	}
+}
+
+/* The steps of a packet that goes all the way. */
+static const char *const on_the_way[] = {
+	"addresses: 198.51.100.1 is managed",
+	"listeners: 198.51.100.1 port 2222/tcp: to group in place 0",
+	"bans: 198.51.100.9 at service 7: none",
+	"floods: service slot 1: 0 SYNs in this second",
+	"policies: 1: list 3, 5 connections a second (burst 10)",
+	"lists: list 3: 198.51.100.9 is not on it",
+	"sources: 198.51.100.9 at service 7: new",
+	"edge at XDP (generic): goes on",
+	"listeners: 198.51.100.1 port 2222/tcp: to group in place 0",
+	"groups: place 0, element",
+	"Agent 10.1.0.100",
+	"forwarding at tc: tunnel (inbound)",
+	"rewrite: destination 198.51.100.1:2222 becomes 10.1.0.100:22",
+	"rewrite: hop limit 64 becomes 63",
+	"rewrite: MSS 1460 becomes 1380, the tunnel's MTU is 1420",
+};
+
 /* Each of these has another fate, and says where on its way it was met. */
 static void test_trace(void **state)
 {
@@ -166,7 +199,20 @@ static void test_trace(void **state)
 		{"tcp", "192.0.2.9:4000", "198.51.100.1:2222", "A", "at service 7: for good",
 		 "Verdict: drop (banned)\n"},
 		{"udp", "192.0.2.8:4000", "198.51.100.1:2222", NULL, "nothing is published there",
+		 "Verdict: drop (closed_port)\n"},
+		{"udp", "192.0.2.8:4000", "198.51.100.1:2222", NULL, "2222/udp: none\n  edge at ",
+		 "Verdict: drop (closed_port)\n"},
+		{"udp", "192.0.2.8:4000", "198.51.100.1:2223", NULL,
+		 "sockets: 198.51.100.1 port 2223/udp: one of the gateway's own takes it\n",
 		 "Verdict: pass (not_ours)\n"},
+		{"tcp", "192.0.2.8:4000", "198.51.100.1:1", "SF", "198.51.100.1 is managed",
+		 "Verdict: drop (malformed)\n"},
+		{"tcp", "192.0.2.8:4000", "192.0.2.1:1", NULL, "192.0.2.1 is not managed here",
+		 "Verdict: pass (not_ours)\n"},
+		{"packet", "public", "4500001c00000000401100000000000000000000", NULL,
+		 "edge at XDP (generic): goes on\n", "Verdict: pass (not_ours)\n"},
+		{"packet", "tunnel", "4500001800000000400600000a020064c000020800170fa0", NULL,
+		 "forwarding at tc: drop", "Verdict: drop (not_published)\n"},
 		{"tcp", "10.2.0.100:22", "192.0.2.8:4000", "SA",
 		 "Agent 10.2.0.100 port 22/tcp: from 198.51.100.1 port 2222",
 		 "Verdict: nic (outbound)\n"
@@ -175,8 +221,16 @@ static void test_trace(void **state)
 		 "Verdict: drop (not_published)\n"},
 	};
 
+	int taken = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(2223)};
+	struct kk_err err = {0};
+
 	(void)state;
+	assert_ok(kk_net_link_set(WORLD_TUNNEL, true, 1420, &err), &err);
+	world.config.edge = (struct kk_edge_config){.xdp = KK_XDP_AUTO, .closed_ports = true};
 	set_guarded();
+	world.config.edge = (struct kk_edge_config){.xdp = KK_XDP_OFF};
+	assert_int_equal(bind(taken, (const struct sockaddr *)&any, sizeof(any)), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		assert_int_equal(trace_to(&stdout, false, cases[i].protocol, cases[i].source,
 					  cases[i].dest, cases[i].flags),
@@ -188,6 +242,8 @@ static void test_trace(void **state)
 		trace_to(&stdout, true, "tcp", "198.51.100.9:4000", "198.51.100.1:2222", NULL),
 		CTL_DONE);
 	assert_non_null(strstr(captured, "\"destination\": \"10.1.0.100:22\""));
+	assert_in_order(on_the_way, ARRAY_SIZE(on_the_way));
+	close(taken);
 	/* Nothing was counted. */
 	assert_int_equal(run(1, world.pin_dir, false), CTL_DONE);
 	assert_non_null(strstr(captured, "No packet has come yet."));
@@ -204,6 +260,10 @@ static void test_trace_bad_input(void **state)
 		{"tcp", "192.0.2.8:1", "[2001:db8::1]:2", NULL, "different families"},
 		{"tcp", "192.0.2.8:1", "198.51.100.1:2", "SX", "'X' is none of FSRPAU"},
 		{"udp", "192.0.2.8:1", "198.51.100.1:2", "S", "--flags is for tcp"},
+		{"packet", "nic", "45", NULL, "from \"nic\" is neither public nor tunnel"},
+		{"packet", "tunnel", "45", "S", "--flags and --size are not for"},
+		{"packet", "tunnel", "450", NULL, "3 hexadecimal digits are no packet"},
+		{"packet", "tunnel", "4g", NULL, "not all of it is hexadecimal"},
 	};
 
 	(void)state;

@@ -369,12 +369,17 @@ static void one_configuration(void **state)
 		 b);
 	assert_int_equal(apply(e, text), -EINVAL);
 	assert_allowed(e, 1, "10.0.0.0/8", true);
+	assert_int_equal(apply(e, "eager=perhaps\n"), -EINVAL);
+	assert_int_equal(apply(e, "eager=true\n"), 0);
 	f = open_memstream(&shown, &len);
 	config_print(e, f);
 	fclose(f);
 	assert_non_null(strstr(shown, a));
 	assert_non_null(strstr(shown, b));
+	assert_non_null(strstr(shown, "eager=true\n"));
 	free(shown);
+	assert_int_equal(apply(e, "eager=false\n"), 0);
+	assert_false(e->workers[0].dev->eager);
 	assert_int_equal(apply(e, "replace_peers=true\n"), 0);
 	assert_null(shards_first(e));
 	engine_end(e);
