@@ -340,6 +340,11 @@ KK_INLINE __u64 kk_env_sieve(const struct kk_packet *pkt, __u32 index)
 	return word ? *word : 0;
 }
 
+KK_INLINE const volatile struct kk_shut *kk_env_shut(const struct kk_packet *pkt, __u32 index)
+{
+	return bpf_map_lookup_elem(&kk_shut, &index);
+}
+
 KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)
 {
 	const volatile __u64 *word = bpf_map_lookup_elem(&kk_services, &slot);

@@ -125,6 +125,14 @@ struct {
 } kk_sieve SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << KK_SHUT_BITS);
+	__type(key, __u32);
+	__type(value, struct kk_shut);
+} kk_shut SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, KK_FRAGMENTS_MAX);
 	__type(key, struct kk_fragment_key);

@@ -252,6 +252,11 @@ KK_INLINE __u64 kk_env_sieve(const struct kk_packet *pkt, __u32 index)
 	return 0;
 }
 
+KK_INLINE const volatile struct kk_shut *kk_env_shut(const struct kk_packet *pkt, __u32 index)
+{
+	return NULL;
+}
+
 /*
  * Policies have no numbers here: each service that has a guard has its own, found by its slot. So the core, which
  * always asks for a service and then for its policy, is given the one of the slot that it asked for last.

@@ -9,17 +9,12 @@
 
 #include "bpf/address.h"
 #include "bpf/change.h"
+#include "bpf/sieve.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
 #define SECOND	1000000000ULL
 #define FOREVER UINT64_MAX
-
-struct ban_record {
-	struct kk_ban_key key;
-	uint64_t until;
-} __attribute__((packed));
-_Static_assert(sizeof(struct ban_record) == 28, "a record has no gap");
 
 /* As the programs have it. */
 static uint64_t monotonic(void)
@@ -51,7 +46,7 @@ static int check_source(const struct kk_address *source, struct kk_err *err)
 }
 
 /* Of two bans of one source the longer one counts. */
-static size_t keep_longest(struct ban_record *records, size_t n)
+static size_t keep_longest(struct kk_ban_record *records, size_t n)
 {
 	size_t kept = 0;
 
@@ -67,7 +62,7 @@ static size_t keep_longest(struct ban_record *records, size_t n)
 int kk_bans_put(const struct kk_tables *tables, const struct kk_ban_entry *bans, size_t n,
 		struct kk_err *err)
 {
-	KK_CLEANUP_FREE struct ban_record *records = calloc(n ? n : 1, sizeof(*records));
+	KK_CLEANUP_FREE struct kk_ban_record *records = calloc(n ? n : 1, sizeof(*records));
 	KK_CLEANUP(kk_change_clean) struct kk_change change = {0};
 	const struct kk_table table = kk_tables_bans(tables);
 	uint64_t now = monotonic();
@@ -85,7 +80,14 @@ int kk_bans_put(const struct kk_tables *tables, const struct kk_ban_entry *bans,
 	kk_records_sort(&table, records, n);
 	n = keep_longest(records, n);
 	r = kk_change_plan_some(&change, &table, records, n, NULL, 0, err);
-	return r < 0 ? r : kk_change_put(&change, err);
+	if (r == 0)
+		r = kk_change_put(&change, err);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		const struct kk_ban_key key = records[i].key;
+
+		kk_sieve_until(tables->sieve, &key, records[i].until);
+	}
+	return r;
 }
 
 static int take_out(const struct kk_tables *tables, const struct kk_ban_key *key)
@@ -118,7 +120,7 @@ int kk_bans_lift(const struct kk_tables *tables, const struct kk_address *source
 	return 0;
 }
 
-static struct kk_ban_entry ban_of(const struct ban_record *record, uint64_t now)
+static struct kk_ban_entry ban_of(const struct kk_ban_record *record, uint64_t now)
 {
 	const struct kk_ban_key key = record->key;
 
@@ -135,7 +137,7 @@ static struct kk_ban_entry ban_of(const struct ban_record *record, uint64_t now)
 int kk_bans_read(const struct kk_tables *tables, bool sweep, struct kk_ban_entry **ret,
 		 struct kk_bans_found *ret_found, struct kk_err *err)
 {
-	KK_CLEANUP_FREE struct ban_record *records = NULL;
+	KK_CLEANUP_FREE struct kk_ban_record *records = NULL;
 	const struct kk_table table = kk_tables_bans(tables);
 	uint64_t now = monotonic();
 	struct kk_ban_entry *bans;
@@ -149,7 +151,7 @@ int kk_bans_read(const struct kk_tables *tables, bool sweep, struct kk_ban_entry
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	*ret_found = (struct kk_bans_found){0};
 	for (int i = 0; i < n; i++) {
-		const struct ban_record *record = &records[i];
+		const struct kk_ban_record *record = &records[i];
 
 		if (record->until > now) {
 			bans[kept++] = ban_of(record, now);

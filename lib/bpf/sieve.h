@@ -13,6 +13,7 @@
 
 #include "util/err.h"
 
+struct kk_ban_key;
 struct kk_sieve;
 struct kk_tables;
 
@@ -25,5 +26,7 @@ void kk_sieve_free(struct kk_sieve *sieve);
 /* A struct kk_list_key, a struct kk_ban_key that comes (@by 1) or has gone (-1): watchers of struct kk_table. */
 void kk_sieve_list(void *sieve, const void *key, int by);
 void kk_sieve_ban(void *sieve, const void *key, int by);
+/* Until when a ban is that has come: so long the programs need not look it up. @sieve may be NULL. */
+void kk_sieve_until(struct kk_sieve *sieve, const struct kk_ban_key *key, uint64_t until);
 
 #endif

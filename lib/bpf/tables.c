@@ -199,6 +199,7 @@ static const struct {
 	MAPPED("kk_features", 1, features),
 	MAPPED("kk_floods", KK_SERVICES_MAX, floods),
 	MAPPED("kk_sieve", KK_SIEVE_WORDS, sieve_words),
+	MAPPED("kk_shut", 1 << KK_SHUT_BITS, shut),
 #undef MAPPED
 };
 

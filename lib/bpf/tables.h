@@ -20,6 +20,7 @@
 #include "util/err.h"
 
 struct kk_sieve;
+struct kk_shut;
 
 struct kk_tables {
 	/* borrowed from the BPF object */
@@ -37,6 +38,7 @@ struct kk_tables {
 	struct kk_policy *policies;
 	struct kk_flood *floods;
 	__u64 *sieve_words;
+	struct kk_shut *shut;
 	struct kk_sieve *sieve; /* NULL: the tables are not changed here */
 };
 

@@ -188,6 +188,13 @@ KK_INLINE __u64 kk_env_sieve(const struct kk_packet *pkt, __u32 index)
 	return 0;
 }
 
+KK_INLINE const volatile struct kk_shut *kk_env_shut(const struct kk_packet *pkt, __u32 index)
+{
+	(void)pkt;
+	(void)index;
+	return NULL;
+}
+
 KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)
 {
 	if (slot >= KK_SERVICES_MAX)

@@ -56,13 +56,22 @@ KK_INLINE int kk_is_banned(const struct kk_packet *pkt, __u32 service, const str
 KK_INLINE enum kk_reason kk_check_gateway(const struct kk_packet *pkt, __u64 features, __u64 word,
 					  const struct kk_in6 *source)
 {
-	if (!KK_RARELY(features & KK_FEATURE_SOURCES) || kk_is_clear(pkt, source))
+	enum kk_sieved sieved;
+
+	if (!KK_RARELY(features & KK_FEATURE_SOURCES))
 		return KK_REASON_INBOUND;
-	if ((features & KK_FEATURE_LIST) &&
-	    kk_check_list(pkt, KK_LIST_GATEWAY, source) == KK_LIST_DENY)
-		return KK_REASON_DENIED;
-	if ((features & KK_FEATURE_BANS) && kk_is_banned(pkt, 0, source))
-		return KK_REASON_BANNED;
+	sieved = kk_sieve_source(pkt, source);
+	if (sieved == KK_SIEVED_CLEAR)
+		return KK_REASON_INBOUND;
+	if (sieved != KK_SIEVED_SERVED) {
+		if ((features & KK_FEATURE_LIST) && sieved != KK_SIEVED_BANNED &&
+		    (sieved == KK_SIEVED_DENIED ||
+		     kk_check_list(pkt, KK_LIST_GATEWAY, source) == KK_LIST_DENY))
+			return KK_REASON_DENIED;
+		if ((features & KK_FEATURE_BANS) &&
+		    (sieved == KK_SIEVED_BANNED || kk_is_banned(pkt, 0, source)))
+			return KK_REASON_BANNED;
+	}
 	if ((features & KK_FEATURE_SERVICE_BANS) &&
 	    kk_is_banned(pkt, kk_service_of(pkt, word).id, source))
 		return KK_REASON_BANNED;
