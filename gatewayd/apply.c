@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "gatewayd/part.h"
 #include "gatewayd/tables.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -26,20 +27,24 @@ int gateway_ports(const struct gateway *gw, struct ports *ret, struct kk_err *er
 	return 0;
 }
 
-static int check_ports(const struct gateway *gw, const struct kk_config *next, struct kk_err *err)
+static bool carries(uint8_t protocol, uint16_t port, void *userdata)
 {
-	KK_CLEANUP_FREE struct kk_listener *carried = NULL;
-	KK_CLEANUP(ports_clean) struct ports used = {0};
-	int n, r;
+	return kk_datapath_publishes(userdata, protocol, port);
+}
 
-	n = kk_datapath_list(kk_plane_bpf(gw->plane), &carried, err);
-	if (n < 0)
-		return n;
+/* @part, or with NULL all of @next. */
+static int check_ports(const struct gateway *gw, const struct part *part,
+		       const struct kk_config *next, struct kk_err *err)
+{
+	KK_CLEANUP(ports_clean) struct ports used = {0};
+	struct kk_datapath *dp = kk_plane_bpf(gw->plane);
+	int r;
+
+	if (part && !tables_has_new_port(&part->next, carries, dp))
+		return 0;
 	r = ports_read(gw->place.address, gw->addresses, gw->n_addresses, gw->place.ifindex, &used,
 		       err);
-	if (r < 0)
-		return r;
-	return tables_check_ports(next, carried, (size_t)n, &used, err);
+	return r < 0 ? r : tables_check_ports(part ? &part->next : next, &used, carries, dp, err);
 }
 
 /* @addresses as place_addresses() has them. */
@@ -107,6 +112,7 @@ static int renew_datapath(struct gateway *gw, const struct kk_self *self, struct
 		return r;
 	kk_plane_close(gw->plane);
 	gw->plane = fresh;
+	gw->in_step = false;
 	gw->self = *self;
 	memcpy(gw->addresses, addresses, n * sizeof(*addresses));
 	gw->n_addresses = n;
@@ -145,6 +151,7 @@ int gateway_follow_place(struct gateway *gw, struct kk_err *err)
 	kk_plane_close(gw->plane);
 	memcpy(gw->addresses, addresses, n * sizeof(*addresses));
 	gw->n_addresses = n;
+	gw->in_step = false;
 	gw->plane = fresh; /* with the tables that were there: they go by port, not by address */
 	return gateway_set_again(gw, err);
 }
@@ -170,7 +177,38 @@ static int set_tables(struct gateway *gw, const struct kk_config *config, struct
 	r = tables_make(config, &place, &tables, err);
 	if (r == 0)
 		r = kk_plane_set(gw->plane, &tables.all, err);
-	return r < 0 ? r : tables_set_bans(kk_plane_bpf(gw->plane), config, err);
+	if (r < 0)
+		return r;
+	gw->in_step = true;
+	return tables_set_bans(kk_plane_bpf(gw->plane), config, err);
+}
+
+static int amend_tables(struct gateway *gw, const struct part *part, struct kk_err *err)
+{
+	KK_CLEANUP(tables_clean) struct tables from = {0};
+	KK_CLEANUP(tables_clean) struct tables to = {0};
+	const struct tables_place place = place_of(gw);
+	int r;
+
+	r = tables_make(&part->old, &place, &from, err);
+	if (r == 0)
+		r = tables_make(&part->next, &place, &to, err);
+	return r < 0 ? r : kk_plane_amend(gw->plane, &from.all, &to.all, err);
+}
+
+/* What cannot be done by its part is done by the whole, or refused by it. */
+static int change_tables(struct gateway *gw, const struct part *part, const struct kk_config *next,
+			 struct kk_err *err)
+{
+	struct kk_err why = {0};
+
+	if (!part)
+		return set_tables(gw, next, err);
+	if (amend_tables(gw, part, &why) < 0) {
+		kk_debug("the whole tables are set: %s", why.msg);
+		return set_tables(gw, next, err);
+	}
+	return part->bans ? tables_set_bans(kk_plane_bpf(gw->plane), next, err) : 0;
 }
 
 int gateway_set_again(struct gateway *gw, struct kk_err *err)
@@ -235,32 +273,53 @@ static void undo_tables(struct gateway *gw, const struct kk_config *old)
 {
 	struct kk_err err = {0};
 
-	if (old->generation && set_tables(gw, old, &err) < 0)
-		kk_error("the tables could not be put back as they were: %s", err.msg);
+	if (!old->generation || set_tables(gw, old, &err) == 0)
+		return;
+	gw->in_step = false;
+	kk_error("the tables could not be put back as they were: %s", err.msg);
+}
+
+/* @part as for change_tables(): what it has not got is as it was. */
+static int change_peers(struct gateway *gw, const struct part *part, const struct kk_config *next,
+			struct peers *before, struct kk_err *err)
+{
+	if (part && !part->agents)
+		return 0;
+	if (peers_copy(&gw->tunnel.now, before) < 0)
+		return kk_err_set(err, ENOMEM, NULL, "out of memory");
+	return set_tunnel(gw, next, err);
+}
+
+static int change_watches(struct gateway *gw, const struct part *part, const struct kk_config *next,
+			  struct kk_err *err)
+{
+	int r;
+
+	if (part && !part->agents && !part->groups)
+		return 0;
+	r = health_set(&gw->health, next, err);
+	return r < 0 ? r : probe_set(&gw->probe, next, err);
 }
 
 /* The way of a change in its order; on failure what was done of it is undone. */
-static int change(struct gateway *gw, const struct kk_config *old, const struct kk_config *next,
-		  struct kk_err *err)
+static int change(struct gateway *gw, const struct part *part, const struct kk_config *old,
+		  const struct kk_config *next, struct kk_err *err)
 {
 	KK_CLEANUP(peers_clean) struct peers before = {0};
 	int r;
 
-	r = check_ports(gw, next, err);
-	if (r == 0 && peers_copy(&gw->tunnel.now, &before) < 0)
-		r = kk_err_set(err, ENOMEM, NULL, "out of memory");
+	r = check_ports(gw, part, next, err);
 	if (r == 0)
-		r = set_tunnel(gw, next, err);
+		r = change_peers(gw, part, next, &before, err);
 	if (r < 0)
 		return r;
-	r = set_tables(gw, next, err);
+	r = change_tables(gw, part, next, err);
 	if (r == 0)
-		r = health_set(&gw->health, next, err);
-	if (r == 0)
-		r = probe_set(&gw->probe, next, err);
+		r = change_watches(gw, part, next, err);
 	if (r < 0) {
 		undo_tables(gw, old);
-		undo_tunnel(gw, &before);
+		if (before.peers)
+			undo_tunnel(gw, &before);
 	}
 	return r;
 }
@@ -268,14 +327,18 @@ static int change(struct gateway *gw, const struct kk_config *old, const struct 
 int gateway_apply(const struct kk_config *old, const struct kk_config *next, void *userdata,
 		  struct kk_err *err)
 {
+	KK_CLEANUP(part_clean) struct part part = {0};
 	struct gateway *gw = userdata;
-	int r;
+	int r, is_part = 0;
 
 	/* The programs first: they shut Agents in before there are any. */
 	r = renew_datapath(gw, &next->self, err);
 	if (r < 0)
 		return r;
-	r = change(gw, old, next, err);
+	if (gw->in_step)
+		is_part = part_make(old, next, &part);
+	r = is_part < 0 ? kk_err_set(err, ENOMEM, NULL, "out of memory")
+			: change(gw, is_part ? &part : NULL, old, next, err);
 	if (r < 0) {
 		undo_datapath(gw, &old->self);
 		return r;

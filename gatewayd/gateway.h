@@ -23,6 +23,7 @@ struct gateway {
 	sd_event *event;
 	struct tunnel tunnel;
 	struct kk_plane *plane; /* NULL until the first configuration */
+	bool in_step;		/* its tables are those of the configuration in force */
 	struct kk_genl_watch watch;
 	/* what the data path was opened with */
 	struct kk_self self;

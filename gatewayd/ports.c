@@ -204,6 +204,22 @@ void ports_clean(struct ports *ports)
 	*ports = (struct ports){0};
 }
 
+const struct port *ports_from(const struct ports *ports, uint8_t protocol, uint16_t number)
+{
+	const struct port wanted = {.protocol = protocol, .number = number};
+	size_t low = 0, high = ports->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare(&ports->items[middle], &wanted) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return ports->items + low;
+}
+
 const struct port *ports_find(const struct ports *ports, uint8_t protocol, uint16_t number)
 {
 	const struct port key = {.protocol = protocol, .number = number};

@@ -33,6 +33,8 @@ int ports_read(struct in_addr address, const struct kk_address *others, size_t n
 int ports_add(struct ports *ports, uint8_t protocol, uint16_t number);
 void ports_clean(struct ports *ports);
 
+/* The first that is not before this one, or their end. */
+const struct port *ports_from(const struct ports *ports, uint8_t protocol, uint16_t number);
 const struct port *ports_find(const struct ports *ports, uint8_t protocol, uint16_t number);
 /* Same ports; who holds them does not matter. */
 bool ports_equal(const struct ports *a, const struct ports *b);

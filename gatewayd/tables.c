@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "util/cleanup.h"
 
@@ -146,12 +145,18 @@ static int add_lists(struct tables *t, const struct kk_config *config, struct kk
 	return 0;
 }
 
+static int compare_lists(const void *a, const void *b)
+{
+	const struct kk_list *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
 static const struct kk_list *find_list(const struct tables *t, const struct kk_service *service)
 {
-	for (size_t i = 0; i < t->all.n_lists; i++)
-		if (t->lists[i].id == (uint32_t)service->id)
-			return &t->lists[i];
-	return NULL;
+	const struct kk_list key = {.id = (uint32_t)service->id};
+
+	return bsearch(&key, t->lists, t->all.n_lists, sizeof(key), compare_lists);
 }
 
 /* Up to a second's worth at once. */
@@ -253,34 +258,6 @@ void tables_clean(struct tables *t)
 
 /* ---- ports of the host itself ---- */
 
-/* Ports by protocol, a bit each. */
-struct carried {
-	uint64_t bits[2][65536 / 64];
-};
-
-static void carried_add(struct carried *carried, uint8_t protocol, uint16_t port)
-{
-	carried->bits[protocol == IPPROTO_UDP][port / 64] |= 1ULL << port % 64;
-}
-
-static bool carries(const struct carried *carried, uint8_t protocol, uint16_t port)
-{
-	return carried->bits[protocol == IPPROTO_UDP][port / 64] >> port % 64 & 1;
-}
-
-/* The service that has a port, or NULL. */
-static const struct kk_service *find(const struct kk_config *config, uint8_t protocol,
-				     uint16_t port)
-{
-	for (size_t i = 0; i < config->n_services; i++) {
-		const struct kk_service *s = &config->services[i];
-
-		if (s->protocol == protocol && s->port <= port && port <= s->last_port)
-			return s;
-	}
-	return NULL;
-}
-
 static int refuse(const struct kk_service *service, const struct port *port, struct kk_err *err)
 {
 	char owner[80];
@@ -292,125 +269,52 @@ static int refuse(const struct kk_service *service, const struct port *port, str
 		port->number, protocol_name(port->protocol), owner, service->name);
 }
 
-int tables_check_ports(const struct kk_config *config, const struct kk_listener *listeners,
-		       size_t n, const struct ports *used, struct kk_err *err)
+/* The first of @used that the service is on and that the tables have not got, or NULL. */
+static const struct port *
+find_conflict(const struct kk_service *service, const struct ports *used,
+	      bool (*carries)(uint8_t protocol, uint16_t port, void *userdata), void *userdata)
 {
-	const struct kk_service *service = find(config, IPPROTO_UDP, config->self.wg_port);
-	struct carried carried = {0};
+	const struct port *port = ports_from(used, service->protocol, service->port);
+	const struct port *end = used->items + used->n;
 
-	if (service)
-		return kk_err_set(
-			err, EADDRINUSE, "port",
-			"port %u/udp is the WireGuard port of this gateway, so service %s cannot have it",
-			config->self.wg_port, service->name);
-	for (size_t i = 0; i < n; i++)
-		carried_add(&carried, listeners[i].protocol, listeners[i].port);
-	for (size_t i = 0; i < used->n; i++) {
-		const struct port *port = &used->items[i];
+	for (; port < end && port->protocol == service->protocol &&
+	       port->number <= service->last_port;
+	     port++)
+		if (!carries(port->protocol, port->number, userdata))
+			return port;
+	return NULL;
+}
 
-		service = find(config, port->protocol, port->number);
-		if (service && !carries(&carried, port->protocol, port->number))
-			return refuse(service, port, err);
+int tables_check_ports(const struct kk_config *config, const struct ports *used,
+		       bool (*carries)(uint8_t protocol, uint16_t port, void *userdata),
+		       void *userdata, struct kk_err *err)
+{
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct kk_service *s = &config->services[i];
+		const struct port *port = find_conflict(s, used, carries, userdata);
+
+		if (s->protocol == IPPROTO_UDP && s->port <= config->self.wg_port &&
+		    config->self.wg_port <= s->last_port)
+			return kk_err_set(
+				err, EADDRINUSE, "port",
+				"port %u/udp is the WireGuard port of this gateway, so service %s cannot have it",
+				config->self.wg_port, s->name);
+		if (port)
+			return refuse(s, port, err);
 	}
 	return 0;
 }
 
-/* ---- bans ---- */
-
-#define NS	1000000000
-#define SLACK_S 2 /* that two tellings of one time may differ by */
-
-static int64_t now_ns(void)
+bool tables_has_new_port(const struct kk_config *config,
+			 bool (*carries)(uint8_t protocol, uint16_t port, void *userdata),
+			 void *userdata)
 {
-	struct timespec now;
+	for (size_t i = 0; i < config->n_services; i++) {
+		const struct kk_service *s = &config->services[i];
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * NS + now.tv_nsec;
-}
-
-/* False: it is over. */
-static bool ban_entry(const struct kk_banned *ban, int64_t now, struct kk_ban_entry *ret)
-{
-	int64_t left = (ban->until - now + NS - 1) / NS;
-
-	if (ban->until == INT64_MAX)
-		left = 0;
-	else if (ban->until <= now)
-		return false;
-	*ret = (struct kk_ban_entry){
-		.source = ban->address,
-		.service = (uint32_t)ban->service,
-		.seconds = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
-	};
-	return true;
-}
-
-static bool same_ban(const struct kk_ban_entry *a, const struct kk_ban_entry *b)
-{
-	return a->service == b->service && kk_address_equal(&a->source, &b->source);
-}
-
-static bool same_time(const struct kk_ban_entry *a, const struct kk_ban_entry *b)
-{
-	return a->seconds == b->seconds ||
-	       (a->seconds && b->seconds && a->seconds <= b->seconds + SLACK_S &&
-		b->seconds <= a->seconds + SLACK_S);
-}
-
-/* The @n of @list that are wanted and not there as they shall be; returns how many, in front. */
-static size_t keep_missing(struct kk_ban_entry *list, size_t n, const struct kk_ban_entry *there,
-			   size_t n_there)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		size_t j = 0;
-
-		while (j < n_there &&
-		       !(same_ban(&list[i], &there[j]) && same_time(&list[i], &there[j])))
-			j++;
-		if (j == n_there)
-			list[kept++] = list[i];
+		for (uint32_t port = s->port; port <= s->last_port; port++)
+			if (!carries(s->protocol, (uint16_t)port, userdata))
+				return true;
 	}
-	return kept;
-}
-
-static int lift(struct kk_datapath *dp, const struct kk_ban_entry *wanted, size_t n,
-		const struct kk_ban_entry *there, size_t n_there, struct kk_err *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < n_there && r == 0; i++) {
-		size_t j = 0;
-
-		while (j < n && !same_ban(&there[i], &wanted[j]))
-			j++;
-		if (j == n)
-			r = kk_datapath_unban(dp, &there[i].source, there[i].service, err);
-		/* It may have ended just now. */
-		if (r == -ENOENT) {
-			kk_err_reset(err);
-			r = 0;
-		}
-	}
-	return r;
-}
-
-int tables_set_bans(struct kk_datapath *dp, const struct kk_config *config, struct kk_err *err)
-{
-	KK_CLEANUP_FREE struct kk_ban_entry *wanted = calloc(config->n_bans + 1, sizeof(*wanted));
-	KK_CLEANUP_FREE struct kk_ban_entry *there = NULL;
-	const int64_t now = now_ns();
-	int n_there = kk_datapath_bans(dp, &there, err), r;
-	size_t n = 0;
-
-	if (n_there < 0)
-		return n_there;
-	if (!wanted)
-		return no_memory(err);
-	for (size_t i = 0; i < config->n_bans; i++)
-		n += ban_entry(&config->bans[i], now, &wanted[n]);
-	r = lift(dp, wanted, n, there, (size_t)n_there, err);
-	n = keep_missing(wanted, n, there, (size_t)n_there);
-	return r < 0 || !n ? r : kk_datapath_ban(dp, wanted, n, err);
+	return false;
 }

@@ -41,11 +41,16 @@ size_t tables_members(const struct kk_config *config, const struct kk_service *s
 		      const struct tables_place *place, struct kk_member ret[KK_MEMBERS_MAX]);
 
 /*
- * -EADDRINUSE with @err (field "port") if one of the services is on a port that none of the @n @listeners in the
- * tables has yet and that the host itself serves (@used) or on its WireGuard port.
+ * -EADDRINUSE with @err (field "port") if one of the services is on a port that the tables have not got yet (@carries says
+ * which they have) and that the host itself serves (@used, in order) or on its WireGuard port.
  */
-int tables_check_ports(const struct kk_config *config, const struct kk_listener *listeners,
-		       size_t n, const struct ports *used, struct kk_err *err);
+int tables_check_ports(const struct kk_config *config, const struct ports *used,
+		       bool (*carries)(uint8_t protocol, uint16_t port, void *userdata),
+		       void *userdata, struct kk_err *err);
+/* Whether there is a port among them that the tables have not got. */
+bool tables_has_new_port(const struct kk_config *config,
+			 bool (*carries)(uint8_t protocol, uint16_t port, void *userdata),
+			 void *userdata);
 
 /* Brings the bans of the data plane to those of @config. */
 int tables_set_bans(struct kk_datapath *dp, const struct kk_config *config, struct kk_err *err);

@@ -189,8 +189,6 @@ static void compare(struct kk_change *change, const void *old, size_t n_old, con
 		i += c <= 0;
 		j += c >= 0;
 	}
-	change->n_old = n_old;
-	change->gone_first = n_old + change->fresh.n > table->max;
 }
 
 int kk_change_plan(struct kk_change *ret, const struct kk_table *table, const void *wanted,
@@ -205,8 +203,20 @@ int kk_change_plan(struct kk_change *ret, const struct kk_table *table, const vo
 	if (n_old < 0)
 		return n_old;
 	r = change_init(ret, table, n, (size_t)n_old, err);
+	if (r < 0)
+		return r;
+	compare(ret, old, (size_t)n_old, wanted, n);
+	ret->gone_first = (size_t)n_old + ret->fresh.n > table->max;
+	return 0;
+}
+
+int kk_change_plan_part(struct kk_change *ret, const struct kk_table *table, const void *old,
+			size_t n_old, const void *wanted, size_t n, struct kk_err *err)
+{
+	int r = change_init(ret, table, n, n_old, err);
+
 	if (r == 0)
-		compare(ret, old, (size_t)n_old, wanted, n);
+		compare(ret, old, n_old, wanted, n);
 	return r;
 }
 

@@ -6,6 +6,7 @@
 #ifndef KK_BPF_CHANGE_H
 #define KK_BPF_CHANGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,8 +38,7 @@ struct kk_change {
 	struct kk_batch fresh; /* those of it that were not there */
 	struct kk_batch undo;  /* what was there before, of all that changes */
 	struct kk_batch gone;  /* what goes */
-	size_t n_old;
-	int gone_first; /* there is no room for both */
+	bool gone_first;       /* there is no room for both */
 };
 
 /* Sorts @n records of @table by key, in place. */
@@ -54,6 +54,12 @@ int kk_records_read(const struct kk_table *table, void **ret, struct kk_err *err
  */
 int kk_change_plan(struct kk_change *ret, const struct kk_table *table, const void *wanted,
 		   size_t n, struct kk_err *err);
+/*
+ * The same between two lists of sorted records, each key once in each: those of @old are in the table as they are, none
+ * of @wanted is there but by @old, and the rest of the table stays. Nothing is read.
+ */
+int kk_change_plan_part(struct kk_change *ret, const struct kk_table *table, const void *old,
+			size_t n_old, const void *wanted, size_t n, struct kk_err *err);
 /* Only @gone keys go and @put records come; what is there of them is read. */
 int kk_change_plan_some(struct kk_change *ret, const struct kk_table *table, const void *put,
 			size_t n_put, const void *gone, size_t n_gone, struct kk_err *err);

@@ -184,7 +184,16 @@ int kk_datapath_remove(const char *pin_dir, const char *public_ifname, const cha
  */
 int kk_datapath_set(struct kk_datapath *dp, const struct kk_datapath_tables *wanted,
 		    struct kk_err *err);
-/* The same with listeners alone. */
+/*
+ * The same change of a part, at the cost of that part: what @from has is in the tables and goes, what @to has comes, and what both
+ * have stays. A service, a group or a list that either side names it names wholly, with all listeners, members and rules that
+ * there are or shall be, and a guard with its service; of list 0 only the rules that come or go, and none comes that is there.
+ * Errors as above; -ESTALE: the tables are not as @from says, or programs of another version are in force: set the
+ * whole. So -ESTALE, like every error, leaves all as it was.
+ */
+int kk_datapath_amend(struct kk_datapath *dp, const struct kk_datapath_tables *from,
+		      const struct kk_datapath_tables *to, struct kk_err *err);
+/* kk_datapath_set() with listeners alone. */
 int kk_datapath_sync(struct kk_datapath *dp, const struct kk_listener *listeners, size_t n,
 		     struct kk_err *err);
 /*
@@ -227,6 +236,9 @@ void kk_datapath_tables_free(struct kk_datapath_tables *tables);
  * errno.
  */
 int kk_datapath_list(struct kk_datapath *dp, struct kk_listener **ret, struct kk_err *err);
+
+/* Whether a port is published on any address, as the tables have it. @protocol is IPPROTO_TCP or IPPROTO_UDP. */
+bool kk_datapath_publishes(const struct kk_datapath *dp, uint8_t protocol, uint16_t port);
 
 struct kk_datapath_counter {
 	const char *name;	 /* static: a reason as the core names it */

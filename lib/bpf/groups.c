@@ -44,8 +44,7 @@ static int fill(const struct kk_tables *tables, const struct kk_group *group,
 	return 0;
 }
 
-/* The number that group @id has in the tables, or -1. */
-static int number_of(const struct kk_tables *tables, uint32_t id)
+int kk_groups_number(const struct kk_tables *tables, uint32_t id)
 {
 	for (int i = 0; i < KK_GROUPS_MAX; i++)
 		if (tables->group_ids[i] == id)
@@ -59,10 +58,11 @@ static int number_of(const struct kk_tables *tables, uint32_t id)
  */
 static void plan_numbers(struct kk_groups_plan *plan, const struct kk_tables *tables)
 {
-	bool taken[KK_GROUPS_MAX] = {false}, placed[KK_GROUPS_MAX] = {false};
+	bool taken[KK_GROUPS_MAX], placed[KK_GROUPS_MAX] = {false};
 
+	memcpy(taken, plan->stays, sizeof(taken));
 	for (size_t i = 0; i < plan->n; i++) {
-		int number = number_of(tables, plan->items[i].group->id);
+		int number = kk_groups_number(tables, plan->items[i].group->id);
 
 		placed[i] = number >= 0;
 		if (!placed[i])
@@ -84,12 +84,41 @@ static void plan_numbers(struct kk_groups_plan *plan, const struct kk_tables *ta
 		}
 }
 
+static bool is_named(const struct kk_group *groups, size_t n, __u64 id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (groups[i].id == id)
+			return true;
+	return false;
+}
+
+void kk_groups_plan_stays(struct kk_groups_plan *ret, const struct kk_tables *tables,
+			  const struct kk_group *from, size_t n_from, const struct kk_group *to,
+			  size_t n_to)
+{
+	for (size_t i = 0; i < KK_GROUPS_MAX; i++)
+		ret->stays[i] = tables->group_ids[i] &&
+				!is_named(from, n_from, tables->group_ids[i]) &&
+				!is_named(to, n_to, tables->group_ids[i]);
+}
+
+static size_t count_stays(const struct kk_groups_plan *plan)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < KK_GROUPS_MAX; i++)
+		n += plan->stays[i];
+	return n;
+}
+
 int kk_groups_plan(struct kk_groups_plan *ret, const struct kk_tables *tables,
 		   const struct kk_group *groups, size_t n, struct kk_err *err)
 {
-	if (n > KK_GROUPS_MAX)
+	const size_t all = n + count_stays(ret);
+
+	if (all > KK_GROUPS_MAX)
 		return kk_err_set(err, ENOSPC, "groups",
-				  "%zu groups are more than the %d that a gateway carries", n,
+				  "%zu groups are more than the %d that a gateway carries", all,
 				  KK_GROUPS_MAX);
 	ret->items = calloc(n ? n : 1, sizeof(*ret->items));
 	if (!ret->items)
@@ -140,7 +169,8 @@ void kk_groups_write(struct kk_tables *tables, const struct kk_groups_plan *plan
 void kk_groups_retire(struct kk_tables *tables, const struct kk_groups_plan *plan)
 {
 	for (size_t i = 0; i < KK_GROUPS_MAX; i++)
-		if (tables->group_ids[i] && !kk_groups_find(plan, (uint32_t)tables->group_ids[i]))
+		if (tables->group_ids[i] && !plan->stays[i] &&
+		    !kk_groups_find(plan, (uint32_t)tables->group_ids[i]))
 			kk_tables_store(&tables->group_ids[i], 0);
 }
 
@@ -161,7 +191,7 @@ static bool is_member(const struct kk_tables *tables, const struct kk_group *gro
 int kk_groups_set_one(struct kk_tables *tables, const struct kk_group *group, struct kk_err *err)
 {
 	uint32_t table[KK_MAGLEV_SIZE];
-	int number = group->id ? number_of(tables, group->id) : -1, r;
+	int number = group->id ? kk_groups_number(tables, group->id) : -1, r;
 
 	if (number < 0)
 		return kk_err_set(err, ENOENT, "group", "there is no group %u", group->id);

@@ -41,6 +41,18 @@ int kk_guard_policy(const struct kk_guard *guard, struct kk_policy *ret, struct 
 	return r;
 }
 
+int kk_guard_unpublished(uint32_t service, struct kk_err *err)
+{
+	return kk_err_set(err, ENOENT, "service", "service %u is guarded and not published",
+			  service);
+}
+
+int kk_guard_no_list(uint32_t service, uint32_t list, struct kk_err *err)
+{
+	return kk_err_set(err, ENOENT, "list", "service %u goes by list %u, which there is not",
+			  service, list);
+}
+
 static struct kk_limit as_limit(__u32 interval, __u64 slack)
 {
 	if (!interval)
@@ -136,9 +148,22 @@ static uint32_t take_number(struct numbers *numbers, uint32_t *next)
 	return *next;
 }
 
-static int plan_numbers(struct kk_guards_plan *plan, struct numbers *numbers, struct kk_err *err)
+static int no_number(struct kk_err *err)
+{
+	return kk_err_set(err, ENOSPC, "guards",
+			  "there is room for %d different policies and no more",
+			  KK_POLICIES_MAX - 1);
+}
+
+static bool asks_nothing(const struct kk_policy *policy)
 {
 	static const struct kk_policy none;
+
+	return memcmp(policy, &none, sizeof(none)) == 0;
+}
+
+static int plan_numbers(struct kk_guards_plan *plan, struct numbers *numbers, struct kk_err *err)
+{
 	uint32_t next = 1;
 
 	/* One after another, those that ask the same side by side. */
@@ -150,24 +175,22 @@ static int plan_numbers(struct kk_guards_plan *plan, struct numbers *numbers, st
 		struct kk_guard_plan *item = &plan->items[w->number];
 		const struct known *known = find_known(numbers->known, numbers->n_known, w->policy);
 
-		if (memcmp(w->policy, &none, sizeof(none)) == 0)
+		if (asks_nothing(w->policy))
 			continue;
 		if (i > 0 && compare_known(w - 1, w) == 0)
 			item->number = plan->items[w[-1].number].number;
 		else
 			item->number = known ? known->number : take_number(numbers, &next);
 		if (!item->number)
-			return kk_err_set(err, ENOSPC, "guards",
-					  "there is room for %d different policies and no more",
-					  KK_POLICIES_MAX - 1);
+			return no_number(err);
 	}
 	return 0;
 }
 
-int kk_guards_plan(struct kk_guards_plan *ret, const struct kk_tables *tables,
-		   const struct kk_guard *guards, size_t n, struct kk_err *err)
+/* Policies without numbers, by service. */
+static int make_policies(struct kk_guards_plan *ret, const struct kk_guard *guards, size_t n,
+			 struct kk_err *err)
 {
-	KK_CLEANUP(numbers_clean) struct numbers numbers = {0};
 	int r;
 
 	ret->items = calloc(n ? n : 1, sizeof(*ret->items));
@@ -185,11 +208,56 @@ int kk_guards_plan(struct kk_guards_plan *ret, const struct kk_tables *tables,
 		if (ret->items[i].service == ret->items[i - 1].service)
 			return kk_err_set(err, EEXIST, "service", "service %u has two guards",
 					  ret->items[i].service);
-	if (n == 0)
-		return 0;
+	return 0;
+}
+
+int kk_guards_plan(struct kk_guards_plan *ret, const struct kk_tables *tables,
+		   const struct kk_guard *guards, size_t n, struct kk_err *err)
+{
+	KK_CLEANUP(numbers_clean) struct numbers numbers = {0};
+	int r = make_policies(ret, guards, n, err);
+
+	if (r < 0 || n == 0)
+		return r;
 	if (numbers_init(&numbers, tables, n) < 0)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	return plan_numbers(ret, &numbers, err);
+}
+
+/* Of those planned before @i the number of one that asks the same; 0: there is none. */
+static uint32_t number_before(const struct kk_guards_plan *plan, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (memcmp(&plan->items[j].policy, &plan->items[i].policy,
+			   sizeof(plan->items[i].policy)) == 0)
+			return plan->items[j].number;
+	return 0;
+}
+
+int kk_guards_plan_part(struct kk_guards_plan *ret, const struct kk_tables *tables,
+			const struct kk_uses *uses, const struct kk_guard *guards, size_t n,
+			struct kk_err *err)
+{
+	int r = make_policies(ret, guards, n, err);
+	uint32_t next = 1;
+
+	for (size_t i = 0; i < ret->n && r == 0; i++) {
+		struct kk_guard_plan *item = &ret->items[i];
+
+		if (asks_nothing(&item->policy))
+			continue;
+		item->number = kk_uses_policy(uses, tables, &item->policy);
+		if (!item->number)
+			item->number = number_before(ret, i);
+		while (!item->number && next < KK_POLICIES_MAX) {
+			if (!uses->policies[next])
+				item->number = next;
+			next++;
+		}
+		if (!item->number)
+			r = no_number(err);
+	}
+	return r;
 }
 
 uint32_t kk_guards_number(const struct kk_guards_plan *plan, uint32_t service)

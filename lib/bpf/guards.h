@@ -6,6 +6,7 @@
 #include <kk/core/types.h>
 
 #include "bpf/tables.h"
+#include "bpf/uses.h"
 
 struct kk_guard_plan {
 	uint32_t service;
@@ -25,10 +26,17 @@ struct kk_guards_plan {
  */
 int kk_guards_plan(struct kk_guards_plan *ret, const struct kk_tables *tables,
 		   const struct kk_guard *guards, size_t n, struct kk_err *err);
+/* The same for some services, beside whatever others have (@uses). */
+int kk_guards_plan_part(struct kk_guards_plan *ret, const struct kk_tables *tables,
+			const struct kk_uses *uses, const struct kk_guard *guards, size_t n,
+			struct kk_err *err);
 /* The number of the policy of @service; 0: it has none. */
 uint32_t kk_guards_number(const struct kk_guards_plan *plan, uint32_t service);
 void kk_guards_write(struct kk_tables *tables, const struct kk_guards_plan *plan);
 void kk_guards_clean(struct kk_guards_plan *plan);
+/* What is wrong with a guard, as -ENOENT: its service has no listeners; its list is not there. */
+int kk_guard_unpublished(uint32_t service, struct kk_err *err);
+int kk_guard_no_list(uint32_t service, uint32_t list, struct kk_err *err);
 
 /* The policy of a guard. -EINVAL: a limit that cannot be. */
 int kk_guard_policy(const struct kk_guard *guard, struct kk_policy *ret, struct kk_err *err);

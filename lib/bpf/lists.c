@@ -87,7 +87,7 @@ static int compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static uint32_t list_of(const struct kk_list_record *record)
+uint32_t kk_list_record_list(const struct kk_list_record *record)
 {
 	return KK_HOST32(record->key.list) >> 1;
 }
@@ -110,6 +110,21 @@ static int check_ids(const struct kk_list *lists, size_t n, struct kk_err *err)
 	return 0;
 }
 
+int kk_list_record_twice(const struct kk_list_record *record, struct kk_err *err)
+{
+	char text[KK_PREFIX_TEXT];
+
+	return kk_err_set(err, EEXIST, "prefix", "list %u has %s twice",
+			  kk_list_record_list(record), kk_list_record_text(record, text));
+}
+
+int kk_lists_too_many(size_t n, struct kk_err *err)
+{
+	return kk_err_set(err, ENOSPC, "lists",
+			  "%zu prefixes are more than the %d that a gateway takes", n,
+			  KK_LIST_ENTRIES_MAX);
+}
+
 int kk_lists_records(const struct kk_list *lists, size_t n, struct kk_list_record **ret,
 		     struct kk_err *err)
 {
@@ -120,9 +135,7 @@ int kk_lists_records(const struct kk_list *lists, size_t n, struct kk_list_recor
 	for (size_t i = 0; i < n; i++)
 		total += lists[i].n_rules;
 	if (r == 0 && total > KK_LIST_ENTRIES_MAX)
-		r = kk_err_set(err, ENOSPC, "lists",
-			       "%zu prefixes are more than the %d that a gateway takes", total,
-			       KK_LIST_ENTRIES_MAX);
+		r = kk_lists_too_many(total, err);
 	if (r < 0)
 		return r;
 	records = calloc(total ? total : 1, sizeof(*records));
@@ -167,9 +180,10 @@ int kk_lists_make(const struct kk_list_record *records, size_t n, struct kk_list
 		memcpy(sorted, records, n * sizeof(*sorted));
 	qsort(sorted, n, sizeof(*sorted), compare_lists);
 	for (size_t i = 0; i < n; i++) {
-		if (i == 0 || list_of(&sorted[i]) != list_of(&sorted[i - 1]))
-			lists[n_lists++] =
-				(struct kk_list){.id = list_of(&sorted[i]), .rules = &rules[i]};
+		if (i == 0 ||
+		    kk_list_record_list(&sorted[i]) != kk_list_record_list(&sorted[i - 1]))
+			lists[n_lists++] = (struct kk_list){.id = kk_list_record_list(&sorted[i]),
+							    .rules = &rules[i]};
 		rules[i] = rule_of(&sorted[i]);
 		lists[n_lists - 1].n_rules++;
 	}

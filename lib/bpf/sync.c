@@ -5,7 +5,6 @@
  */
 #include "bpf/tables.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,19 +12,15 @@
 
 #include "bpf/groups.h"
 #include "bpf/guards.h"
+#include "bpf/listeners.h"
 #include "bpf/lists.h"
+#include "bpf/uses.h"
 #include "util/cleanup.h"
-
-struct origin {
-	struct kk_origin_key key;
-	struct kk_origin value;
-};
-_Static_assert(sizeof(struct origin) == 16, "a record has no gap");
 
 struct plan {
 	__u64 *listeners; /* the whole table as it shall be */
 	/* all listeners by Agent port, then those that need an origin */
-	struct origin *origins;
+	struct kk_origin_record *origins;
 	size_t n_origins;
 	uint32_t *ids;	 /* services, sorted, each once */
 	uint32_t *slots; /* of them */
@@ -83,12 +78,6 @@ static int plan_init(struct plan *plan, const struct kk_tables *tables,
 		       : -ENOMEM;
 }
 
-/* Of UDP nothing can drain but flows that are known. */
-static bool is_there(const struct kk_listener *l)
-{
-	return !(l->draining && l->protocol == IPPROTO_UDP && !l->snat);
-}
-
 static int compare_ids(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -108,7 +97,7 @@ static void plan_ids(struct plan *plan, const struct kk_listener *listeners, siz
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (is_there(&listeners[i]))
+		if (kk_listener_is_there(&listeners[i]))
 			plan->ids[kept++] = listeners[i].service;
 	n = kept;
 	qsort(plan->ids, n, sizeof(*plan->ids), compare_ids);
@@ -164,95 +153,47 @@ static int plan_services(struct plan *plan, const union kk_service_slot *service
 	return 0;
 }
 
-static void plan_origin(struct plan *plan, const struct kk_listener *l, uint32_t slot, __be32 agent,
-			uint32_t service)
-{
-	plan->origins[plan->n_origins++] = (struct origin){
-		.key = {.address = agent,
-			.port = KK_BE16(l->agent_port),
-			.protocol = l->protocol,
-			.family = kk_slot_family(slot)},
-		.value = {.port = KK_BE16(l->port), .slot = (__u16)slot, .service = service},
-	};
-}
-
-/* The word of a listener that leads to all members of a group. */
-static int plan_group(struct plan *plan, const struct kk_listener *l, uint32_t slot,
-		      uint32_t service, __u64 flags, __u64 *word, struct kk_err *err)
-{
-	const struct kk_group_plan *group = kk_groups_find(&plan->groups, l->group);
-
-	if (!group)
-		return kk_err_set(err, ENOENT, "group",
-				  "port %u/%s leads to group %u, which there is not", l->port,
-				  l->protocol == IPPROTO_TCP ? "tcp" : "udp", l->group);
-	*word = kk_listener_word(group->number, l->agent_port, service, flags | KK_LISTENER_GROUP);
-	for (size_t i = 0; i < group->group->n_members && !l->snat; i++)
-		plan_origin(plan, l, slot, group->group->members[i].address.s_addr, service);
-	return 0;
-}
-
 static int plan_listener(struct plan *plan, const struct kk_tables *tables,
 			 const struct kk_listener *l, struct kk_err *err)
 {
-	int slot = kk_tables_slot(tables, &l->address);
-	uint32_t service = *plan_slot(plan, l->service);
-	__be32 agent = l->agent_address.s_addr;
-	char text[KK_ADDRESS_TEXT];
-	__u64 *word, flags;
+	const struct kk_group_plan *group = kk_groups_find(&plan->groups, l->group);
+	struct kk_listener_entry entry;
+	int r;
 
-	if (slot < 0)
-		return kk_err_set(err, EINVAL, "address", "address %s is not managed here",
-				  kk_address_text(&l->address, text));
-	word = &plan->listeners[kk_listener_index((uint32_t)slot, l->protocol, l->port)];
-	if (*word)
-		return kk_err_set(err, EEXIST, "port", "port %u/%s is published twice", l->port,
-				  l->protocol == IPPROTO_TCP ? "tcp" : "udp");
-	if (l->snat && !tables->settings.host)
-		return kk_err_set(
-			err, EINVAL, "snat",
-			"port %u/%s: this gateway has no address that an Agent could see in a client's place",
-			l->port, l->protocol == IPPROTO_TCP ? "tcp" : "udp");
-	flags = (kk_guards_number(&plan->guards, l->service) ? KK_LISTENER_GUARDED : 0) |
-		(l->snat ? KK_LISTENER_SNAT : 0) | (l->draining ? KK_LISTENER_DRAINING : 0);
-	if (l->group)
-		return plan_group(plan, l, (uint32_t)slot, service, flags, word, err);
-	*word = kk_listener_word(kk_pool_offset(agent, tables->settings.pool_mask), l->agent_port,
-				 service, flags);
-	if (!l->snat)
-		plan_origin(plan, l, (uint32_t)slot, agent, service);
+	if (l->group && !group)
+		return kk_listener_no_group(l, err);
+	r = kk_listener_entry(tables, l, group ? group->number : 0, *plan_slot(plan, l->service),
+			      kk_guards_number(&plan->guards, l->service), &entry, err);
+	if (r < 0)
+		return r;
+	if (plan->listeners[entry.index])
+		return kk_listener_twice(l, err);
+	plan->listeners[entry.index] = entry.word;
+	plan->n_origins += kk_listener_origins(l, &entry, group ? group->group : NULL,
+					       plan->origins + plan->n_origins);
 	return 0;
 }
 
-/* Whether the array of listeners answers for it, at the Agent's port of the first address. */
-static bool is_plain(const struct plan *plan, const struct origin *origin)
+/* What is at the place where the origin's listener is. */
+static __u64 word_of(const struct plan *plan, const struct kk_origin_record *origin)
 {
-	uint32_t slot = kk_slot(origin->key.family, 0);
-
-	return origin->key.port == origin->value.port && origin->value.slot == slot &&
-	       !(plan->listeners[kk_listener_index(slot, origin->key.protocol,
-						   KK_HOST16(origin->key.port))] &
-		 KK_LISTENER_GROUP);
+	return plan->listeners[kk_listener_index(origin->value.slot, origin->key.protocol,
+						 KK_HOST16(origin->value.port))];
 }
 
 /* Sorts them, refuses twins, and keeps those that the array of listeners does not answer for. */
 static int plan_origins(struct plan *plan, struct kk_err *err)
 {
 	const struct kk_table *table = &plan->origins_table;
-	const struct origin *twin;
-	char text[INET_ADDRSTRLEN];
+	const struct kk_origin_record *twin;
 	size_t kept = 0;
 
 	kk_records_sort(table, plan->origins, plan->n_origins);
 	twin = kk_records_twin(table, plan->origins, plan->n_origins);
 	if (twin)
-		return kk_err_set(err, EEXIST, "agent_port",
-				  "port %u/%s of Agent %s is published twice",
-				  KK_HOST16(twin->key.port),
-				  twin->key.protocol == IPPROTO_TCP ? "tcp" : "udp",
-				  inet_ntop(AF_INET, &twin->key.address, text, sizeof(text)));
+		return kk_origin_twice(twin, err);
 	for (size_t i = 0; i < plan->n_origins; i++)
-		if (!is_plain(plan, &plan->origins[i]))
+		if (!kk_origin_is_plain(&plan->origins[i], word_of(plan, &plan->origins[i])))
 			plan->origins[kept++] = plan->origins[i];
 	plan->n_origins = kept;
 	return kk_change_plan(&plan->origins_change, table, plan->origins, kept, err);
@@ -263,7 +204,6 @@ static int plan_lists(struct plan *plan, const struct kk_datapath_tables *wanted
 {
 	KK_CLEANUP_FREE struct kk_list_record *records = NULL;
 	const struct kk_list_record *twin;
-	char text[KK_PREFIX_TEXT];
 	int n = kk_lists_records(wanted->lists, wanted->n_lists, &records, err);
 
 	if (n < 0)
@@ -271,8 +211,7 @@ static int plan_lists(struct plan *plan, const struct kk_datapath_tables *wanted
 	kk_records_sort(&plan->lists_table, records, (size_t)n);
 	twin = kk_records_twin(&plan->lists_table, records, (size_t)n);
 	if (twin)
-		return kk_err_set(err, EEXIST, "prefix", "list %u has %s twice",
-				  KK_HOST32(twin->key.list) >> 1, kk_list_record_text(twin, text));
+		return kk_list_record_twice(twin, err);
 	for (size_t i = 0; i < wanted->n_lists; i++)
 		if (wanted->lists[i].id == KK_LIST_GATEWAY && wanted->lists[i].n_rules)
 			plan->deny = true;
@@ -304,13 +243,9 @@ static int check_guards(const struct plan *plan, const struct kk_datapath_tables
 		const struct kk_guard *guard = &wanted->guards[i];
 
 		if (!plan_slot(plan, guard->service) && !has_listener(wanted, guard->service))
-			return kk_err_set(err, ENOENT, "service",
-					  "service %u is guarded and not published",
-					  guard->service);
+			return kk_guard_unpublished(guard->service, err);
 		if (guard->list && guard->list != last && !has_list(wanted, guard->list))
-			return kk_err_set(err, ENOENT, "list",
-					  "service %u goes by list %u, which there is not",
-					  guard->service, guard->list);
+			return kk_guard_no_list(guard->service, guard->list, err);
 		last = guard->list;
 	}
 	return 0;
@@ -330,7 +265,7 @@ static int plan_make(struct plan *plan, const struct kk_tables *tables,
 	plan_ids(plan, wanted->listeners, wanted->n_listeners);
 	r = plan_services(plan, tables->services, err);
 	for (size_t i = 0; i < wanted->n_listeners && r == 0; i++)
-		if (is_there(&wanted->listeners[i]))
+		if (kk_listener_is_there(&wanted->listeners[i]))
 			r = plan_listener(plan, tables, &wanted->listeners[i], err);
 	if (r == 0)
 		r = check_guards(plan, wanted, err);
@@ -339,20 +274,24 @@ static int plan_make(struct plan *plan, const struct kk_tables *tables,
 	return r < 0 ? r : plan_lists(plan, wanted, err);
 }
 
-/* Slots that had another service before begin to count anew. */
+void kk_tables_reset_service(const struct kk_tables *tables, uint32_t slot)
+{
+	if (tables->services[slot].state == KK_SLOT_FRESH)
+		return;
+	for (int d = KK_INBOUND; d <= KK_OUTBOUND; d++) {
+		tables->totals[kk_total_index(d, slot)] = (struct kk_counter){0};
+		for (uint32_t cpu = 0; cpu < tables->n_traffic; cpu++)
+			tables->traffic[kk_traffic_index(cpu, d, slot)] = 0;
+	}
+}
+
 static void reset_services(const struct kk_tables *tables, const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->n_ids; i++) {
 		const union kk_service_slot *slot = &tables->services[plan->slots[i]];
 
-		if (slot->state == KK_SLOT_FRESH ||
-		    (slot->state == KK_SLOT_USED && slot->id == plan->ids[i]))
-			continue;
-		for (int d = KK_INBOUND; d <= KK_OUTBOUND; d++) {
-			tables->totals[kk_total_index(d, plan->slots[i])] = (struct kk_counter){0};
-			for (uint32_t cpu = 0; cpu < tables->n_traffic; cpu++)
-				tables->traffic[kk_traffic_index(cpu, d, plan->slots[i])] = 0;
-		}
+		if (slot->state != KK_SLOT_USED || slot->id != plan->ids[i])
+			kk_tables_reset_service(tables, plan->slots[i]);
 	}
 }
 
@@ -419,6 +358,9 @@ int kk_tables_set(struct kk_tables *tables, const struct kk_datapath_tables *wan
 		return r;
 	}
 	apply(tables, &plan);
+	/* They are counted again when somebody asks. */
+	kk_uses_free(tables->uses);
+	tables->uses = NULL;
 	kk_change_finish(&plan.origins_change);
 	kk_change_finish(&plan.lists_change);
 	return 0;

@@ -13,6 +13,7 @@
 #include <kk/core/sieve_types.h>
 
 #include "bpf/sieve.h"
+#include "bpf/uses.h"
 #include "util/cleanup.h"
 
 /* The constants of the programs are a map to libbpf too, one that belongs to each load. */
@@ -344,8 +345,9 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 {
 	int r = kk_tables_init_readonly(ret, obj, err);
 
-	if (r == 0)
-		r = kk_sieve_make(ret, err);
+	if (r < 0)
+		return r;
+	r = kk_sieve_make(ret, err);
 	if (r < 0)
 		kk_tables_clean(ret);
 	return r;
@@ -355,6 +357,8 @@ void kk_tables_clean(struct kk_tables *tables)
 {
 	kk_sieve_free(tables->sieve);
 	tables->sieve = NULL;
+	kk_uses_free(tables->uses);
+	tables->uses = NULL;
 	if (tables->listeners)
 		munmap(tables->listeners, tables->n_slots * SLOT_SIZE);
 	tables->listeners = NULL;

@@ -21,6 +21,7 @@
 
 struct kk_sieve;
 struct kk_shut;
+struct kk_uses;
 
 struct kk_tables {
 	/* borrowed from the BPF object */
@@ -36,6 +37,7 @@ struct kk_tables {
 	union kk_service_slot *services;
 	__u64 *groups, *group_ids, *features;
 	struct kk_policy *policies;
+	struct kk_uses *uses; /* of all these; NULL until a part of them is changed */
 	struct kk_flood *floods;
 	__u64 *sieve_words;
 	struct kk_shut *shut;
@@ -83,6 +85,8 @@ int kk_tables_set(struct kk_tables *tables, const struct kk_datapath_tables *wan
 /* With listeners alone. */
 int kk_tables_sync(struct kk_tables *tables, const struct kk_listener *listeners, size_t n,
 		   struct kk_err *err);
+/* A slot that is about to stand for another service counts anew. */
+void kk_tables_reset_service(const struct kk_tables *tables, uint32_t slot);
 /* Stores a word of a mapped table, if it differs, under the running programs. */
 void kk_tables_store(__u64 *word, __u64 value);
 /* Switches bits KK_FEATURE_* of the features word, which has other writers too. */

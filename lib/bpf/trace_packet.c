@@ -8,7 +8,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-
 #define HOPS 64
 
 /* ---- making ---- */

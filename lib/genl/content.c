@@ -315,13 +315,9 @@ static int check_guards(const struct kk_content *content, const struct kk_datapa
 
 static int check_rules(const struct kk_content *content, struct kk_err *err)
 {
-	char text[KK_PREFIX_TEXT];
-
 	for (size_t i = 1; i < content->n_rules; i++)
 		if (kk_content_compare_rules(&content->rules[i - 1], &content->rules[i]) == 0)
-			return kk_err_set(err, EEXIST, "prefix", "list %u has %s twice",
-					  KK_HOST32(content->rules[i].key.list) >> 1,
-					  kk_list_record_text(&content->rules[i], text));
+			return kk_list_record_twice(&content->rules[i], err);
 	return 0;
 }
 

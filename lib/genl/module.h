@@ -57,6 +57,13 @@ int kk_module_info(const struct kk_module *module, struct kk_module_info *ret, s
  */
 int kk_module_set(const struct kk_module *module, const struct kk_module_settings *settings,
 		  const struct kk_datapath_tables *wanted, struct kk_err *err);
+/*
+ * kk_datapath_amend(): one request with what differs between the two. -ESTALE: other settings are in force, or no
+ * tables. What else cannot be done by one request (-E2BIG, -EEXIST, -EBUSY) may be possible with the whole.
+ */
+int kk_module_amend(const struct kk_module *module, const struct kk_module_settings *settings,
+		    const struct kk_datapath_tables *from, const struct kk_datapath_tables *to,
+		    struct kk_err *err);
 /* With listeners alone. */
 int kk_module_sync(const struct kk_module *module, const struct kk_module_settings *settings,
 		   const struct kk_listener *listeners, size_t n, struct kk_err *err);

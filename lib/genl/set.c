@@ -350,6 +350,33 @@ int kk_module_set(const struct kk_module *module, const struct kk_module_setting
 	return r;
 }
 
+int kk_module_amend(const struct kk_module *module, const struct kk_module_settings *settings,
+		    const struct kk_datapath_tables *from, const struct kk_datapath_tables *to,
+		    struct kk_err *err)
+{
+	KK_CLEANUP(writer_clean) struct writer w = {.module = module, .set = &settings->core};
+	KK_CLEANUP(kk_content_clean) struct kk_content old = {0};
+	KK_CLEANUP(kk_content_clean) struct kk_content next = {0};
+	struct kk_module_info info;
+	int r = kk_content_make(&old, from, err);
+
+	if (r == 0)
+		r = kk_content_make(&next, to, err);
+	if (r == 0)
+		r = kk_module_info(module, &info, err);
+	if (r < 0)
+		return r;
+	if (!info.loaded || !same_settings(&info, settings))
+		return kk_err_set(err, ESTALE, NULL,
+				  "the kernel module has tables of other settings, or none");
+	r = put_difference(&w, &old, &next, err);
+	if (r == 0)
+		r = flush(&w, err);
+	if (r == -E2BIG)
+		return kk_err_set(err, E2BIG, NULL, "the change does not fit into one request");
+	return r;
+}
+
 int kk_module_sync(const struct kk_module *module, const struct kk_module_settings *settings,
 		   const struct kk_listener *listeners, size_t n, struct kk_err *err)
 {

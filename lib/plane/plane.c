@@ -132,16 +132,22 @@ static struct kk_module_settings settings_of(const struct kk_plane *plane)
 	return settings;
 }
 
+/* Lists, limits and bans are not the module's either. */
+static struct kk_datapath_tables forwarding_of(const struct kk_datapath_tables *tables)
+{
+	return (struct kk_datapath_tables){
+		.listeners = tables->listeners,
+		.n_listeners = tables->n_listeners,
+		.groups = tables->groups,
+		.n_groups = tables->n_groups,
+	};
+}
+
 static int set_module(struct kk_plane *plane, const struct kk_datapath_tables *wanted,
 		      struct kk_err *err)
 {
 	const struct kk_module_settings settings = settings_of(plane);
-	const struct kk_datapath_tables forwarding = {
-		.listeners = wanted->listeners,
-		.n_listeners = wanted->n_listeners,
-		.groups = wanted->groups,
-		.n_groups = wanted->n_groups,
-	};
+	const struct kk_datapath_tables forwarding = forwarding_of(wanted);
 	struct kk_module_info info;
 	char name[IFNAMSIZ];
 	int r = kk_module_info(&plane->module, &info, err);
@@ -307,6 +313,33 @@ int kk_plane_set(struct kk_plane *plane, const struct kk_datapath_tables *wanted
 
 	if (r == 0 && plane->stale)
 		clear_stale(plane);
+	return r;
+}
+
+static int amend_module(struct kk_plane *plane, const struct kk_datapath_tables *from,
+			const struct kk_datapath_tables *to, struct kk_err *err)
+{
+	const struct kk_module_settings settings = settings_of(plane);
+	const struct kk_datapath_tables old = forwarding_of(from), next = forwarding_of(to);
+
+	return kk_module_amend(&plane->module, &settings, &old, &next, err);
+}
+
+/* eBPF first: it looks at everything before it changes anything, and what it did it can take back. */
+int kk_plane_amend(struct kk_plane *plane, const struct kk_datapath_tables *from,
+		   const struct kk_datapath_tables *to, struct kk_err *err)
+{
+	struct kk_err undone = {0};
+	int r;
+
+	if (plane->stale || (plane->module.genl.sk && !plane->forwards))
+		return kk_err_set(err, ESTALE, NULL, "the kernel module has not got the tables");
+	r = kk_datapath_amend(plane->bpf, from, to, err);
+	if (r < 0 || !plane->forwards)
+		return r;
+	r = amend_module(plane, from, to, err);
+	if (r < 0 && kk_datapath_amend(plane->bpf, to, from, &undone) < 0)
+		kk_error("the tables could not be put back as they were: %s", undone.msg);
 	return r;
 }
 

@@ -44,6 +44,12 @@ bool kk_plane_fits(const struct kk_plane *plane);
  */
 int kk_plane_set(struct kk_plane *plane, const struct kk_datapath_tables *wanted,
 		 struct kk_err *err);
+/*
+ * kk_datapath_amend(), in both hosts, or in neither. Where the module is there and does not forward, or refuses, it is -ESTALE or its
+ * error, and all is as before: kk_plane_set() has the last word.
+ */
+int kk_plane_amend(struct kk_plane *plane, const struct kk_datapath_tables *from,
+		   const struct kk_datapath_tables *to, struct kk_err *err);
 /* kk_datapath_set_group(), in both. */
 int kk_plane_set_group(struct kk_plane *plane, const struct kk_group *group, struct kk_err *err);
 

@@ -65,13 +65,14 @@ static int check_services(const struct kk_config *config, const struct kk_servic
 /* A list of a configuration, whatever it is of. */
 struct place {
 	const struct kk_object_kind *kind;
-	size_t list, n; /* offsets into struct kk_config */
+	size_t list, n, named; /* offsets into struct kk_config */
 };
 
 #define PLACE(name_)                                                                               \
 	{                                                                                          \
 		&kk_object_##name_, offsetof(struct kk_config, name_),                             \
-			offsetof(struct kk_config, n_##name_)                                      \
+			offsetof(struct kk_config, n_##name_),                                     \
+			offsetof(struct kk_config, named.name_)                                    \
 	}
 static const struct place places[] = {PLACE(gateways), PLACE(agents), PLACE(services), PLACE(rules),
 				      PLACE(bans)};
@@ -91,6 +92,11 @@ static void **list_of(const struct kk_config *config, const struct place *place)
 static size_t *length_of(const struct kk_config *config, const struct place *place)
 {
 	return (size_t *)((char *)config + place->n);
+}
+
+static struct kk_named *named_of(const struct kk_config *config, const struct place *place)
+{
+	return (struct kk_named *)((char *)config + place->named);
 }
 
 /* A service's rules and bans go with it, and nobody tells so. */
@@ -149,6 +155,7 @@ static int change_list(const struct message *m, const struct place *place,
 		       const struct kk_config *old, struct change *ret, struct kk_config *config,
 		       struct kk_err *err)
 {
+	struct kk_named *named = named_of(config, place);
 	void **list = list_of(config, place);
 	size_t *n = length_of(config, place);
 	int r = kk_object_list(m->put, place->kind, &ret->put, &ret->n_put, err);
@@ -159,7 +166,9 @@ static int change_list(const struct message *m, const struct place *place,
 		return r;
 	*list = kk_list_merge(*list_of(old, place), *length_of(old, place), ret->put, ret->n_put,
 			      ret->remove, ret->n_remove, place->kind->size, n);
-	if (!*list)
+	named->ids = kk_list_named(ret->put, ret->n_put, ret->remove, ret->n_remove,
+				   place->kind->size, &named->n);
+	if (!*list || !named->ids)
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	if (*n > place->kind->max)
 		return kk_err_set(err, EINVAL, place->kind->name,
@@ -217,6 +226,8 @@ static int read_delta(const struct kk_config *old, const struct message *m,
 		return r;
 	strcpy(config->epoch, old->epoch);
 	config->self = old->self;
+	config->named.by_delta = true;
+	config->named.self = self;
 	if (self)
 		r = kk_object_self(self, &config->self, err);
 	if (r < 0)

@@ -98,3 +98,21 @@ void *kk_list_merge(const void *list, size_t n, const void *put, size_t n_put,
 	*ret_n = out;
 	return merged;
 }
+
+int64_t *kk_list_named(const void *put, size_t n_put, const int64_t *remove, size_t n_remove,
+		       size_t size, size_t *ret_n)
+{
+	int64_t *ids = malloc((n_put + n_remove + 1) * sizeof(*ids));
+	size_t i = 0, j = 0, n = 0;
+
+	while (ids && (i < n_put || j < n_remove)) {
+		int64_t a = i < n_put ? id_of(at(put, i, size)) : INT64_MAX;
+		int64_t b = j < n_remove ? remove[j] : INT64_MAX;
+
+		ids[n++] = a < b ? a : b;
+		i += i < n_put && a <= b;
+		j += j < n_remove && b <= a;
+	}
+	*ret_n = n;
+	return ids;
+}

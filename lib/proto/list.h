@@ -23,4 +23,8 @@ int64_t kk_list_sort(void *list, size_t n, size_t size);
 void *kk_list_merge(const void *list, size_t n, const void *put, size_t n_put,
 		    const int64_t *remove, size_t n_remove, size_t size, size_t *ret_n);
 
+/* The ids of @put and @remove, in order and each once; freed by the caller, NULL for want of memory. */
+int64_t *kk_list_named(const void *put, size_t n_put, const int64_t *remove, size_t n_remove,
+		       size_t size, size_t *ret_n);
+
 #endif

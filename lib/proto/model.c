@@ -14,6 +14,11 @@ void kk_config_clean(struct kk_config *config)
 	free(config->services);
 	free(config->rules);
 	free(config->bans);
+	free(config->named.gateways.ids);
+	free(config->named.agents.ids);
+	free(config->named.services.ids);
+	free(config->named.rules.ids);
+	free(config->named.bans.ids);
 	*config = (struct kk_config){0};
 }
 
@@ -21,6 +26,7 @@ int kk_config_copy(const struct kk_config *from, struct kk_config *ret)
 {
 	struct kk_config copy = *from;
 
+	memset(&copy.named, 0, sizeof(copy.named));
 	copy.gateways = kk_list_copy(from->gateways, from->n_gateways, sizeof(*from->gateways));
 	copy.agents = kk_list_copy(from->agents, from->n_agents, sizeof(*from->agents));
 	copy.services = kk_list_copy(from->services, from->n_services, sizeof(*from->services));

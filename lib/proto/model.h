@@ -102,6 +102,12 @@ struct kk_banned {
 	int64_t until; /* CLOCK_MONOTONIC, ns; INT64_MAX: for ever */
 };
 
+/* Ids that a delta named, to be put or removed, in order. */
+struct kk_named {
+	int64_t *ids;
+	size_t n;
+};
+
 struct kk_config {
 	char epoch[40]; /* "" before the first snapshot */
 	int64_t generation;
@@ -116,10 +122,18 @@ struct kk_config {
 	size_t n_rules;
 	struct kk_banned *bans;
 	size_t n_bans;
+	/*
+	 * What the one delta named that led here from the configuration before: the rest of the lists is as there, but for
+	 * rules and bans that went with their services. Not @by_delta: anything may be another.
+	 */
+	struct {
+		bool by_delta, self;
+		struct kk_named gateways, agents, services, rules, bans;
+	} named;
 };
 
 void kk_config_clean(struct kk_config *config);
-/* Deep copy; -ENOMEM. */
+/* Deep copy, but for what a delta named; -ENOMEM. */
 int kk_config_copy(const struct kk_config *from, struct kk_config *ret);
 
 /*

@@ -11,10 +11,11 @@ import json
 import pathlib
 import sys
 
-from scapy.all import (ICMPv6EchoRequest, IP, IPOption_NOP, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, PadN, Raw, TCP, UDP, raw)
+from scapy.all import (ICMPv6EchoRequest, IP, IPOption_NOP, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, PadN, Raw, TCP, UDP, raw)
 
 import ip6
 from generate import CLIENT, LISTENERS, PUBLIC, SSH, as_bytes, from_client, patched, syn
+from shared import family
 
 NOW = 10**15 + 1                  # nanoseconds since the start: many windows and cookies' times
 KEY = (0x0706050403020100, 0x0f0e0d0c0b0a0908)
@@ -60,19 +61,21 @@ def cookie(packet, age=0):
     def little(data):
         return int.from_bytes(data, "little")
 
+    def pairs(data):
+        return [little(data[i:i + 4]) << 32 | little(data[i + 4:i + 8]) for i in range(0, len(data), 8)]
+
     data = as_bytes(packet)
-    start = (data[0] & 15) * 4
-    time = (NOW >> 35) - age
-    words = [little(data[12:16]) << 32 | little(data[16:20]),
-             (little(data[start:start + 2]) << 16 | little(data[start + 2:start + 4])) << 32 | time]
+    start, addresses = (40, data[8:40]) if IPv6 in packet else ((data[0] & 15) * 4, data[12:20])
+    words = [*pairs(addresses), (little(data[start:start + 2]) << 16 | little(data[start + 2:start + 4])) << 32 | (NOW >> 35) - age]
     return int.from_bytes((siphash(KEY, words) & 0xffffffff).to_bytes(4, "little"), "big")
 
 
 def challenge(opening):
     """The window makes the checksum that of the pseudo header: it is taken from there, and scapy counts the checksum."""
-    answer = IP(src=opening[IP].dst, dst=opening[IP].src, ttl=64, id=0, flags="DF") / TCP(
-        sport=opening[TCP].dport, dport=opening[TCP].sport, seq=0, ack=cookie(opening), flags="A", window=0)
-    pseudo = raw(answer)[12:20] + b"\0\6\0\x14"
+    ends = {"src": opening[family(opening)].dst, "dst": opening[family(opening)].src}
+    header = IPv6(**ends, hlim=64) if IPv6 in opening else IP(**ends, ttl=64, id=0, flags="DF")
+    answer = header / TCP(sport=opening[TCP].dport, dport=opening[TCP].sport, seq=0, ack=cookie(opening), flags="A", window=0)
+    addresses, segment = (raw(answer)[8:40], 40) if IPv6 in opening else (raw(answer)[12:20], 20)
 
     def total(data):
         value = sum(int.from_bytes(data[i:i + 2], "big") for i in range(0, len(data), 2))
@@ -80,18 +83,18 @@ def challenge(opening):
             value = (value & 0xffff) + (value >> 16)
         return value
 
-    wanted = total(pseudo)
-    header = bytearray(raw(answer)[20:40])
+    wanted = total(addresses + b"\0\6\0\x14")
+    header = bytearray(raw(answer)[segment:segment + 20])
     header[16:18] = b"\0\0"
     answer[TCP].window = ~total((2 * wanted + total(bytes(header))).to_bytes(4, "big")) & 0xffff
-    if IP(raw(answer))[TCP].chksum != wanted:
+    if int.from_bytes(raw(answer)[segment + 16:segment + 18], "big") != wanted:
         raise ValueError("the window does not make the checksum that of the pseudo header")
     return answer
 
 
 def proof(opening, age=0, **tcp):
-    return from_client(TCP(sport=opening[TCP].sport, dport=opening[TCP].dport, seq=cookie(opening, age), flags="R", window=0, **tcp),
-                       src=opening[IP].src)
+    reset = TCP(sport=opening[TCP].sport, dport=opening[TCP].dport, seq=cookie(opening, age), flags="R", window=0, **tcp)
+    return (ip6.from_client if IPv6 in opening else from_client)(reset, src=opening[family(opening)].src)
 
 
 class Edge:
@@ -274,6 +277,8 @@ def guards():
              policies={"1": {"service": 1, "packet_interval": 10**9, "packet_slack": 2 * 10**9}})
     w.add("of nobody's list", from_client(syn(8080)))
     w.dropped("denied", from_client(syn(), src="203.0.113.99"), "denied")
+    w.dropped("datagram denied", from_client(UDP(sport=1, dport=27015), b"x", src="203.0.113.98"), "denied")
+    w.dropped("segment of a banned source", from_client(TCP(sport=1, dport=2222, flags="A", ack=5), src="203.0.113.10"), "banned")
     w.add("denied, but to our own port", from_client(syn(22), src="203.0.113.99"))
     w.dropped("banned", from_client(UDP(sport=1, dport=27015), b"x", src="203.0.113.10"), "banned")
     w.add("banned, but to our own port", from_client(UDP(sport=1, dport=4500), b"x", src="203.0.113.10"))
@@ -326,8 +331,107 @@ def of_ip6():
     yield w
 
 
+def floods6():
+    """A flood in IPv6: whoever proves himself proves his /64."""
+    settings = {"addresses6": [ip6.PUBLIC], "pool6": ip6.POOL}
+    listeners = [listener for listener in ip6.LISTENERS if listener[-1] == ip6.PUBLIC]
+    far, neighbour = "2001:db8:50::50", "2001:db8:50::51"
+    w = Edge("flood in IPv6", features=("syn_cookies",), settings=settings, listeners=listeners, syn_rate=2,
+             verified=[{"source": "2001:db8:51::", "until": NOW + 1}])
+    openings = [ip6.from_client(TCP(sport=1000 + i, dport=2222, flags="S", seq=i, options=[("MSS", 1440), ("SAckOK", b""),
+                                                                                           ("Timestamp", (i, 0)), ("WScale", 7)]))
+                for i in range(4)]
+    extended = ip6.from_client(syn(), extensions=[IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])])
+    for i in range(2):
+        w.add(f"syn {i} within the rate", openings[i])
+    w.add("syn beyond the rate", openings[2], "back", "syn_challenge", challenge(openings[2]))
+    plain_one = ip6.from_client(TCP(sport=9, dport=2222, flags="S"))
+    w.add("syn without options", plain_one, "back", "syn_challenge", challenge(plain_one))
+    w.add("syn behind options", extended, "back", "syn_challenge", challenge(ip6.from_client(syn())))
+    w.add("syn of a verified /64", ip6.from_client(syn(), src="2001:db8:51::9"))
+    w.add("syn from the link is not answered", ip6.from_client(syn(), src="fe80::1"))
+    w.add("syn with hop limit 1 is not answered", ip6.from_client(syn(), hlim=1))
+    w.add("segment", ip6.from_client(TCP(sport=1, dport=2222, flags="A", ack=5)))
+    w.add("reset without a cookie", ip6.from_client(TCP(sport=1002, dport=2222, flags="R", seq=4711)))
+    w.add("reset with a cookie of long ago", proof(openings[2], age=2))
+    w.dropped("reset with the cookie", proof(openings[2]), "syn_proof")
+    w.add("syn after the proof", openings[2])
+    other = ip6.from_client(syn(), src=far)
+    w.add("syn of another /64", other, "back", "syn_challenge", challenge(other))
+    w.dropped("reset with the cookie of the time before", proof(other, age=1), "syn_proof")
+    w.add("syn of its neighbour", ip6.from_client(syn(), src=neighbour))
+    yield w
+
+
+def relays6():
+    settings = {"addresses6": [ip6.PUBLIC], "pool6": ip6.POOL}
+    a, b = "2001:db8:50::50", "2001:db8:60::60"
+    until = NOW + 10**9
+    w = Edge("relay in IPv6", features=("relay", "closed_ports"), settings=settings, relays=[
+        {"address": a, "port": 51820, "at": 3478, "peer": b, "peer_port": 40000, "peer_at": 3479, "until": until},
+        {"address": b, "port": 40000, "at": 3479, "peer": a, "peer_port": 51820, "peer_at": 3478, "until": until}])
+
+    def from_a(payload, **ip):
+        return ip6.from_client(UDP(sport=51820, dport=3478), payload, **{"src": a, **ip})
+
+    def from_b(payload, **ip):
+        return ip6.from_client(UDP(sport=40000, dport=3479), payload, **{"src": b, **ip})
+
+    def relayed(name, packet, source_port, to, port):
+        out = packet.copy()
+        out.src, out.dst, out.hlim = packet.dst, to, packet.hlim - 1
+        out[UDP].sport, out[UDP].dport = source_port, port
+        w.add(name, packet, "back", "relayed", out)
+
+    w.dropped("to an end that has not been heard", from_a(b"handshake"), "relay_unheard")
+    relayed("from the end that was not heard", from_b(b"handshake"), 3478, a, 51820)
+    relayed("and now to it", from_a(b"answer!"), 3479, b, 40000)
+    relayed("full size", from_a(b"x" * 1452), 3479, b, 40000)
+    relayed("behind options", from_b(b"data", extensions=[IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])]), 3478, a, 51820)
+    w.dropped("hop limit 1", from_b(b"data", hlim=1), "ttl")
+    w.dropped("from another address", from_a(b"x", src=ip6.CLIENT), "closed_port")
+    w.dropped("first fragment", from_a(b"x" * 64, extensions=[IPv6ExtHdrFragment(m=1)]), "closed_port")
+    yield w
+
+
+def guards6():
+    settings = {"addresses6": [ip6.PUBLIC], "pool6": ip6.POOL}
+    listeners = [listener for listener in ip6.LISTENERS if listener[-1] == ip6.PUBLIC]
+    a, neighbour, b = "2001:db8:50::50", "2001:db8:50::51", "2001:db8:60::60"
+    w = Edge("lists and bans of IPv6", features=("list", "bans", "service_bans"), settings=settings, listeners=listeners,
+             lists=[{"list": 0, "prefix": "2001:db8:bad::/48", "verdict": "deny"}, {"list": 0, "prefix": "0.0.0.0/0", "verdict": "deny"},
+                    {"list": 3, "prefix": "2001:db8:50::/48", "verdict": "deny"}, {"list": 3, "prefix": "2001:db8:50::50/128", "verdict": "allow"},
+                    {"list": 4, "prefix": "2001:db8:60::/48", "verdict": "allow"}],
+             bans=[{"source": "2001:db8:77:1::", "service": 0, "until": NOW + 1}, {"source": "2001:db8:77:2::", "service": 5, "until": NOW + 1}],
+             policies={"1": {"service": 1, "packet_interval": 10**9, "packet_slack": 2 * 10**9},
+                       "2": {"service": 2, "list": 3}, "3": {"service": 12, "list": 4, "deny_others": True},
+                       "4": {"service": 6, "connection_interval": 10**9, "connection_slack": 0}})
+    w.add("of nobody's list", ip6.from_client(syn(8080)))
+    w.dropped("denied by the gateway", ip6.from_client(syn(8080), src="2001:db8:bad:7::1"), "denied")
+    w.dropped("datagram denied by the gateway", ip6.from_client(UDP(sport=1, dport=27015), b"x", src="2001:db8:bad:7::2"), "denied")
+    w.dropped("denied by the service", ip6.from_client(syn(8080), src=neighbour), "denied")
+    w.add("the longer prefix lets it in", ip6.from_client(syn(8080), src=a))
+    w.add("allowed where others are not", ip6.from_client(syn(443), src=b))
+    w.dropped("one of the others", ip6.from_client(syn(443)), "denied")
+    w.dropped("banned with its /64", ip6.from_client(UDP(sport=1, dport=27015), b"x", src="2001:db8:77:1::9"), "banned")
+    w.dropped("banned from the service", ip6.from_client(UDP(sport=1, dport=27015), b"x", src="2001:db8:77:2::9"), "banned")
+    w.add("but not from another", ip6.from_client(UDP(sport=1, dport=2222), b"x", src="2001:db8:77:2::9"))
+    for i, source in enumerate((a, neighbour, a)):
+        w.add(f"packet {i} within the limit of the /64", ip6.from_client(syn(), src=source))
+    w.dropped("packet beyond it", ip6.from_client(syn(), src=neighbour), "limited_packets")
+    w.add("packet of another /64", ip6.from_client(syn(), src=b))
+    yield w
+
+    opens = Edge("limit of new connections in IPv6", settings=settings, listeners=listeners,
+                 policies={"1": {"service": 1, "connection_interval": 10**9, "connection_slack": 0}})
+    opens.add("first", ip6.from_client(syn(), src=a))
+    opens.dropped("second, of the /64", ip6.from_client(syn(), src=neighbour), "limited_connections")
+    opens.add("segment", ip6.from_client(TCP(sport=40000, dport=2222, flags="A", ack=5), src=a))
+    yield opens
+
+
 def text():
-    worlds = [*plain(), *floods(), *relays(), *guards(), *of_ip6()]
+    worlds = [*plain(), *floods(), *relays(), *guards(), *of_ip6(), *floods6(), *relays6(), *guards6()]
     return json.dumps({"licence": "SPDX-License-Identifier: MIT", "worlds": [w.as_json() for w in worlds]}, indent=1) + "\n"
 
 

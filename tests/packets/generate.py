@@ -240,6 +240,7 @@ def add_outbound(world):
     world.to_client("udp highest port", from_agent(UDP(sport=65535, dport=5000), src=WEB), 1)
     world.to_client("udp without a checksum", from_agent(UDP(sport=53, dport=5, chksum=0), b"none", src=WEB), 2222)
     world.to_client("ip options", from_agent(synack(2222), options=[IPOption_NOP()] * 4), 2222)
+    world.to_client("udp with ip options", from_agent(UDP(sport=53, dport=5000), b"pong!", src=WEB, options=[IPOption_NOP()] * 40), 2222)
     world.to_client("gso", from_agent(TCP(sport=80, dport=1, flags="A", ack=9), b"y" * 3000, src=WEB), 8080,
                     gso_size=1380)
 
@@ -258,6 +259,7 @@ def add_outbound_others(world):
             ("tcp without flags", from_agent(TCP(sport=2222, dport=25, flags="")), "unsolicited"),
             ("tcp fin alone", from_agent(TCP(sport=2222, dport=25, flags="F")), "unsolicited"),
             ("syn to another Agent", from_agent(TCP(sport=4, dport=22, flags="S"), dst=WEB), "isolated"),
+            ("datagram to another Agent", from_agent(UDP(sport=27015, dport=27015), b"x", dst=WEB), "isolated"),
             ("answer to another Agent", from_agent(answer, dst=WEB), "isolated"),
             ("answer to the gateway's address in another Agent's /24", from_agent(answer, dst="10.2.0.1"), "isolated"),
             ("answer to another gateway", from_agent(answer, dst="10.1.0.2"), "isolated"),
@@ -280,6 +282,7 @@ def add_outbound_others(world):
             ("icmp cut short to the gateway", from_agent(Raw(bytes(7)), dst="10.1.0.1", proto=1), "unsolicited"),
             ("tcp cut short to the gateway", from_agent(Raw(bytes(13)), dst="10.1.0.1", proto=6), "malformed"),
             ("in a client's name", from_agent(answer, src=CLIENT), "spoofed"),
+            ("datagram in a client's name", from_agent(UDP(sport=27015, dport=5000), b"x", src="203.0.113.8"), "spoofed"),
             ("in the public address's name", from_agent(answer, src=PUBLIC), "spoofed"),
             ("fragment whose first one is not known", from_agent(Raw(b"z" * 64), proto=17, frag=175), "agent_fragment"),
             ("fragment to the gateway", from_agent(Raw(b"z" * 64), dst="10.1.0.1", proto=1, frag=175), "agent_fragment"),
@@ -337,6 +340,8 @@ def add_inbound_errors(world):
           quote=52)
     error("ip options of both headers", too_big(), sent(TCP(sport=8080, dport=4, flags="A"), options=[IPOption_NOP()] * 40),
           WEB, 80, quote=80, options=[IPOption_NOP()] * 40)
+    error("ip options of both headers, about udp", too_big(), sent(UDP(sport=2222, dport=5000), b"y" * 9, options=[IPOption_NOP()] * 24),
+          WEB, 53, quote=52, options=[IPOption_NOP()] * 8)
     # The payload that is the checksum of the rest makes the sum all ones, written 0xffff.
     zero = moved(sent(UDP(sport=2222, dport=5000), b"\0\0"), "src", WEB, "sport", 53, hops=0)
     zero = sent(UDP(sport=2222, dport=5000), as_bytes(zero)[26:28])
@@ -391,6 +396,9 @@ def add_outbound_errors(world):
     error("ip options of both headers", too_big(),
           from_client(TCP(sport=4, dport=80, flags="A"), dst=WEB, options=[IPOption_NOP()] * 40), 8080, quote=80,
           options=[IPOption_NOP()] * 20)
+    error("ip options of both headers, about udp", ICMP(type=3, code=3),
+          from_client(UDP(sport=5000, dport=53), b"x" * 9, dst=WEB, options=[IPOption_NOP()] * 8), 2222, quote=36,
+          options=[IPOption_NOP()] * 40)
     quote = as_bytes(datagram)[:28]
     for name, icmp, quoted, ip, reason in (
             ("echo reply with a quote", ICMP(type=0), quote, {}, "not_published"),

@@ -203,6 +203,7 @@ def add_inbound_others(cases):
     for source in ("fec0::7", "fc00::7", "64:ff9b::203.0.113.7"):
         cases.to_agent(f"source {source}", from_client(syn(), src=source), SSH, 2222)
     cases.inbound("source of an Agent", from_client(syn(), src=inside("10.9.0.100")), "drop", "pool_source")
+    cases.inbound("datagram of an Agent", from_client(UDP(sport=1, dport=27015), b"x", src=inside("10.9.0.100")), "drop", "pool_source")
     cases.inbound("source in the pool's prefix", from_client(syn(), src=inside("192.0.2.1")), "drop", "pool_source")
     cases.inbound("to an Agent", from_client(syn(), dst=SSH), "drop", "pool_destination")
     cases.inbound("to the pool's prefix", from_client(syn(), dst=inside("192.0.2.1")), "drop", "pool_destination")
@@ -221,6 +222,8 @@ def add_outbound(cases):
     cases.to_client("tcp rst", from_agent(TCP(sport=2222, dport=4, flags="R")), 2222)
     cases.to_client("udp", from_agent(UDP(sport=27015, dport=5000), b"pong"), 27015)
     cases.to_client("udp from another port", from_agent(UDP(sport=53, dport=5000), b"pong!", src=WEB), 2222)
+    cases.to_client("udp with extensions", from_agent(UDP(sport=53, dport=5000), b"pong!", [options(24), options(104)], src=WEB), 2222)
+    cases.to_client("mss that fits", from_agent(TCP(sport=2222, dport=4, flags="SA", ack=1, options=[("MSS", 1360)])), 2222)
     cases.to_client("gso", from_agent(TCP(sport=80, dport=1, flags="A", ack=9), b"y" * 3000, src=WEB), 8080, gso_size=1360)
 
 
@@ -239,6 +242,7 @@ def add_outbound_others(cases):
             ("icmp to the internet", from_agent(ICMPv6EchoRequest()), "not_published"),
             ("syn from a published port", from_agent(TCP(sport=2222, dport=25, flags="S")), "unsolicited"),
             ("syn to another Agent", from_agent(TCP(sport=4, dport=22, flags="S"), dst=WEB), "isolated"),
+            ("datagram to another Agent", from_agent(UDP(sport=27015, dport=27015), b"x", dst=WEB), "isolated"),
             ("answer to another Agent", from_agent(answer, dst=WEB), "isolated"),
             ("answer to the pool's prefix", from_agent(answer, dst=inside("192.0.2.1")), "isolated"),
             ("answer to another gateway", from_agent(answer, dst=inside("10.1.0.2")), "isolated"),
@@ -256,6 +260,7 @@ def add_outbound_others(cases):
             ("tcp cut short to the gateway", from_agent(Raw(bytes(13)), dst=GATEWAY, nh=6), "malformed"),
             ("fragment to the gateway", from_agent(answer, dst=GATEWAY, extensions=[IPv6ExtHdrFragment(m=1)]), "agent_fragment"),
             ("in a client's name", from_agent(answer, src=CLIENT), "spoofed"),
+            ("datagram in a client's name", from_agent(UDP(sport=27015, dport=5000), b"x", src="2001:db8:77::8"), "spoofed"),
             ("in the public address's name", from_agent(answer, src=PUBLIC), "spoofed"),
             ("in the name of the pool's prefix", from_agent(answer, src=inside("11.1.0.100")), "spoofed"),
             ("from the link", from_agent(ICMPv6MLReport2(), src="fe80::1", dst="ff02::16"), "spoofed"),
@@ -305,6 +310,8 @@ def add_inbound_errors(cases):
     extended = [options(16), IPv6ExtHdrFragment(id=5, m=1), options(8)]
     error("error about a packet with extensions", ICMPv6PacketTooBig(mtu=1280), sent(UDP(sport=2222, dport=5000), extensions=extended),
           WEB, 53, quote=40 + 32 + 8)
+    error("error with and about extensions, of udp", ICMPv6PacketTooBig(mtu=1280),
+          sent(UDP(sport=2222, dport=5000), extensions=[options(24)]), WEB, 53, quote=40 + 24 + 20, extensions=[options(8)])
     error("error with and about 128 bytes of extensions", ICMPv6PacketTooBig(mtu=1280),
           sent(TCP(sport=8080, dport=4, flags="A", ack=1), extensions=[options(128)]), WEB, 80, quote=40 + 128 + 20,
           extensions=[options(128)])
@@ -351,6 +358,9 @@ def add_outbound_errors(cases):
           PUBLIC2)
     error("packet too big from a router of the Agent", ICMPv6PacketTooBig(mtu=1280), data, 8080, src=inside("10.2.0.7"))
     error("quote with the tcp checksum", ICMPv6PacketTooBig(mtu=1280), data, 8080, quote=60)
+    error("error with and about extensions, of udp", ICMPv6DestUnreach(code=4),
+          from_client(UDP(sport=5000, dport=53), b"x", extensions=[options(128)], dst=WEB), 2222, quote=40 + 128 + 9,
+          extensions=[options(24)])
     error("error with and about extensions", ICMPv6PacketTooBig(mtu=1280),
           from_client(ack(80), b"x", extensions=[options(24)], dst=WEB), 8080, quote=40 + 24 + 20, extensions=[options(8)])
     quote = as_bytes(datagram)[:48]

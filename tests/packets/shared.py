@@ -5,6 +5,7 @@ Which Agent or port a flow gets is worked out here anew, from the papers, and no
 """
 
 import ipaddress
+import itertools
 
 from scapy.all import ICMP, ICMPv6DestUnreach, ICMPv6PacketTooBig, IP, IPv6, IPv6ExtHdrFragment, Raw, TCP, UDP, raw
 
@@ -194,6 +195,8 @@ def add_groups(world):
         world.outbound(f"group, answer of {agent}", packet, "nic", "outbound", out=on(packet, src=PUBLIC, sport=443))
         packet = IPv6(src=ip6.inside(agent), dst=CLIENT6) / segment(8443, 40000, "SA")
         world.outbound(f"group in IPv6, answer of {agent}", packet, "nic", "outbound", out=on(packet, src=PUBLIC6, sport=443))
+    packet = IPv6(src=ip6.inside(AGENTS[0]), dst=CLIENT6) / UDP(sport=53, dport=5000) / Raw(b"answer")
+    world.outbound("group in IPv6, datagram", packet, "nic", "outbound", out=on(packet, src=PUBLIC6))
     packet = IP(src="10.5.0.100", dst=CLIENT, ttl=64) / segment(8443, 40000, "SA")
     world.outbound("group, answer of another Agent", packet)
     packet = IP(src=AGENTS[0], dst=CLIENT, ttl=64) / segment(443, 40000, "SA")
@@ -346,26 +349,27 @@ def add_snat_fragments(world):
 
 def add_exhausted(world):
     """Eight flows have the eight ports that a ninth can have."""
-    def ports(client, sport):
-        return snat_ports(client, sport, 6000, 17)
+    exhaust(world, client4, CLIENT, (f"203.0.112.{i}" for i in range(1, 255)), 6000, GATEWAY, PEER, 6000)
+    exhaust(world, client6, CLIENT6, (f"2001:db8:78::{i:x}" for i in range(1, 255)), 2053, ip6.inside(GATEWAY), ip6.inside(PEER), 5353)
 
-    wanted = set(ports(CLIENT, 1))
-    for client in (f"203.0.112.{i}" for i in range(1, 255)):
-        for sport in range(1024, 65536, 64):
-            first = ports(client, sport)[0]
-            if first not in wanted:
-                continue
-            wanted.remove(first)
-            packet = client4(UDP(sport=sport, dport=6000), b"x", src=client)
-            world.inbound(f"snat, {client}:{sport} takes {first}", packet, "tunnel", "inbound",
-                          out=on(packet, src=GATEWAY, sport=first, dst=PEER))
-            if wanted:
-                continue
-            for size in range(1, 9):
-                packet = client4(UDP(sport=1, dport=6000), b"x" * size)
-                world.inbound(f"snat, all ports are taken, {size}", packet, "drop", "snat_exhausted")
-            return
-    raise ValueError(f"nobody takes {wanted}")
+
+def exhaust(world, make, client, others, port, gateway, peer, inside):
+    wanted = set(snat_ports(client, 1, port, 17))
+    for other, sport in itertools.product(others, range(1024, 65536, 64)):
+        first = snat_ports(other, sport, port, 17)[0]
+        if first not in wanted:
+            continue
+        wanted.remove(first)
+        packet = make(UDP(sport=sport, dport=port), b"x", src=other)
+        world.inbound(f"snat, {other}:{sport} takes {first}", packet, "tunnel", "inbound",
+                      out=on(packet, src=gateway, sport=first, dst=peer, dport=inside))
+        if not wanted:
+            break
+    else:
+        raise ValueError(f"nobody takes {wanted}")
+    name = "snat in IPv6" if make is client6 else "snat"
+    for size in range(1, 9):
+        world.inbound(f"{name}, all ports are taken, {size}", make(UDP(sport=1, dport=port), b"x" * size), "drop", "snat_exhausted")
 
 
 # ---- draining ----

@@ -67,6 +67,7 @@ static inline uint64_t features_of(const json_t *list)
 		{"relay", KK_FEATURE_RELAY},
 		{"closed_ports", KK_FEATURE_CLOSED_PORTS},
 		{"syn_cookies", KK_FEATURE_SYN_COOKIES},
+		{"service_bans", KK_FEATURE_SERVICE_BANS},
 	};
 	uint64_t features = 0;
 	const json_t *entry;
@@ -105,6 +106,20 @@ static inline void relays_of(const json_t *list, struct edge_world *w)
 	}
 }
 
+static inline struct kk_list_key list_key(uint32_t list, const struct kk_prefix *prefix)
+{
+	bool v4 = prefix->addr.family == AF_INET;
+	struct kk_list_key key = {
+		.prefix_len = 32 + (v4 ? 96u : 0) + prefix->len,
+		.list = kk_list_number(list, v4 ? KK_IP4 : KK_IP6),
+		.address = {.word = {0, 0, htonl(0xffff), prefix->addr.v4.s_addr}},
+	};
+
+	if (!v4)
+		memcpy(&key.address, prefix->addr.bytes, sizeof(key.address));
+	return key;
+}
+
 static inline void guards_of(const json_t *edge, struct edge_world *w)
 {
 	const json_t *e;
@@ -118,22 +133,20 @@ static inline void guards_of(const json_t *edge, struct edge_world *w)
 		w->bans[w->n_bans++].until = big_number_of(e, "until");
 	}
 	json_array_foreach(json_object_get(edge, "lists"), i, e) {
-		struct kk_prefix4 prefix;
+		struct kk_prefix prefix;
 
-		assert_int_equal(kk_parse_prefix4("prefix", text_of(e, "prefix"), &prefix, NULL),
-				 0);
-		w->lists[w->n_lists].key = (struct kk_list_key){
-			.prefix_len = 32 + 96 + prefix.len,
-			.list = kk_list_number(number_of(e, "list"), KK_IP4),
-			.address = {.word = {0, 0, htonl(0xffff), prefix.addr.s_addr}},
-		};
+		assert_true(i < EDGE_MAX);
+		assert_int_equal(kk_parse_prefix("prefix", text_of(e, "prefix"), &prefix, NULL), 0);
+		w->lists[w->n_lists].key = list_key(number_of(e, "list"), &prefix);
 		w->lists[w->n_lists++].value.verdict =
 			strcmp(text_of(e, "verdict"), "deny") == 0 ? KK_LIST_DENY : KK_LIST_ALLOW;
 	}
 	json_object_foreach(json_object_get(edge, "policies"), key, e) {
 		w->policies[w->n_policies++] = (struct edge_policy){
 			.service = number_of(e, "service"),
-			.policy = {.syn_rate = (uint32_t)big_number_of(e, "syn_rate"),
+			.policy = {.list = (uint32_t)big_number_of(e, "list"),
+				   .flags = flag_of(e, "deny_others") ? KK_POLICY_DENY : 0,
+				   .syn_rate = (uint32_t)big_number_of(e, "syn_rate"),
 				   .packet_interval = (uint32_t)big_number_of(e, "packet_interval"),
 				   .packet_slack = big_number_of(e, "packet_slack"),
 				   .connection_interval =

@@ -608,40 +608,92 @@ static void mac_of(int machine, const char *ifname, uint8_t ret[ETH_ALEN])
 	close(fd);
 }
 
+static uint32_t sum_of(const uint8_t *data, size_t len, uint32_t sum)
+{
+	for (size_t i = 0; i < len; i++)
+		sum += i % 2 ? data[i] : (uint32_t)data[i] << 8;
+	return sum;
+}
+
+static void put_check(uint8_t *at, uint32_t sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	at[0] = (uint8_t)(sum >> 8);
+	at[1] = (uint8_t)sum;
+}
+
+#define FRAME_MAX 128
+#define NO_TAG	  (-1)
+
+/* The link header of a frame from the client, with an 802.1Q tag or without. Returns how long it is. */
+static size_t put_link(uint8_t *frame, int tag)
+{
+	const uint16_t type = htons(family == &family6 ? ETH_P_IPV6 : ETH_P_IP);
+	const uint16_t tpid = htons(ETH_P_8021Q), tci = htons((uint16_t)tag);
+	size_t len = 2 * ETH_ALEN;
+
+	mac_of(GATEWAY, WORLD_PUBLIC, frame);
+	mac_of(CLIENT, "veth0", frame + ETH_ALEN);
+	if (tag != NO_TAG) {
+		memcpy(frame + len, &tpid, sizeof(tpid));
+		memcpy(frame + len + 2, &tci, sizeof(tci));
+		len += 4;
+	}
+	memcpy(frame + len, &type, sizeof(type));
+	return len + sizeof(type);
+}
+
+/* An IP header, 20 or 40 bytes, and @transport, whose checksum at @check is counted. Returns how long both are. */
+static size_t put_packet(uint8_t *ip, const char *source, uint8_t protocol, const void *transport,
+			 size_t len, size_t check)
+{
+	const struct kk_address from = public_address(source), to = public_address(family->public);
+	size_t header = family == &family6 ? 40 : 20, addresses = header == 40 ? 32 : 8;
+
+	if (family == &family6) {
+		memcpy(ip, (uint8_t[]){0x60, 0, 0, 0, 0, (uint8_t)len, protocol, 64}, 8);
+	} else {
+		memcpy(ip,
+		       (uint8_t[]){0x45, 0, 0, (uint8_t)(20 + len), 0, 1, 0, 0, 64, protocol, 0, 0},
+		       12);
+	}
+	memcpy(ip + header - addresses, from.bytes, addresses / 2);
+	memcpy(ip + header - addresses / 2, to.bytes, addresses / 2);
+	if (family == &family4)
+		put_check(ip + 10, sum_of(ip, 20, 0));
+	memcpy(ip + header, transport, len);
+	put_check(ip + header + check,
+		  sum_of(ip + header - addresses, addresses + len, protocol + (uint32_t)len));
+	return header + len;
+}
+
+/* Onto the client's link. */
+static int open_link(struct sockaddr_ll *ret)
+{
+	int fd;
+
+	enter(CLIENT);
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	*ret = (struct sockaddr_ll){.sll_family = AF_PACKET,
+				    .sll_ifindex = (int)if_nametoindex("veth0")};
+	enter(GATEWAY);
+	assert_true(fd >= 0);
+	return fd;
+}
+
 /* A datagram "x" from the client to port 27000 in a frame with an 802.1Q tag. */
 static void send_tagged(uint16_t tag)
 {
-	struct {
-		uint8_t to[ETH_ALEN], from[ETH_ALEN];
-		uint16_t tpid, tci, type;
-		uint8_t ip[20], udp[8], payload;
-	} __attribute__((packed)) frame = {
-		.tpid = htons(ETH_P_8021Q),
-		.tci = htons(tag),
-		.type = htons(ETH_P_IP),
-		.ip = {0x45, 0, 0,   29, 0,   1, 0,   0,  64,  IPPROTO_UDP,
-		       0,    0, 198, 51, 100, 7, 198, 51, 100, 1},
-		.udp = {5000 >> 8, 5000 & 0xff, 27000 >> 8, 27000 & 0xff, 0, 9},
-		.payload = 'x',
-	};
-	struct sockaddr_ll link = {.sll_family = AF_PACKET};
-	KK_CLEANUP_CLOSE int fd = -1;
-	uint32_t sum = 0;
+	static const uint8_t datagram[] = {5000 >> 8, 5000 & 0xff, 27000 >> 8, 27000 & 0xff, 0,
+					   9,	      0,	   0,	       'x'};
+	uint8_t frame[FRAME_MAX];
+	size_t len = put_link(frame, tag);
+	struct sockaddr_ll link;
+	KK_CLEANUP_CLOSE int fd = open_link(&link);
 
-	for (int i = 0; i < 20; i += 2)
-		sum += (uint32_t)frame.ip[i] << 8 | frame.ip[i + 1];
-	sum = ~((sum & 0xffff) + (sum >> 16));
-	frame.ip[10] = (uint8_t)(sum >> 8);
-	frame.ip[11] = (uint8_t)sum;
-	mac_of(GATEWAY, WORLD_PUBLIC, frame.to);
-	mac_of(CLIENT, "veth0", frame.from);
-	enter(CLIENT);
-	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	link.sll_ifindex = (int)if_nametoindex("veth0");
-	enter(GATEWAY);
-	assert_true(fd >= 0);
-	assert_int_equal(sendto(fd, &frame, sizeof(frame), 0, (void *)&link, sizeof(link)),
-			 sizeof(frame));
+	len += put_packet(frame + len, family->client, IPPROTO_UDP, datagram, sizeof(datagram), 6);
+	assert_int_equal(sendto(fd, frame, len, 0, (void *)&link, sizeof(link)), len);
 }
 
 /* VLAN 0 is a priority on the interface itself; any other VLAN is another interface's. */
@@ -666,14 +718,13 @@ static void test_vlan_tags(void **state)
 static void test_tags_are_checked(void **state)
 {
 	KK_CLEANUP_CLOSE int agent = open_socket(AGENT, SOCK_DGRAM, 27015);
-	struct kk_ban_entry client = {.source = {.family = AF_INET}};
+	struct kk_ban_entry client = {.source = public_address(family->client)};
 	const uint64_t before = counter("banned").packets;
 	struct kk_err err = {0};
 	char got[2];
 
 	(void)state;
 	publish(IPPROTO_UDP, 27000, 27015);
-	client.source.v4.s_addr = inet_addr("198.51.100.7");
 	assert_ok(kk_datapath_ban(lab.dp, &client, 1, &err), &err);
 	send_tagged(5 << 13);
 	assert_int_equal(counter("banned").packets, before + 1);
@@ -832,21 +883,57 @@ static void test_forwarding_is_off(void **state)
 	assert_string_equal(text, "0\n");
 }
 
-/* A flooded service: who connects proves that he is there, and hardly notices. */
+/* SYNs to port 2222 in the names of @n addresses that nobody answers from. */
+static void send_flood(int n)
+{
+	const uint8_t syn[20] = {
+		0, 0, 2222 >> 8, 2222 & 0xff, [12] = 0x50, [13] = 0x02, [14] = 0xff};
+	struct sockaddr_ll link;
+	KK_CLEANUP_CLOSE int fd = open_link(&link);
+	uint8_t frame[FRAME_MAX];
+	size_t front = put_link(frame, NO_TAG);
+
+	for (int i = 0; i < n; i++) {
+		uint8_t segment[sizeof(syn)];
+		char source[64];
+		size_t len;
+
+		snprintf(source, sizeof(source),
+			 family == &family6 ? "2001:db8:f10:%x::1" : "203.0.113.%d", i % 250 + 1);
+		memcpy(segment, syn, sizeof(syn));
+		segment[0] = (uint8_t)(i >> 8 | 0x80);
+		segment[1] = (uint8_t)i;
+		len = front +
+		      put_packet(frame + front, source, IPPROTO_TCP, segment, sizeof(segment), 16);
+		assert_int_equal(sendto(fd, frame, len, 0, (void *)&link, sizeof(link)), len);
+	}
+}
+
+/* What both ends agreed on in their SYNs: no cookie had to carry it. */
+static void assert_options(int fd)
+{
+	const uint8_t all = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	assert_int_equal(info.tcpi_options & all, all);
+	assert_true(info.tcpi_snd_wscale > 0 && info.tcpi_rcv_wscale > 0);
+}
+
+/*
+ * A flooded service: who connects proves that he is there, and hardly notices. His connection has every option that he
+ * asked for; what the flood sends is challenged and does not get to the Agent.
+ */
 static void test_flooded_service(void **state)
 {
 	const struct kk_listener both[] = {listener(0, IPPROTO_TCP, 2222, 22),
 					   listener(1, IPPROTO_TCP, 2222, 22)};
 	const struct kk_guard guard = {.service = both[0].service, .syn_rate = 1};
-	const struct kk_guard guard6 = {.service = both[1].service, .syn_rate = 1};
-	const struct kk_guard guards[] = {guard, guard6};
-	const struct kk_datapath_tables wanted = {.listeners = both,
-						  .n_listeners = 2,
-						  .guards = guards,
-						  .n_guards =
-							  guard.service == guard6.service ? 1 : 2};
+	const struct kk_datapath_tables wanted = {
+		.listeners = both, .n_listeners = 2, .guards = &guard, .n_guards = 1};
 	uint64_t challenges = counter("syn_challenge").packets;
-	uint64_t proofs = counter("syn_proof").packets;
+	uint64_t proofs = counter("syn_proof").packets, inbound;
 	struct kk_err err = {0};
 
 	(void)state;
@@ -854,11 +941,18 @@ static void test_flooded_service(void **state)
 	for (int i = 0; i < 5; i++) {
 		int client, agent;
 
+		inbound = counter("inbound").packets;
+		send_flood(200);
+		/* But for those within the rate, one of each window of about a second. */
+		assert_true(counter("inbound").packets <= inbound + 100);
 		connect_pair(CLIENT, family->client, &client, &agent);
+		assert_options(client);
+		assert_options(agent);
+		stream("TCP of a flooded service", client, agent, 1u << 20, NULL);
 		close(client);
 		close(agent);
 	}
-	assert_true(counter("syn_challenge").packets > challenges);
+	assert_true(counter("syn_challenge").packets > challenges + 500);
 	assert_true(counter("syn_proof").packets > proofs);
 }
 
@@ -930,8 +1024,8 @@ int main(void)
 		OF_BOTH(test_udp_gso),
 		OF_BOTH(test_path_mtu),
 		OF_BOTH(test_refused_datagram),
-		cmocka_unit_test_setup(test_vlan_tags, with4),
-		cmocka_unit_test_setup(test_tags_are_checked, with4),
+		OF_BOTH(test_vlan_tags),
+		OF_BOTH(test_tags_are_checked),
 		OF_BOTH(test_too_big),
 		OF_BOTH(test_announced_size),
 		OF_BOTH(test_gateway_asks_agent),

@@ -189,8 +189,9 @@ static void test_edge_cases(void **state)
 	size_t i;
 
 	(void)state;
-	json_array_foreach(json_object_get(doc, "worlds"), i, obj)
+	json_array_foreach(json_object_get(doc, "worlds"), i, obj) {
 		trace_edge_world(obj, seen);
+	}
 	json_decref(doc);
 	for (int reason = 0; reason < KK_REASON_MAX; reason++)
 		if (!seen[reason] && is_of_edge((enum kk_reason)reason))

@@ -62,6 +62,17 @@ static void test_every_reason_has_a_case(void **state)
 	json_decref(doc);
 }
 
+/* And there is one of each family for each kind of packet that coverage.py knows of. */
+static void test_cases_cover(void **state)
+{
+	char path[PATH_MAX], command[PATH_MAX + 32];
+
+	(void)state;
+	packets_path("coverage.py", path);
+	snprintf(command, sizeof(command), "/usr/bin/python3 -B %s", path);
+	assert_int_equal(system(command), 0);
+}
+
 /* RFC 1624 section 4: the case that RFC 1141 gets wrong. */
 static void test_checksum_of_rfc1624(void **state)
 {
@@ -329,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_cases),
 		cmocka_unit_test(test_cases_are_the_generators),
 		cmocka_unit_test(test_every_reason_has_a_case),
+		cmocka_unit_test(test_cases_cover),
 		cmocka_unit_test(test_checksum_of_rfc1624),
 		cmocka_unit_test(test_checksum_against_whole_sums),
 		cmocka_unit_test(test_partial_checksum),

@@ -4,6 +4,9 @@
 
 #include <stdio.h>
 
+#define KK_COOKIE_TIME_SHIFT 35 /* as in kk/core/challenge.h: about 34 s */
+#define KK_TCP_FLAG_RST	     0x04
+
 static void test_cases(void **state)
 {
 	json_t *doc = load_edge_cases(), *world_obj, *obj;
@@ -146,6 +149,81 @@ static void test_verified_for_a_time(void **state)
 	json_decref(doc);
 }
 
+/* What a host answers to a challenge: a reset whose sequence number is what was acknowledged (RFC 9293 section 3.10.7.3). */
+static void answer_challenge(const struct packet *challenge, struct packet *reset)
+{
+	const uint8_t *in = challenge->data;
+	bool ip6 = in[0] >> 4 == 6;
+	size_t l4 = ip6 ? 40 : 20, size = ip6 ? 16 : 4;
+
+	*reset = *challenge;
+	memcpy(reset->data + l4 - 2 * size, in + l4 - size, size);
+	memcpy(reset->data + l4 - size, in + l4 - 2 * size, size);
+	memcpy(reset->data + l4, in + l4 + 2, 2);
+	memcpy(reset->data + l4 + 2, in + l4, 2);
+	memcpy(reset->data + l4 + 4, in + l4 + 8, 4);
+	memset(reset->data + l4 + 8, 0, 4);
+	reset->data[l4 + 13] = KK_TCP_FLAG_RST;
+}
+
+/* Floods until @syn is challenged. */
+static void challenge_of(struct kk_user *user, const struct packet *syn, struct packet *reset)
+{
+	static struct outcome got;
+
+	for (int i = 0; i < 10; i++)
+		edge_user_run(user, syn, &got);
+	assert_int_equal(got.reason, KK_REASON_SYN_CHALLENGE);
+	answer_challenge(&got.packet, reset);
+}
+
+static enum kk_reason reason_of(struct kk_user *user, const struct packet *packet)
+{
+	static struct outcome got;
+
+	edge_user_run(user, packet, &got);
+	return got.reason;
+}
+
+/*
+ * A cookie holds for the time that it was made in and for the next one, under the key that it was made with. An answer
+ * that comes too late, or with another key, does no harm: the next SYN is challenged anew.
+ */
+static void run_cookies(const char *world, const char *name)
+{
+	const uint64_t time = 1ULL << KK_COOKIE_TIME_SHIFT;
+	static struct packet syn, first, second, other;
+	json_t *doc = load_edge_cases();
+	struct kk_user *user = world_called(doc, world, name, &syn);
+
+	challenge_of(user, &syn, &first);
+	user->now += 2 * time;
+	challenge_of(user, &syn, &second);
+	assert_memory_not_equal(first.data, second.data, first.len);
+	assert_int_equal(reason_of(user, &first), KK_REASON_MAX);
+
+	user->edge.settings.cookie_key[1] ^= 1;
+	assert_int_equal(reason_of(user, &second), KK_REASON_MAX);
+	challenge_of(user, &syn, &other);
+	assert_int_equal(reason_of(user, &other), KK_REASON_SYN_PROOF);
+	kk_map_clear(&user->edge.verified);
+	user->edge.settings.cookie_key[1] ^= 1;
+
+	user->now += time;
+	challenge_of(user, &syn, &other);
+	assert_int_equal(reason_of(user, &second), KK_REASON_SYN_PROOF);
+	assert_int_equal(reason_of(user, &syn), KK_REASON_MAX);
+	edge_user_free(user);
+	json_decref(doc);
+}
+
+static void test_cookies_age(void **state)
+{
+	(void)state;
+	run_cookies("flood", "syn 3 beyond the rate");
+	run_cookies("flood in IPv6", "syn beyond the rate");
+}
+
 /* A relayed session ends when it is not renewed, though packets come. */
 static void test_relay_ends(void **state)
 {
@@ -175,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_every_reason_has_a_case),
 		cmocka_unit_test(test_flood_begins_and_ends),
 		cmocka_unit_test(test_verified_for_a_time),
+		cmocka_unit_test(test_cookies_age),
 		cmocka_unit_test(test_relay_ends),
 	};
 

@@ -2,6 +2,11 @@
 /* The short way of nearly every packet (kk/core/plain.h) beside the general one, with tables drawn at random. */
 #include "two_ways.h"
 
+#include "corpus.h"
+
+/* The fuzz target is built into this. */
+#include "../fuzz/fuzz_ways.c"
+
 #define WORLDS	400
 #define PACKETS 1000 /* in each */
 
@@ -62,10 +67,18 @@ static void test_random_worlds(void **state)
 	json_decref(doc);
 }
 
+/* What the fuzzer found to go ways of its own. */
+static void test_corpus(void **state)
+{
+	(void)state;
+	replay("ways", LLVMFuzzerTestOneInput);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_worlds),
+		cmocka_unit_test(test_corpus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

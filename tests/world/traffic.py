@@ -19,6 +19,8 @@ from .services import listening
 # processor knows no such times.
 QUIET_S = 4 if PATIENCE == 1 else 30
 SILENT_S = 10 * PATIENCE
+# How often a stream says something; each time is much work for an emulated processor.
+EVERY_S = 0.01 if PATIENCE == 1 else 0.05
 
 
 def family_of(address):
@@ -117,7 +119,7 @@ class Echo:
 class Stream:
     """A TCP connection to an Echo with a numbered message every EVERY_S: was it reset, how long did it stand still?"""
 
-    EVERY_S = 0.01
+    EVERY_S = EVERY_S
     MESSAGE = struct.Struct("!Q56x")
 
     def __init__(self, namespace, address, port):
@@ -177,7 +179,7 @@ class Stream:
 class DatagramStream:
     """The same over UDP: how many of the numbered datagrams did not come back?"""
 
-    EVERY_S = 0.01
+    EVERY_S = EVERY_S
     MESSAGE = struct.Struct("!8sQ56x")
 
     def __init__(self, namespace, address, port):
@@ -225,8 +227,9 @@ class Iperf:
         def run():
             done = subprocess.run(
                 netns.within(namespace, "iperf3", "--client", address, "--port", str(port), "--json",
-                             "--time", str(seconds), "--connect-timeout", "5000", *options),
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=seconds + 30)
+                             "--time", str(seconds), "--connect-timeout", str(5000 * PATIENCE), *options),
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+                timeout=seconds + 30 * PATIENCE)
             answer = json.loads(done.stdout)
             # The server may not be done yet with the client before.
             if "server is busy" in answer.get("error", ""):

@@ -201,6 +201,14 @@ static void test_refused(void **state)
 	refuse_service(service(1ll << 32, IPPROTO_TCP, 2222, 11), "id", "4294967296");
 }
 
+/* @userdata is the one listener of the tables, or NULL. */
+static bool carries(uint8_t protocol, uint16_t port, void *userdata)
+{
+	const struct kk_listener *l = userdata;
+
+	return l && l->protocol == protocol && l->port == port;
+}
+
 /* The port of a socket of ours is refused, and we are named. */
 static void test_port_in_use(void **state)
 {
@@ -226,18 +234,19 @@ static void test_port_in_use(void **state)
 		struct kk_listener carried = {.protocol = IPPROTO_TCP, .port = number};
 		struct kk_config c = config(services, 2);
 
-		assert_int_equal(tables_check_ports(&c, NULL, 0, &used, &err), -EADDRINUSE);
+		assert_int_equal(tables_check_ports(&c, &used, carries, NULL, &err), -EADDRINUSE);
 		snprintf(me, sizeof(me), "test_tables (process %d)", (int)getpid());
 		assert_err(&err, "port", me);
 		assert_err(&err, "port", "s2");
 		/* What the tables carry already goes on. */
 		kk_err_reset(&err);
-		assert_int_equal(tables_check_ports(&c, &carried, 1, &used, &err), 0);
+		assert_int_equal(tables_check_ports(&c, &used, carries, &carried, &err), 0);
 		carried.protocol = IPPROTO_UDP;
-		assert_int_equal(tables_check_ports(&c, &carried, 1, &used, &err), -EADDRINUSE);
+		assert_int_equal(tables_check_ports(&c, &used, carries, &carried, &err),
+				 -EADDRINUSE);
 		c.n_services = 1;
 		kk_err_reset(&err);
-		assert_int_equal(tables_check_ports(&c, NULL, 0, &used, &err), 0);
+		assert_int_equal(tables_check_ports(&c, &used, carries, NULL, &err), 0);
 	}
 	close(fd);
 }
@@ -251,7 +260,7 @@ static void test_wireguard_port(void **state)
 	struct kk_err err = {0};
 
 	(void)state;
-	assert_int_equal(tables_check_ports(&c, NULL, 0, &none, &err), -EADDRINUSE);
+	assert_int_equal(tables_check_ports(&c, &none, carries, NULL, &err), -EADDRINUSE);
 	assert_err(&err, "port", "51820/udp is the WireGuard port");
 }
 
