@@ -18,6 +18,7 @@ LIMIT_S = 30
 def wait_until(what, condition, timeout_s=LIMIT_S, every_s=0.05):
     """The first true value of condition(); what it waited for in the error when there is none in time."""
     timeout_s *= PATIENCE
+    every_s *= PATIENCE
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()

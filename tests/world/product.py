@@ -143,10 +143,9 @@ class Product:
         wait_until(f"{', '.join(names)} connected to Control", connected, timeout_s=30)
 
     def wait_tunnels(self, agents):
-        """Until every tunnel has shaken hands, as the Agents report it."""
-        def up():
-            nodes = {node["name"]: node for node in self.kkctl("status")["agents"]}
-            peers = [(nodes[agent].get("report") or {}).get("peers", []) for agent in agents]
-            return all(sum(1 for peer in of_agent if peer.get("last_handshake")) == len(topology.GATEWAYS)
-                       for of_agent in peers)
-        wait_until("tunnels up", up, timeout_s=20)
+        """Until every tunnel has shaken hands. Control is told of it some seconds later."""
+        def handshakes(agent):
+            lines = netns.sh("wg", "show", self.tunnels[agent], "latest-handshakes").splitlines()
+            return sum(1 for line in lines if line.split()[1] != "0")
+        wait_until("tunnels up", lambda: all(handshakes(agent) == len(topology.GATEWAYS) for agent in agents),
+                   timeout_s=20)

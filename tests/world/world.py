@@ -4,6 +4,7 @@
 import time
 
 from . import topology
+from .processes import PATIENCE
 from .product import Product, default_build
 from .published import DEMO
 from .record import Record
@@ -70,9 +71,9 @@ class World:
         before = self._clients(service, gateway)
         seen_by_service = service.probe(self, topology.GATEWAYS[gateway])
         # By which gateway it came the Agent learns a moment later.
-        end = time.monotonic() + 5
+        end = time.monotonic() + 5 * PATIENCE
         while not (new := self._clients(service, gateway) - before) and time.monotonic() < end:
-            time.sleep(0.02)
+            time.sleep(0.02 * PATIENCE)
         clients = {client.rpartition(":")[0] for client in new}
         if clients != {topology.USER}:
             raise AssertionError(f"the Agent saw {sorted(clients) or 'nobody'}, not {topology.USER}")
