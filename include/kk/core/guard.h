@@ -49,18 +49,10 @@ KK_INLINE int kk_is_banned(const struct kk_packet *pkt, __u32 service, const str
 	return until && until > kk_env_lately(pkt);
 }
 
-/*
- * For a packet from @source to listener @word, whichever: KK_REASON_INBOUND or why it is dropped.
- * @features are kk_env_features(), read once for each packet.
- */
-KK_INLINE enum kk_reason kk_check_gateway(const struct kk_packet *pkt, __u64 features, __u64 word,
-					  const struct kk_in6 *source)
+/* kk_check_gateway() of a source that the sieve has said @sieved of. */
+KK_INLINE enum kk_reason kk_check_sieved(const struct kk_packet *pkt, __u64 features, __u64 word,
+					 const struct kk_in6 *source, enum kk_sieved sieved)
 {
-	enum kk_sieved sieved;
-
-	if (!KK_RARELY(features & KK_FEATURE_SOURCES))
-		return KK_REASON_INBOUND;
-	sieved = kk_sieve_source(pkt, source);
 	if (sieved == KK_SIEVED_CLEAR)
 		return KK_REASON_INBOUND;
 	if (sieved != KK_SIEVED_SERVED) {
@@ -76,6 +68,18 @@ KK_INLINE enum kk_reason kk_check_gateway(const struct kk_packet *pkt, __u64 fea
 	    kk_is_banned(pkt, kk_service_of(pkt, word).id, source))
 		return KK_REASON_BANNED;
 	return KK_REASON_INBOUND;
+}
+
+/*
+ * For a packet from @source to listener @word, whichever: KK_REASON_INBOUND or why it is dropped.
+ * @features are kk_env_features(), read once for each packet.
+ */
+KK_INLINE enum kk_reason kk_check_gateway(const struct kk_packet *pkt, __u64 features, __u64 word,
+					  const struct kk_in6 *source)
+{
+	if (!KK_RARELY(features & KK_FEATURE_SOURCES))
+		return KK_REASON_INBOUND;
+	return kk_check_sieved(pkt, features, word, source, kk_sieve_source(pkt, source));
 }
 
 KK_INLINE enum kk_reason kk_check_limits(const struct kk_packet *pkt,
