@@ -4,7 +4,7 @@
  * at tc; the tunnel's program. Packet by packet they have to do what the core does in user space. Needs root.
  */
 #include "bpf_hosts.h"
-#include "random_world.h"
+#include "random_packets.h"
 
 #include <sched.h>
 #include <linux/pkt_cls.h>

@@ -7,7 +7,7 @@
 #ifndef KK_TEST_TWO_WAYS_H
 #define KK_TEST_TWO_WAYS_H
 
-#include "random_world.h"
+#include "random_packets.h"
 
 struct two_ways {
 	const struct edge_world *world;
