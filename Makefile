@@ -311,6 +311,7 @@ define uninstall-file
 	rm -f $(DESTDIR)$2/$(notdir $1)
 
 endef
+folder-of = $2
 # $(1): what is done to each
 install-all = $(foreach p,$(INSTALL_PROGRAMS),$(call $1,$B/$p,$(call install-dir,$p),755)) \
 	$(foreach f,$(INSTALL_MAN),$(call $1,$f,/usr/share/man/man$(subst .,,$(suffix $f)),644)) \
@@ -320,8 +321,14 @@ install-all = $(foreach p,$(INSTALL_PROGRAMS),$(call $1,$B/$p,$(call install-dir
 install: $(BINS)
 	$(call install-all,install-file)
 
+# Folders that are only ours go too; below DESTDIR, all that are empty then.
 uninstall:
 	$(call install-all,uninstall-file)
+	@for folder in $(if $(DESTDIR),$(sort $(call install-all,folder-of)),/usr/libexec/kakuremichi); do \
+		if [ -d "$(DESTDIR)$$folder" ]; then \
+			cd "$(or $(DESTDIR),/)" && rmdir $(if $(DESTDIR),-p) --ignore-fail-on-non-empty "$${folder#/}"; \
+		fi; \
+	done
 
 # As a package would put it: a copy of the sources, which DKMS builds for KVER now and for later kernels by itself.
 DKMS_SRC := /usr/src/kakuremichi-$(VERSION)

@@ -64,7 +64,7 @@ static int change_targets(struct agent *a, const struct kk_config *config,
 		if (fits(a, config, &there[i]) &&
 		    (strcmp(service->target, there[i].target) != 0 ||
 		     service->proxy_protocol != there[i].proxy_protocol ||
-		     (service->protocol == IPPROTO_TCP && service->shared != there[i].shared)))
+		     service->shared != there[i].shared))
 			r = relayctl_set(&a->relay, service, err);
 	}
 	return r;

@@ -20,7 +20,7 @@ struct relay_listener {
 	uint8_t protocol;
 	uint16_t port, last_port, agent_port;
 	bool proxy_protocol;
-	bool shared; /* its target is watched (of TCP) */
+	bool shared; /* its target is watched */
 	char target[KK_TARGET_MAX];
 	struct kk_address addresses[2]; /* that the first port's sockets are bound to */
 	size_t n_addresses, n_sockets;

@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "ctl/print.h"
 #include "util/cleanup.h"
 #include "util/parse.h"
 
 #define OPTIONS_MAX   24
-#define COMMAND_WIDTH 22 /* columns of help */
+#define COMMAND_WIDTH 22   /* columns of help */
+#define MESSAGE_MAX   4608 /* the path of a file, and what is wrong with it */
 
 static const struct ctl_noun *const nouns[] = {
 	&ctl_gateway,  &ctl_agent,    &ctl_peer,   &ctl_service, &ctl_host,    &ctl_group,
@@ -30,10 +32,14 @@ static const struct kk_option global_options[] = {
 
 /* ---- messages ---- */
 
+/* One line, whatever was typed or came from elsewhere. */
 static void complain(const char *fmt, va_list ap, const char *hint)
 {
+	char text[MESSAGE_MAX];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
 	fputs("kkctl: ", stderr);
-	vfprintf(stderr, fmt, ap);
+	ctl_fprint_text(stderr, text);
 	fprintf(stderr, "%s\n", hint);
 }
 
@@ -148,13 +154,14 @@ static int take_arguments(struct ctl *ctl, char **words, int n)
 {
 	const char *argument = ctl->command->argument;
 	int wanted = argument && !ctl->command->n_arguments ? 1 : ctl->command->n_arguments;
+	bool optional = argument && argument[0] == '[';
 	struct kk_err err = {0};
 
-	if (n < wanted)
+	if (n < wanted && !optional)
 		return ctl_usage(ctl, "%s is missing", argument);
 	if (n > wanted)
-		return ctl_usage(ctl, "%s: there is nothing to do with it", words[wanted]);
-	if (!argument)
+		return ctl_usage(ctl, "%.64s: there is nothing to do with it", words[wanted]);
+	if (!argument || !n)
 		return CTL_DONE;
 	ctl->words = words;
 	ctl->name = words[0];
@@ -173,12 +180,12 @@ int ctl_parse(int argc, char **argv, struct ctl *ctl, const struct ctl_noun **re
 	if (n)
 		noun = find_noun(words[0]);
 	if (n && !noun)
-		return ctl_usage(ctl, "%s: there is no such command", words[0]);
+		return ctl_usage(ctl, "%.64s: there is no such command", words[0]);
 	if (noun)
 		ctl->command = find_command(noun, words[1]);
 	if (noun && words[1] && !ctl->command)
-		return ctl_fail(CTL_USAGE, "%s: %s has no such verb; see kkctl %s --help", words[1],
-				noun->name, noun->name);
+		return ctl_fail(CTL_USAGE, "%.64s: %s has no such verb; see kkctl %s --help",
+				words[1], noun->name, noun->name);
 	r = parse_options(argc, argv, ctl, &left);
 	if (r != CTL_DONE)
 		return r;
@@ -209,8 +216,8 @@ static void help_noun(FILE *f, const struct ctl_noun *noun)
 
 	for (size_t i = 0; i < noun->n_commands; i++) {
 		command_line(line, sizeof(line), noun, &noun->commands[i]);
-		/* A longer one has its help on the next line. */
-		if (strlen(line) > COMMAND_WIDTH)
+		/* A longer one has its help on the next line: two spaces part them, which completion looks for. */
+		if (strlen(line) >= COMMAND_WIDTH)
 			fprintf(f, "  %s\n%*s", line, COMMAND_WIDTH + 3, "");
 		else
 			fprintf(f, "  %-*s ", COMMAND_WIDTH, line);

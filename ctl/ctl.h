@@ -44,7 +44,7 @@ struct ctl_options {
 	int64_t expires;	  /* seconds, 0: Control's own */
 	const char *socket, *pin_dir, *tcp_flags;
 	const char *role, *org, *url, *pin, *file, *output, *state, *prefix;
-	const char *public_key, *private_key; /* the first in base64, the second a file */
+	const char *alias, *wg_ip, *private_key; /* of a peer; the last is a file */
 	bool password, dry_run, prune;
 	int64_t limit, uses;
 	int64_t size; /* of a packet's payload */
@@ -60,8 +60,9 @@ struct ctl {
 };
 
 struct ctl_command {
-	const char *verb;     /* NULL: the noun alone is the command */
-	const char *argument; /* how help names its arguments, or NULL for none */
+	const char *verb; /* NULL: the noun alone is the command */
+	const char *
+		argument; /* how help names its arguments, "[...]" one that may be left out, or NULL for none */
 	const char *help;
 	const struct kk_option *options;
 	size_t n_options;

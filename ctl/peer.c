@@ -24,7 +24,7 @@ static void format_addresses(const json_t *obj, char *text, size_t size)
 }
 
 static const struct ctl_column columns[] = {
-	{"NAME", "name", NULL},
+	{"ALIAS", "name", NULL},
 	{"ADDRESSES", NULL, format_addresses},
 	{"PUBLIC KEY", "public_key", NULL},
 };
@@ -106,12 +106,12 @@ static int take_private(const uint8_t private[KK_KEY_LEN], struct keys *ret)
 /* A new pair, or the public half that was given. */
 static int get_keys(const struct ctl *ctl, struct keys *ret)
 {
-	const char *given = ctl->options.public_key;
+	const char *given = ctl->name;
 	uint8_t key[KK_KEY_LEN];
 	int r = CTL_DONE;
 
 	if (given && kk_key_parse(given, key) < 0)
-		r = ctl_fail(CTL_USAGE, "public-key: \"%.64s\" is not a WireGuard key in base64",
+		r = ctl_fail(CTL_USAGE, "PUBKEY: \"%.64s\" is not a WireGuard key in base64",
 			     given);
 	else if (given)
 		kk_key_format(key, ret->public);
@@ -144,6 +144,56 @@ static int read_private(const char *path, struct keys *ret)
 	return r;
 }
 
+/* ---- which peer ---- */
+
+/* A key in base64 as the value of a query (RFC 3986 section 2.1). */
+static void escape_key(const uint8_t key[KK_KEY_LEN], char *out, size_t size)
+{
+	char text[KK_KEY_BASE64_LEN + 1];
+	size_t n = 0;
+
+	kk_key_format(key, text);
+	for (const char *c = text; *c && n + 4 <= size; c++) {
+		if (*c == '+' || *c == '/' || *c == '=')
+			n += (size_t)snprintf(out + n, size - n, "%%%02X", (unsigned int)*c);
+		else
+			out[n++] = *c;
+	}
+	out[n] = '\0';
+}
+
+static int find_by_key(struct ctl *ctl, const uint8_t key[KK_KEY_LEN], char alias[KK_NAME_MAX + 1])
+{
+	KK_CLEANUP_JSON json_t *found = NULL;
+	char query[3 * KK_KEY_BASE64_LEN + 4];
+	const json_t *peer;
+	int r;
+
+	escape_key(key, query, sizeof(query));
+	r = ctl_call(ctl, &found, NULL, "GET", "/api/v1/peers?public_key=%s", query);
+	if (r != CTL_DONE)
+		return r;
+	peer = json_array_get(json_object_get(found, "items"), 0);
+	if (!peer)
+		return ctl_fail(CTL_REFUSED, "there is no peer with the public key %s", ctl->name);
+	snprintf(alias, KK_NAME_MAX + 1, "%s", ctl_text(peer, "name"));
+	return CTL_DONE;
+}
+
+/* The peer that the command's argument names, by its public key or its alias. */
+static int find(struct ctl *ctl, char alias[KK_NAME_MAX + 1])
+{
+	struct kk_err err = {0};
+	uint8_t key[KK_KEY_LEN];
+
+	if (kk_key_parse(ctl->name, key) == 0)
+		return find_by_key(ctl, key, alias);
+	if (kk_parse_name("alias", ctl->name, &err) < 0)
+		return ctl_fail(CTL_USAGE, "%s", err.msg);
+	strcpy(alias, ctl->name);
+	return CTL_DONE;
+}
+
 /* ---- commands ---- */
 
 /* The configuration is all of standard output, so that it can be written into a file. */
@@ -158,21 +208,35 @@ static int show_added(struct ctl *ctl, json_t *peer, const struct keys *keys)
 		ctl_print_json(peer);
 		return r;
 	}
-	fprintf(stderr, "peer %s is added, %s%s\n", ctl->name, applied,
+	fprintf(stderr, "peer %s is added, %s%s\n", ctl->options.alias, applied,
 		*keys->private ? "; its private key is shown this once" : "");
 	print_configuration(peer, keys->private);
 	return r;
+}
+
+static int check_alias(const struct ctl *ctl)
+{
+	struct kk_err err = {0};
+
+	if (!ctl->options.alias)
+		return ctl_usage(ctl, "--alias is missing");
+	if (kk_parse_name("alias", ctl->options.alias, &err) < 0)
+		return ctl_fail(CTL_USAGE, "%s", err.msg);
+	return CTL_DONE;
 }
 
 static int add(struct ctl *ctl)
 {
 	KK_CLEANUP_JSON json_t *peer = NULL;
 	struct keys keys = {0};
-	int r = get_keys(ctl, &keys);
+	int r = check_alias(ctl);
 
 	if (r == CTL_DONE)
+		r = get_keys(ctl, &keys);
+	if (r == CTL_DONE)
 		r = ctl_call(ctl, &peer,
-			     json_pack("{s:s, s:s}", "name", ctl->name, "public_key", keys.public),
+			     json_pack("{s:s, s:s, s:s*}", "name", ctl->options.alias, "public_key",
+				       keys.public, "wg_ip", ctl->options.wg_ip),
 			     "POST", "/api/v1/peers?wait=%lld", (long long)ctl->options.wait);
 	if (r == CTL_DONE)
 		r = show_added(ctl, peer, &keys);
@@ -187,42 +251,56 @@ static int list(struct ctl *ctl)
 
 static int show(struct ctl *ctl)
 {
-	return ctl_resource_show(ctl, &resource);
+	char alias[KK_NAME_MAX + 1];
+	int r = find(ctl, alias);
+
+	if (r != CTL_DONE)
+		return r;
+	ctl->name = alias;
+	r = ctl_resource_show(ctl, &resource);
+	ctl->name = ctl->words[0];
+	return r;
 }
 
 static int config(struct ctl *ctl)
 {
 	const char *path = ctl->options.private_key;
 	KK_CLEANUP_JSON json_t *peer = NULL;
+	char alias[KK_NAME_MAX + 1];
 	struct keys keys = {0};
 	int r = path ? read_private(path, &keys) : CTL_DONE;
 
 	if (r == CTL_DONE)
-		r = ctl_call(ctl, &peer, NULL, "GET", "/api/v1/peers/%s", ctl->name);
+		r = find(ctl, alias);
+	if (r == CTL_DONE)
+		r = ctl_call(ctl, &peer, NULL, "GET", "/api/v1/peers/%s", alias);
 	if (r == CTL_DONE && path && strcmp(keys.public, ctl_text(peer, "public_key")) != 0)
 		r = ctl_fail(CTL_REFUSED,
 			     "private-key: %s is not that of peer %s, whose public key is %s", path,
-			     ctl->name, ctl_text(peer, "public_key"));
+			     alias, ctl_text(peer, "public_key"));
 	if (r == CTL_DONE && !ctl_printed_json(ctl, peer))
 		print_configuration(peer, keys.private);
 	explicit_bzero(&keys, sizeof(keys));
 	return r;
 }
 
-static int rm(struct ctl *ctl)
+static int remove_peer(struct ctl *ctl)
 {
-	char path[64], what[96];
+	char alias[KK_NAME_MAX + 1], path[64], what[96];
+	int r = find(ctl, alias);
 
-	snprintf(path, sizeof(path), "/api/v1/peers/%s", ctl->name);
-	snprintf(what, sizeof(what), "peer %s is removed", ctl->name);
+	if (r != CTL_DONE)
+		return r;
+	snprintf(path, sizeof(path), "/api/v1/peers/%s", alias);
+	snprintf(what, sizeof(what), "peer %s is removed", alias);
 	return ctl_change(ctl, NULL, "DELETE", path, what);
 }
 
 static const struct kk_option add_options[] = {
-	CTL_OPTION(
-		"public-key", "KEY", KK_OPTION_STRING, public_key,
-		"of a pair that was made elsewhere (default: a new pair, whose private key is shown "
-		"once and kept nowhere)"),
+	CTL_OPTION("alias", "NAME", KK_OPTION_STRING, alias, "its name"),
+	CTL_OPTION("wg-ip", "A", KK_OPTION_STRING, wg_ip,
+		   "its tunnel address, the .100 of a /24 of the pool (default: the first that is "
+		   "free)"),
 };
 
 static const struct kk_option config_options[] = {
@@ -231,13 +309,15 @@ static const struct kk_option config_options[] = {
 };
 
 static const struct ctl_command commands[] = {
-	{"add", "NAME", "makes a peer and prints its configuration for wg-quick",
+	{"add", "[PUBKEY]",
+	 "makes a peer, without PUBKEY also its keys, and prints its configuration for wg-quick",
 	 CTL_OPTIONS(add_options), .run = add},
 	{"list", NULL, "lists the peers", .run = list},
-	{"show", "NAME", "shows one peer", .run = show},
-	{"config", "NAME", "prints its configuration again, with the gateways as they are now",
+	{"show", "PUBKEY|ALIAS", "shows one peer", .run = show},
+	{"config", "PUBKEY|ALIAS",
+	 "prints its configuration again, with the gateways as they are now",
 	 CTL_OPTIONS(config_options), .run = config},
-	{"rm", "NAME", "removes a peer that has no services", .run = rm},
+	{"remove", "PUBKEY|ALIAS", "removes a peer that has no services", .run = remove_peer},
 };
 
 const struct ctl_noun ctl_peer = {

@@ -108,10 +108,15 @@ void ctl_print_json(const json_t *obj)
 	putchar('\n');
 }
 
-void ctl_print_text(const char *text)
+void ctl_fprint_text(FILE *f, const char *text)
 {
 	for (; *text; text++)
-		putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+		putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, f);
+}
+
+void ctl_print_text(const char *text)
+{
+	ctl_fprint_text(stdout, text);
 }
 
 void ctl_format_ago(int64_t unix_s, char *text, size_t size)

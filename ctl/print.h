@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <jansson.h>
 
@@ -27,6 +28,7 @@ void ctl_print_object(const json_t *obj, const struct ctl_column *columns, size_
 void ctl_print_json(const json_t *obj);
 /* A text of which control characters have become '?'. */
 void ctl_print_text(const char *text);
+void ctl_fprint_text(FILE *f, const char *text);
 
 /* "now", "12 s", "3 min", "5 h", "8 d": how long ago @unix_s was; "never" for 0. */
 void ctl_format_ago(int64_t unix_s, char *text, size_t size);

@@ -8,6 +8,7 @@
 #include "ctl/api.h"
 #include "ctl/node.h"
 #include "ctl/print.h"
+#include "ctl/resource.h"
 #include "util/cleanup.h"
 #include "util/json.h"
 
@@ -145,8 +146,9 @@ static void add_refusing(json_t *remarks, const json_t *gateway)
 
 		snprintf(which, sizeof(which), "%.32s of service %.32s", ctl_text(one, "agent"),
 			 ctl_text(one, "service"));
-		add_remark(remarks, gateway, "agent", which,
-			   "refuses connections, its target is down, and gets no more of them");
+		add_remark(
+			remarks, gateway, "agent", which,
+			"refuses connections or datagrams, its target is down, and gets no more of them");
 	}
 }
 
@@ -226,14 +228,9 @@ static void print_count(const json_t *items, const char *what)
 						       : "s");
 }
 
-/* What is no part of the status itself. */
-struct others {
-	json_t *services, *bans, *denials;
-};
-
-static void print_status(const struct ctl *ctl, const json_t *status, const struct others *others)
+static void print_status(const struct ctl *ctl, const json_t *status, const json_t *others)
 {
-	const json_t *services = others->services;
+	const json_t *services = json_object_get(others, "services");
 	const json_t *gateways = json_object_get(status, "gateways");
 	const json_t *agents = json_object_get(status, "agents");
 	KK_CLEANUP_JSON json_t *peers = json_array(), *remarks = json_array();
@@ -244,8 +241,8 @@ static void print_status(const struct ctl *ctl, const json_t *status, const stru
 	printf("Control %s at %s, generation %lld, %lld service%s", ctl_text(status, "version"),
 	       ctl->server.url, json_integer_value(json_object_get(status, "generation")), n,
 	       n == 1 ? "" : "s");
-	print_count(others->bans, "ban");
-	print_count(others->denials, "denied prefix");
+	print_count(json_object_get(others, "bans"), "ban");
+	print_count(json_object_get(others, "denials"), "denied prefix");
 	printf("\ngateways %zu/%zu connected, agents %zu/%zu connected", count_connected(gateways),
 	       json_array_size(gateways), count_connected(agents), json_array_size(agents));
 	if (n_plain)
@@ -267,27 +264,38 @@ static void print_status(const struct ctl *ctl, const json_t *status, const stru
 	print_remarks(remarks);
 }
 
+/* Puts the items of a collection, page by page, into @obj. */
+static int read_into(struct ctl *ctl, json_t *obj, const char *key, const char *collection)
+{
+	KK_CLEANUP_JSON json_t *all = NULL;
+	int r = ctl_read_all(ctl, collection, &all);
+
+	if (r == CTL_DONE)
+		json_object_set(obj, key, json_object_get(all, "items"));
+	return r;
+}
+
 static int run(struct ctl *ctl)
 {
-	KK_CLEANUP_JSON json_t *status = NULL, *services = NULL, *bans = NULL, *denials = NULL;
+	KK_CLEANUP_JSON json_t *status = NULL, *others = json_object();
 	int r = ctl_call(ctl, &status, NULL, "GET", "/api/v1/status");
 
-	if (r != CTL_DONE)
+	/* In place of how many there are. */
+	if (r == CTL_DONE)
+		r = read_into(ctl, status, "gateways", "status/gateways");
+	if (r == CTL_DONE)
+		r = read_into(ctl, status, "agents", "status/agents");
+	if (r == CTL_DONE)
+		r = read_into(ctl, status, "peers", "peers");
+	if (r != CTL_DONE || ctl_printed_json(ctl, status))
 		return r;
-	if (ctl->options.json) {
-		ctl_print_json(status);
-		return CTL_DONE;
-	}
-	r = ctl_call(ctl, &services, NULL, "GET", "/api/v1/services");
+	r = read_into(ctl, others, "services", "services");
 	if (r == CTL_DONE)
-		r = ctl_call(ctl, &bans, NULL, "GET", "/api/v1/bans");
+		r = read_into(ctl, others, "bans", "bans");
 	if (r == CTL_DONE)
-		r = ctl_call(ctl, &denials, NULL, "GET", "/api/v1/denials");
+		r = read_into(ctl, others, "denials", "denials");
 	if (r == CTL_DONE)
-		print_status(ctl, status,
-			     &(struct others){json_object_get(services, "items"),
-					      json_object_get(bans, "items"),
-					      json_object_get(denials, "items")});
+		print_status(ctl, status, others);
 	return r;
 }
 

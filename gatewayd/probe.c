@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "gatewayd/probe_udp.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -53,18 +54,9 @@ static void ask(const struct probe *p, const struct probe_target *t)
 			 strerror(errno));
 }
 
-static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
+static const char *what_comes(const struct probe_target *t)
 {
-	struct probe *p = userdata;
-
-	(void)usec;
-	p->sequence += 0x10001;
-	for (size_t i = 0; i < p->n && i < PROBE_AT_ONCE; i++) {
-		p->next = p->next < p->n ? p->next : 0;
-		ask(p, &p->targets[p->next++]);
-	}
-	sd_event_source_set_time_relative(source, PROBE_EVERY_US);
-	return sd_event_source_set_enabled(source, p->n ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+	return t->protocol == IPPROTO_UDP ? "datagrams" : "connections";
 }
 
 /* Returns whether the answer makes a difference. */
@@ -78,12 +70,47 @@ static bool judge(struct probe_target *t, bool refused)
 		return false;
 	t->refuses = refuses;
 	if (refuses)
-		kk_warn("Agent %s refuses connections for service %s and gets no more of them",
-			t->name, t->service_name);
+		kk_warn("Agent %s refuses %s for service %s and gets no more of them", t->name,
+			what_comes(t), t->service_name);
 	else
-		kk_info("Agent %s takes connections for service %s again", t->name,
+		kk_info("Agent %s takes %s for service %s again", t->name, what_comes(t),
 			t->service_name);
 	return true;
+}
+
+/* An Agent of a service of UDP, which has been silent if nothing was heard since it was asked last. */
+static bool ask_udp(struct probe *p, struct probe_target *t)
+{
+	bool changed = false;
+
+	if (t->asked && (++t->silences >= PROBE_SILENCES || !t->refuses))
+		changed = judge(t, false);
+	t->asked = probe_udp_ask(p->udp_fd, t) == 0;
+	return changed;
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct probe *p = userdata;
+	bool changed = false;
+
+	(void)usec;
+	p->sequence += 0x10001;
+	p->rounds++;
+	for (size_t i = 0; i < p->n && i < PROBE_AT_ONCE; i++) {
+		struct probe_target *t;
+
+		p->next = p->next < p->n ? p->next : 0;
+		t = &p->targets[p->next++];
+		if (t->protocol == IPPROTO_TCP)
+			ask(p, t);
+		else if (p->rounds % PROBE_UDP_EVERY == 0 || (t->refusals && !t->refuses))
+			changed |= ask_udp(p, t);
+	}
+	if (changed)
+		p->changed(p->userdata);
+	sd_event_source_set_time_relative(source, PROBE_EVERY_US);
+	return sd_event_source_set_enabled(source, p->n ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
 static bool take_answer(struct probe *p, const uint8_t *packet, size_t len)
@@ -104,8 +131,8 @@ static bool take_answer(struct probe *p, const uint8_t *packet, size_t len)
 	for (size_t i = 0; i < p->n; i++) {
 		struct probe_target *t = &p->targets[i];
 
-		if (t->its.s_addr == ip.saddr && t->ours.s_addr == ip.daddr &&
-		    t->port == ntohs(tcp.source))
+		if (t->protocol == IPPROTO_TCP && t->its.s_addr == ip.saddr &&
+		    t->ours.s_addr == ip.daddr && t->port == ntohs(tcp.source))
 			changed |= judge(t, tcp.rst);
 	}
 	return changed;
@@ -126,6 +153,30 @@ static int on_packet(sd_event_source *source, int fd, uint32_t events, void *use
 			break;
 		changed |= take_answer(p, packet, (size_t)n);
 	}
+	if (changed)
+		p->changed(p->userdata);
+	return 0;
+}
+
+static int on_refusal(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct probe *p = userdata;
+	struct sockaddr_in by;
+	bool changed = false;
+
+	(void)source;
+	(void)events;
+	for (int n = 0; n < ANSWERS_AT_ONCE && probe_udp_refusal(fd, &by); n++)
+		for (size_t i = 0; i < p->n; i++) {
+			struct probe_target *t = &p->targets[i];
+
+			if (!t->asked || t->its.s_addr != by.sin_addr.s_addr ||
+			    t->port != ntohs(by.sin_port))
+				continue;
+			t->asked = false;
+			t->silences = 0;
+			changed |= judge(t, true);
+		}
 	if (changed)
 		p->changed(p->userdata);
 	return 0;
@@ -195,9 +246,13 @@ int probe_start(struct probe *p, sd_event *event, const char *ifname,
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &p->timer, CLOCK_MONOTONIC, PROBE_EVERY_US, 0,
 					       on_time, p);
+	if (r >= 0)
+		r = p->udp_fd = probe_udp_open(ifname);
+	if (r >= 0)
+		r = sd_event_add_io(event, &p->udp_io, p->udp_fd, EPOLLERR, on_refusal, p);
 	if (r < 0)
-		return kk_err_set(err, -r, "tunnel", "Agents cannot be asked by SYNs: %s",
-				  strerror(-r));
+		return kk_err_set(err, -r, "tunnel",
+				  "Agents cannot be asked for their services: %s", strerror(-r));
 	return 0;
 }
 
@@ -205,6 +260,8 @@ void probe_stop(struct probe *p)
 {
 	p->timer = sd_event_source_disable_unref(p->timer);
 	p->io = sd_event_source_disable_unref(p->io);
+	p->udp_io = sd_event_source_disable_unref(p->udp_io);
+	p->udp_fd = kk_close(p->udp_fd);
 	p->fd = kk_close(p->fd);
 	p->port_fd = kk_close(p->port_fd);
 	free(p->targets);
@@ -232,7 +289,7 @@ static const struct probe_target *find(const struct probe *p, int64_t service, i
 
 static bool is_asked(const struct kk_service *service)
 {
-	return service->protocol == IPPROTO_TCP && service->n_agents > 1;
+	return service->n_agents > 1;
 }
 
 static void add(const struct probe *p, const struct kk_config *config,
@@ -247,6 +304,7 @@ static void add(const struct probe *p, const struct kk_config *config,
 		.ours = kk_subnet_host(&agent->subnet, config->self.index),
 		.its = kk_subnet_host(&agent->subnet, KK_AGENT_HOST),
 		.port = service->agent_port,
+		.protocol = service->protocol,
 		.refuses = known && known->refuses,
 		.refusals = known ? known->refusals : 0,
 	};

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#define VERSION_2_PROXY	 0x21 /* version 2, command PROXY */
+#define VERSION_2_LOCAL	 0x20 /* version 2, command LOCAL */
+#define VERSION_2_PROXY	 0x21 /* and command PROXY */
 #define FAMILY_INET	 0x10
 #define FAMILY_INET6	 0x20
 #define TRANSPORT_STREAM 0x01
@@ -50,4 +51,12 @@ size_t proxy2_header(uint8_t protocol, const union kk_sockaddr *client,
 	at = put(out, at, to.bytes, len);
 	at = put(out, at, &from_port, sizeof(from_port));
 	return put(out, at, &to_port, sizeof(to_port));
+}
+
+size_t proxy2_local(uint8_t out[PROXY2_MAX])
+{
+	struct header h = {.version_command = VERSION_2_LOCAL};
+
+	memcpy(h.signature, signature, sizeof(signature));
+	return put(out, 0, &h, sizeof(h));
 }

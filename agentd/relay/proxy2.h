@@ -17,4 +17,10 @@
 size_t proxy2_header(uint8_t protocol, const union kk_sockaddr *client,
 		     const union kk_sockaddr *local, uint8_t out[PROXY2_MAX]);
 
+/*
+ * The header of a datagram or connection that is the proxy's own, to see whether the target is there (command LOCAL), with no
+ * addresses. Returns its length.
+ */
+size_t proxy2_local(uint8_t out[PROXY2_MAX]);
+
 #endif

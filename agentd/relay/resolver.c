@@ -35,8 +35,30 @@ struct resolver {
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t asked;
 	struct job_list todo, done;
-	bool quit;
+	bool busy, quit; /* the thread looks something up; it shall end */
+	bool left;	 /* by resolver_free(): the thread frees it all when it ends */
 };
+
+static void free_jobs(struct job_list *list)
+{
+	struct resolver_job *job;
+
+	while ((job = STAILQ_FIRST(list))) {
+		STAILQ_REMOVE_HEAD(list, link);
+		free(job);
+	}
+}
+
+/* The thread has ended, or is the caller. */
+static void free_all(struct resolver *r)
+{
+	free_jobs(&r->todo);
+	free_jobs(&r->done);
+	kk_close(r->wake_fd);
+	pthread_cond_destroy(&r->asked);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}
 
 static void look_up(struct resolver_job *job)
 {
@@ -57,6 +79,7 @@ static void look_up(struct resolver_job *job)
 static void *work(void *userdata)
 {
 	struct resolver *r = userdata;
+	bool left;
 
 	pthread_mutex_lock(&r->lock);
 	for (;;) {
@@ -69,15 +92,20 @@ static void *work(void *userdata)
 			break;
 		job = STAILQ_FIRST(&r->todo);
 		STAILQ_REMOVE_HEAD(&r->todo, link);
+		r->busy = true;
 		pthread_mutex_unlock(&r->lock);
 		look_up(job);
 		pthread_mutex_lock(&r->lock);
+		r->busy = false;
 		STAILQ_INSERT_TAIL(&r->done, job, link);
 		/* An eventfd refuses only when its counter is full, and then it is readable anyway. */
 		if (write(r->wake_fd, &one, sizeof(one)) < 0)
 			continue;
 	}
+	left = r->left;
 	pthread_mutex_unlock(&r->lock);
+	if (left)
+		free_all(r);
 	return NULL;
 }
 
@@ -151,14 +179,21 @@ int resolver_new(struct loop *loop, struct resolver **ret)
 	return 0;
 }
 
-static void free_jobs(struct job_list *list)
+/*
+ * Leaves the resolver to its thread, which looks something up and cannot be told to stop; false where it has come to
+ * its end meanwhile.
+ */
+static bool leave(struct resolver *r)
 {
-	struct resolver_job *job;
+	bool busy;
 
-	while ((job = STAILQ_FIRST(list))) {
-		STAILQ_REMOVE_HEAD(list, link);
-		free(job);
-	}
+	pthread_mutex_lock(&r->lock);
+	busy = r->busy;
+	if (busy)
+		pthread_detach(r->thread);
+	r->left = busy;
+	pthread_mutex_unlock(&r->lock);
+	return busy;
 }
 
 void resolver_free(struct resolver *r)
@@ -173,14 +208,12 @@ void resolver_free(struct resolver *r)
 	pthread_mutex_unlock(&r->lock);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec++;
-	if (pthread_timedjoin_np(r->thread, NULL, &until) != 0)
-		return;
-	free_jobs(&r->todo);
-	free_jobs(&r->done);
-	kk_close(r->wake_fd);
-	pthread_cond_destroy(&r->asked);
-	pthread_mutex_destroy(&r->lock);
-	free(r);
+	if (pthread_timedjoin_np(r->thread, NULL, &until) != 0) {
+		if (leave(r))
+			return;
+		pthread_join(r->thread, NULL);
+	}
+	free_all(r);
 }
 
 int resolver_ask(struct resolver *r, struct resolver_query *query)

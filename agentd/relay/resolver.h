@@ -25,7 +25,7 @@ struct resolver;
 
 /* Starts the thread. */
 int resolver_new(struct loop *loop, struct resolver **ret);
-/* Gives the thread a second to end; a look-up that hangs is left behind for the process's end. */
+/* Gives the thread a second to end; where a look-up hangs, the thread frees the rest when that is over. */
 void resolver_free(struct resolver *resolver);
 /* Negative errno; 0: @query->done will be called from the loop. */
 int resolver_ask(struct resolver *resolver, struct resolver_query *query);

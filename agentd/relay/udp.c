@@ -157,27 +157,36 @@ static void resolved(struct target_waiter *waiter)
 
 /*
  * A name such as localhost has addresses where nobody is; the first that refuses before anything was
- * heard makes room for the next.
+ * heard makes room for the next. False: there is none.
  */
-static void next_address(struct udp_session *s)
+static bool next_address(struct udp_session *s)
 {
 	struct target *t = s->session.target;
 
 	if (s->session.tx_bytes || s->tried + 1 >= t->n_addrs)
-		return;
+		return false;
 	s->tried++;
 	loop_del(&s->relay->loop, s->fd);
 	s->fd = kk_close(s->fd);
 	if (open_target(s) < 0)
 		end(s);
+	return true;
+}
+
+/* Of a range the first port stands for all. NULL: what the session hears of its target says nothing of the service's. */
+static struct listener *watched(const struct udp_session *s)
+{
+	struct listener *l = s->session.listener;
+
+	return s->session.target == l->target && s->session.port->number == l->port ? l : NULL;
 }
 
 /* @error is a positive errno that the target's socket told. The session may have ended after this. */
 static void on_error(struct udp_session *s, int error)
 {
 	note_error(s, strerror(error));
-	if (error == ECONNREFUSED)
-		next_address(s);
+	if (error == ECONNREFUSED && !next_address(s) && watched(s))
+		watch_refused(watched(s), strerror(error));
 }
 
 static void heard(struct udp_session *s)
@@ -189,6 +198,8 @@ static void heard(struct udp_session *s)
 	if (s->tried && t->n_addrs)
 		t->prefer = (t->prefer + s->tried) % t->n_addrs;
 	s->tried = 0;
+	if (watched(s))
+		watch_answered(watched(s));
 }
 
 static void reply(struct loop_io *io, uint32_t events)
@@ -309,6 +320,18 @@ static void forward(struct udp_session *s, unsigned int first, unsigned int stop
 		on_error(s, error);
 }
 
+/*
+ * A gateway's question whether somebody listens here (gatewayd/probe.h), which nothing but a closed port answers: an empty
+ * datagram from the Agent's own /24, where no client is.
+ */
+static bool is_probe(const struct listener_port *p, const union kk_sockaddr *from, size_t len)
+{
+	const uint32_t differ = ntohl(from->v4.sin_addr.s_addr ^ p->bound.v4.sin_addr.s_addr);
+
+	return len == 0 && p->listener->watch.on && from->any.sa_family == AF_INET &&
+	       p->bound.any.sa_family == AF_INET && differ >> 8 == 0;
+}
+
 void udp_receive(struct loop_io *io, uint32_t events)
 {
 	struct listener_port *p = LOOP_OWNER(io, struct listener_port, io);
@@ -323,9 +346,13 @@ void udp_receive(struct loop_io *io, uint32_t events)
 		if (n <= 0)
 			return;
 		for (unsigned int i = 0, next; i < (unsigned int)n; i = next) {
-			struct udp_session *s = session_of(p, &b->from[i]);
+			struct udp_session *s;
 
-			for (next = i + 1; next < (unsigned int)n; next++)
+			next = i + 1;
+			if (is_probe(p, &b->from[i], b->in[i].msg_len))
+				continue;
+			s = session_of(p, &b->from[i]);
+			for (; next < (unsigned int)n; next++)
 				if (!kk_sockaddr_equal(&b->from[next], &b->from[i]))
 					break;
 			if (s)

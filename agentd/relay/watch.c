@@ -14,31 +14,54 @@
 #include "util/log.h"
 
 /* A socket that was bound by number stays bound; one that does not listen refuses (RFC 9293 section 3.10.7.1). */
-static void refuse(struct listener *l, const char *why)
+static int shut(struct listener_port *p)
 {
-	if (l->watch.down)
+	loop_del(&p->listener->relay->loop, p->fd);
+	if (p->listener->protocol == IPPROTO_UDP)
+		return watch_udp_shut(p);
+	return shutdown(p->fd, SHUT_RDWR) < 0 ? -errno : 0;
+}
+
+static int open_again(struct listener_port *p)
+{
+	if (p->listener->protocol == IPPROTO_UDP)
+		return watch_udp_open(p);
+	return listen(p->fd, SOMAXCONN) < 0 ? -errno : 0;
+}
+
+void watch_refused(struct listener *l, const char *why)
+{
+	struct watch *w = &l->watch;
+
+	if (!w->on || w->down)
 		return;
-	l->watch.down = true;
+	w->down = true;
+	w->tried = w->quiet = 0;
+	w->until = l->relay->loop.now + WATCH_ANSWER_MS;
 	kk_warn("service %s: target %s is down and others have its clients: %s", l->name,
 		l->target->text, why);
 	snprintf(l->error, sizeof(l->error), "%.64s is down: %.80s", l->target->text, why);
 	for (size_t i = 0; i < l->n_ports; i++) {
-		loop_del(&l->relay->loop, l->ports[i].fd);
-		shutdown(l->ports[i].fd, SHUT_RDWR);
+		int r = shut(&l->ports[i]);
+
+		if (r < 0)
+			kk_warn("service %s: port %u does not refuse: %s", l->name,
+				l->ports[i].number, strerror(-r));
 	}
 }
 
-static void listen_again(struct listener *l)
+void watch_answered(struct listener *l)
 {
 	if (!l->watch.down)
 		return;
 	for (size_t i = 0; i < l->n_ports; i++) {
 		struct listener_port *p = &l->ports[i];
+		int r = open_again(p);
 
-		if (listen(p->fd, SOMAXCONN) < 0) {
+		if (r < 0) {
 			/* Tried again in the next round. */
 			kk_warn("service %s: port %u does not listen: %s", l->name, p->number,
-				strerror(errno));
+				strerror(-r));
 			return;
 		}
 		/* -EEXIST: from a round that did not get to the end. */
@@ -49,7 +72,7 @@ static void listen_again(struct listener *l)
 	kk_info("service %s: target %s is back", l->name, l->target->text);
 }
 
-static void hang_up(struct listener *l)
+void watch_hang_up(struct listener *l)
 {
 	if (l->watch.fd < 0)
 		return;
@@ -66,11 +89,11 @@ static bool is_ours(int error)
 
 static void judge(struct listener *l, int error)
 {
-	hang_up(l);
+	watch_hang_up(l);
 	if (error && !is_ours(error))
-		refuse(l, strerror(error));
+		watch_refused(l, strerror(error));
 	else if (!error)
-		listen_again(l);
+		watch_answered(l);
 }
 
 static void on_answer(struct loop_io *io, uint32_t events)
@@ -128,7 +151,7 @@ static void look(struct listener *l)
 	if (r > 0)
 		call(l);
 	else if (r < 0)
-		refuse(l, l->target->error);
+		watch_refused(l, l->target->error);
 }
 
 static void on_round(struct loop_timer *timer)
@@ -141,7 +164,10 @@ static void on_round(struct loop_timer *timer)
 		if (!l->watch.on)
 			continue;
 		timer->at = relay->loop.now + WATCH_EVERY_MS;
-		look(l);
+		if (l->protocol == IPPROTO_UDP)
+			watch_udp_look(l);
+		else
+			look(l);
 	}
 }
 
@@ -154,17 +180,17 @@ void watch_init(struct relay *relay)
 void watch_set(struct listener *l, bool on)
 {
 	watch_stop(l);
-	l->watch.on = on && l->protocol == IPPROTO_TCP;
+	l->watch.on = on;
 	l->watch.waiter.resolved = resolved;
 	if (!l->watch.on)
-		listen_again(l);
+		watch_answered(l);
 	else if (!l->relay->watch_timer.at)
 		l->relay->watch_timer.at = l->relay->loop.now + WATCH_EVERY_MS;
 }
 
 void watch_stop(struct listener *l)
 {
-	hang_up(l);
+	watch_hang_up(l);
 	target_forget(&l->watch.waiter);
 	l->watch.on = false;
 }

@@ -420,11 +420,30 @@ void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct k
 	ret->refused = node->refused;
 }
 
+size_t kk_push_report_len(struct kk_push *push, enum kk_kind role, int64_t id)
+{
+	const struct kk_node *node = kk_push_node(push, role, id);
+
+	return node ? node->report.len : 0;
+}
+
 json_t *kk_push_report(struct kk_push *push, enum kk_kind role, int64_t id)
 {
 	const struct kk_node *node = kk_push_node(push, role, id);
 
 	return node ? kk_report_json(&node->report) : NULL;
+}
+
+size_t kk_push_connected(struct kk_push *push, int64_t org, enum kk_kind role)
+{
+	size_t n = 0;
+
+	for (size_t id = 0; id < push->nodes[role].size; id++) {
+		const struct kk_node *node = push->nodes[role].by_id[id];
+
+		n += node && (node->ready || node->greeting) && node->org == org;
+	}
+	return n;
 }
 
 void kk_push_count(struct kk_push *push, struct kk_push_counts *ret)

@@ -40,7 +40,8 @@ struct kk_push_state {
 };
 
 void kk_push_state(struct kk_push *push, enum kk_kind role, int64_t id, struct kk_push_state *ret);
-/* What the node reported last, a new reference, or NULL. */
+/* What the node reported last, a new reference, or NULL; and how many bytes that is as text, 0 for nothing. */
+size_t kk_push_report_len(struct kk_push *push, enum kk_kind role, int64_t id);
 json_t *kk_push_report(struct kk_push *push, enum kk_kind role, int64_t id);
 
 /* What a service was before a change, so that a gateway's nack can undo it. */
@@ -77,5 +78,7 @@ struct kk_push_counts {
 };
 
 void kk_push_count(struct kk_push *push, struct kk_push_counts *ret);
+/* How many nodes of a role of organisation @org are connected. */
+size_t kk_push_connected(struct kk_push *push, int64_t org, enum kk_kind role);
 
 #endif

@@ -186,6 +186,7 @@ int kk_audit_show(struct kk_call *call);
 int kk_apply(struct kk_call *call);
 int kk_backup_show(struct kk_call *call);
 int kk_status_show(struct kk_call *call);
+int kk_status_list(struct kk_call *call);
 int kk_health_show(struct kk_call *call);
 int kk_metrics_show(struct kk_call *call);
 int kk_contract_show(struct kk_call *call);

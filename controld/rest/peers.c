@@ -9,12 +9,13 @@
 #include "util/parse.h"
 
 struct fields {
-	const char *name, *public_key;
+	const char *name, *public_key, *wg_ip;
 };
 
 static const struct kk_json_field add_fields[] = {
 	KK_JSON_FIELD("name", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, name),
 	KK_JSON_FIELD("public_key", KK_JSON_STRING, KK_JSON_REQUIRED, struct fields, public_key),
+	KK_JSON_FIELD("wg_ip", KK_JSON_STRING, 0, struct fields, wg_ip),
 };
 
 /* Host @host of the peer's /24, of IPv4 and behind the pool's /96. */
@@ -79,9 +80,28 @@ static int answer(struct kk_call *call, unsigned int status, const struct kk_age
 	return r == -ENOMEM ? kk_err_set(&call->err, ENOMEM, NULL, "out of memory") : r;
 }
 
+/* The number of the peer whose tunnel address is @text. */
+static int read_wg_ip(const struct kk_store *store, const char *text, int64_t *ret,
+		      struct kk_err *err)
+{
+	struct in_addr address;
+	int r = kk_parse_ip4("wg_ip", text, &address, err);
+
+	if (r < 0)
+		return r;
+	*ret = kk_agent_number(kk_store_pool(store), address);
+	if (*ret >= 0)
+		return 0;
+	return kk_err_set(
+		err, EINVAL, "wg_ip",
+		"wg_ip: %s is none that a peer can have: they are the .%d of the pool's /24, "
+		"their second number 1 to 254",
+		text, KK_AGENT_HOST);
+}
+
 int kk_peers_add(struct kk_call *call)
 {
-	struct kk_agent_row row = {0};
+	struct kk_agent_row row = {.number = KK_ANY_NUMBER};
 	struct kk_err *err = &call->err;
 	struct fields f = {0};
 	int r = kk_json_read(call->body, add_fields, ARRAY_SIZE(add_fields), &f, err);
@@ -92,6 +112,8 @@ int kk_peers_add(struct kk_call *call)
 		r = kk_err_set(err, EINVAL, "public_key",
 			       "public_key: \"%.64s\" is not a WireGuard key in base64",
 			       f.public_key);
+	if (r == 0 && f.wg_ip)
+		r = read_wg_ip(call->control->store, f.wg_ip, &row.number, err);
 	if (r < 0)
 		return r;
 	strcpy(row.name, f.name);

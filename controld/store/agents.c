@@ -19,6 +19,18 @@ struct kk_prefix4 kk_agent_subnet(const struct kk_prefix4 *pool, int64_t number)
 	};
 }
 
+int64_t kk_agent_number(const struct kk_prefix4 *pool, struct in_addr address)
+{
+	uint32_t host = ntohl(address.s_addr ^ pool->addr.s_addr);
+	int64_t number = (int64_t)(host >> 8 & 0xff) * SECOND_OCTETS + (host >> 16) - 1;
+	struct kk_prefix4 subnet;
+
+	if (host >> 24 || number < 0 || number >= KK_AGENTS_MAX)
+		return -EINVAL;
+	subnet = kk_agent_subnet(pool, number);
+	return kk_subnet_host(&subnet, KK_AGENT_HOST).s_addr == address.s_addr ? number : -EINVAL;
+}
+
 static void read_row(struct kk_store *store, sqlite3_stmt *stmt, struct kk_agent_row *row)
 {
 	*row = (struct kk_agent_row){
@@ -125,6 +137,13 @@ int kk_store_peer_list(struct kk_store *store,
 	return list(store, true, row, userdata, err);
 }
 
+int kk_store_agent_count(struct kk_store *store, bool plain, int64_t *ret, struct kk_err *err)
+{
+	return kk_sql_number(store, ret, err,
+			     "SELECT count(*) FROM agents WHERE org = ? AND plain = ?", "ii",
+			     store->org, (int64_t)plain);
+}
+
 /*
  * The lowest number that is free. The search begins at the hint, below which nothing is, so that adding
  * many Agents does not read all of them each time.
@@ -153,6 +172,19 @@ static int free_number(struct kk_store *store, int64_t *ret, struct kk_err *err)
 	return 0;
 }
 
+static int check_number(struct kk_store *store, int64_t number, struct kk_err *err)
+{
+	int64_t id;
+	int r = kk_sql_number(store, &id, err, "SELECT id FROM agents WHERE number = ?", "i",
+			      number);
+
+	if (r == 0)
+		return kk_err_set(err, EEXIST, "wg_ip",
+				  "wg_ip: another Agent or peer has this address");
+	return r == -ENOENT ? 0 : r;
+}
+
+/* With the number that @row has, or where that is KK_ANY_NUMBER with one that is free. */
 static int add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *err)
 {
 	static const char insert[] = "INSERT INTO agents (org, name, number, plain, generation) "
@@ -167,7 +199,10 @@ static int add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *
 				  is_plain ? "a" : "an", kind_name(is_plain), row->name);
 	if (r != -ENOENT)
 		return r;
-	r = free_number(store, &row->number, err);
+	if (row->number == KK_ANY_NUMBER)
+		r = free_number(store, &row->number, err);
+	else
+		r = check_number(store, row->number, err);
 	if (r < 0)
 		return r;
 	row->generation = kk_tx_generation(store);
@@ -189,6 +224,7 @@ int kk_store_agent_add(struct kk_store *store, struct kk_agent_row *row, struct 
 	if (r < 0)
 		return r;
 	row->plain = false;
+	row->number = KK_ANY_NUMBER;
 	r = kk_tx_end(store, add(store, row, err), err);
 	if (r == 0)
 		store->agent_hint = row->number + 1;
@@ -204,6 +240,7 @@ static int add_peer(struct kk_store *store, struct kk_agent_row *row, struct kk_
 
 int kk_store_peer_add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *err)
 {
+	bool any = row->number == KK_ANY_NUMBER;
 	int r = kk_tx_begin(store, err);
 
 	if (r < 0)
@@ -213,7 +250,8 @@ int kk_store_peer_add(struct kk_store *store, struct kk_agent_row *row, struct k
 	if (r < 0)
 		return r;
 	row->has_key = true;
-	store->agent_hint = row->number + 1;
+	if (any)
+		store->agent_hint = row->number + 1;
 	return 0;
 }
 

@@ -24,6 +24,7 @@
 #define KK_EPOCH_LEN	     32 /* characters */
 #define KK_GATEWAYS_MAX	     253
 #define KK_AGENTS_MAX	     65024  /* 254 x 256, requirement K4 */
+#define KK_ANY_NUMBER	     (-1)   /* for one that is made: the lowest that is free */
 #define KK_CHANGES_MAX	     10000  /* generations that the change log reaches back */
 #define KK_CHANGE_ROWS_MAX   200000 /* changes that it holds */
 #define KK_SCHEMA_VERSION    6
@@ -241,6 +242,8 @@ void kk_store_read_end(struct kk_store *store);
 
 /* The subnet of Agent @number, 0 to KK_AGENTS_MAX - 1 (requirement K4). */
 struct kk_prefix4 kk_agent_subnet(const struct kk_prefix4 *pool, int64_t number);
+/* The number of the Agent with the tunnel address @address, its subnet's .100; -EINVAL: none can have it. */
+int64_t kk_agent_number(const struct kk_prefix4 *pool, struct in_addr address);
 
 /* Rows come in order of id; a callback that returns non-zero ends the list, which returns that. */
 
@@ -277,12 +280,17 @@ int kk_store_agent_list(struct kk_store *store,
 			int (*row)(const struct kk_agent_row *row, void *userdata), void *userdata,
 			struct kk_err *err);
 int kk_store_agent_remove(struct kk_store *store, const char *name, struct kk_err *err);
+/* How many Agents there are, or plain peers. */
+int kk_store_agent_count(struct kk_store *store, bool plain, int64_t *ret, struct kk_err *err);
 
 /*
  * Plain WireGuard peers are Agents to which nothing is said: they share numbers and names with them, and nodes are told
  * of both alike. What goes by name finds one kind only; kk_store_agent_get_id() finds both.
  */
-/* @name and @public_key are read; the rest is filled in. -EEXIST also for a key that a node or peer has. */
+/*
+ * @name, @public_key and @number (KK_ANY_NUMBER: the lowest that is free) are read; the rest is filled in. -EEXIST also
+ * for a key or number that a node or peer has.
+ */
 int kk_store_peer_add(struct kk_store *store, struct kk_agent_row *row, struct kk_err *err);
 int kk_store_peer_get(struct kk_store *store, const char *name, struct kk_agent_row *ret,
 		      struct kk_err *err);

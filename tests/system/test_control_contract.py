@@ -132,6 +132,8 @@ def test_every_operation(control):
     assert call("removeService", name="gone", query="?wait=0&drain=60")["draining_until"]
     node.quiet()
     call("getStatus")
+    call("listGatewayStatus")
+    call("listAgentStatus", query="?name=home")
     call("addPeer", {"name": "phone", "public_key": KEY}, query="?wait=0")
     call("listPeers", query="?name=phone")
     call("addService", {"name": "plain", "agent": "phone", "protocol": "tcp", "port": 8000, "target": "127.0.0.1:80"},

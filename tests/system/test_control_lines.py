@@ -18,17 +18,34 @@ def test_reports_are_shown(control):
     gateway, agent = world(control)
     gateway.report(dataplane={"kind": "tc"}, ports_in_use=[])
     agent.report(services=[{"id": 1, "state": "ready"}])
-    while not control.do("GET", "status")["agents"][0]["report"]:
+    while not control.do("GET", "status/agents")["items"][0]["report"]:
         time.sleep(0.05)
+    assert control.do("GET", "status/gateways")["items"][0]["report"]["dataplane"] == {"kind": "tc"}
+    assert control.do("GET", "status/agents")["items"][0]["report"] == {"services": [{"id": 1, "state": "ready"}]}
+    assert control.do("GET", "status/agents?name=other")["items"] == []
     status = control.do("GET", "status")
-    assert status["gateways"][0]["report"]["dataplane"] == {"kind": "tc"}
-    assert status["agents"][0]["report"] == {"services": [{"id": 1, "state": "ready"}]}
+    assert status["gateways"] == status["agents"] == {"total": 1, "connected": 1} and status["peers"] == 0
+
+
+def test_long_reports_come_in_pages(control):
+    """However much nodes have to tell, one answer holds some 256 KiB of it."""
+    gateways = world(control, gateways=5)[:5]
+    for gateway in gateways[:4]:
+        gateway.report(text="x" * 150000)
+    while not all(node["report"] for node in [control.do("GET", f"status/gateways?name=gw{i}")["items"][0] for i in range(1, 5)]):
+        time.sleep(0.05)
+    pages, after = [], 0
+    while after is not None:
+        page = control.do("GET", f"status/gateways?after={after}")
+        pages.append([node["name"] for node in page["items"]])
+        after = page["next"]
+    assert pages == [["gw1", "gw2"], ["gw3", "gw4"], ["gw5"]]
 
 
 def test_ports_that_a_gateway_uses_itself(control):
     first, second, _ = world(control, gateways=2)
     second.report(ports_in_use=[{"protocol": "tcp", "port": 22}, {"protocol": "udp", "port": 53}, "x", {"port": "y"}])
-    while not control.do("GET", "status")["gateways"][1]["report"]:
+    while not control.do("GET", "status/gateways")["items"][1]["report"]:
         time.sleep(0.05)
     before = control.everything()
     for protocol, port in (("tcp", 22), ("udp", 53)):
@@ -97,7 +114,7 @@ def test_bad_message_ends_the_line_only(control, message):
     gateway.hello()
     gateway.quiet()
     status = control.do("GET", "status")
-    assert [node["connected"] for node in status["gateways"] + status["agents"]] == [True, True]
+    assert status["gateways"] == status["agents"] == {"total": 1, "connected": 1}
     assert agent.quiet() is None
 
 
@@ -108,7 +125,7 @@ def test_long_messages(control):
     gateway.line.send(report)
     agent.line.send(report)
     assert agent.closed() == 1009
-    while not control.do("GET", "status")["gateways"][0]["report"]:
+    while not control.do("GET", "status/gateways")["items"][0]["report"]:
         time.sleep(0.05)
     assert gateway.quiet() is None
 

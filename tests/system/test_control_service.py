@@ -151,7 +151,7 @@ def cause_events(control):
     node.join_in()
     node.disconnect()
     deadline = time.monotonic() + 20
-    while control.do("GET", "status")["gateways"][0]["connected"]:
+    while control.do("GET", "status/gateways")["items"][0]["connected"]:
         assert time.monotonic() < deadline
 
 

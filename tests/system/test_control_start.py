@@ -25,7 +25,7 @@ def test_first_start(control):
     assert control.admin()["pin"] == control.pin()
     assert control.admin()["url"] == f"https://127.0.0.1:{control.port}"
     status = control.do("GET", "status")
-    assert (status["gateways"], status["agents"], status["services"]) == ([], [], 0)
+    assert (status["gateways"], status["agents"], status["services"]) == ({"total": 0, "connected": 0},) * 2 + (0,)
     before = control.admin()
     control.stop()
     control.start()

@@ -60,8 +60,8 @@ def test_delta_to_those_concerned(control):
         assert told["put"] == {} and told["remove"] == {"services": [service]}
     # An Agent that nothing was said to carries the newest generation all the same.
     assert agent.quiet() is None
-    status = control.do("GET", "status")
-    assert [a["acked_generation"] for a in status["agents"]] == [status["generation"]] * 2
+    agents = control.do("GET", "status/agents")["items"]
+    assert [a["acked_generation"] for a in agents] == [control.do("GET", "status")["generation"]] * 2
 
 
 def test_new_key_and_new_nodes_are_told(control):

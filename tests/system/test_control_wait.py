@@ -194,10 +194,10 @@ def test_what_cannot_be_undone_is_shown(control):
     told = gateway.receive(ack=False)
     gateway.nack(told, field="", why="no memory")
     gateway.report()
-    while not (refused := control.do("GET", "status")["gateways"][0].get("refused")):
+    while not (refused := control.do("GET", "status/gateways")["items"][0].get("refused")):
         time.sleep(0.05)
     assert refused == {"generation": told["generation"], "field": "", "message": "no memory"}
     # It is sent again after a while, and then all is well.
     assert gateway.receive(timeout=20)["type"] == "snapshot"
-    while control.do("GET", "status")["gateways"][0].get("refused"):
+    while control.do("GET", "status/gateways")["items"][0].get("refused"):
         time.sleep(0.05)

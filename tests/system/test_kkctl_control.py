@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -74,6 +75,49 @@ def test_organisations(control, kkctl, tmp_path):
     kkctl.run("agent", "rm", "home", config=other)
     kkctl.run("org", "rm", "rivals")
     assert "unknown or revoked" in kkctl.run("agent", "list", config=other, status=1)
+
+
+def test_plain_peers(kkctl):
+    """By its alias or its public key, which the peer may have made itself; at the address that was asked for."""
+    public = "+/8" + "A" * 39 + "Q="  # what a query has to escape
+    made = kkctl.run("peer", "add", "--alias", "router")
+    assert "PrivateKey = " in made and "# PrivateKey" not in made and "Address = 10.1.0.100/32" in made
+    given = kkctl.run("peer", "add", public, "--alias", "phone", "--wg-ip", "10.7.3.100")
+    assert f"# PrivateKey = that of {public}" in given and "Address = 10.7.3.100/32" in given
+    assert kkctl.run("peer", "show", public) == kkctl.run("peer", "show", "phone")
+    assert kkctl.run("peer", "config", public) == given
+    for arguments, status, sentence in (
+            (("add", public), 2, "--alias is missing"), (("add", "--alias", "Bad"), 2, "alias"),
+            (("add", "x", "--alias", "x"), 2, "PUBKEY: \"x\" is not a WireGuard key"),
+            (("add", "--alias", "tv", "--wg-ip", "10.7.3.1"), 1, "wg_ip: 10.7.3.1 is none that a peer can have"),
+            (("add", "--alias", "tv", "--wg-ip", "10.7.3.100"), 1, "wg_ip: another"),
+            (("add", public, "--alias", "tv"), 1, "public_key"), (("remove", "A" * 43 + "="), 1, "there is no peer with"),
+            (("remove", "a/b"), 2, "alias"), (("show", "tv"), 1, "tv")):
+        said = kkctl.run("peer", *arguments, status=status)
+        assert sentence in said and len(said.splitlines()) == 1, said
+    kkctl.run("peer", "remove", public)
+    assert "phone" not in kkctl.run("peer", "list")
+    kkctl.run("peer", "remove", "router")
+    assert "There is no plain WireGuard peer" in kkctl.run("peer", "list")
+
+
+def examples():
+    """What README.md and the manual page tell an operator of Control to type, one after the other."""
+    tree = pathlib.Path(__file__).resolve().parents[2]
+    readme = re.findall(r"^control# (kkctl .*?)(?:  +#.*)?$", (tree / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    page = (tree / "doc/kkctl.1").read_text(encoding="utf-8").partition(".SH EXAMPLES")[2].partition(".fi")[0]
+    return {"README.md": readme, "kkctl.1": re.findall(r"^kkctl .*$", page.replace("\\-", "-"), re.MULTILINE)}
+
+
+@pytest.mark.parametrize("document", examples())
+def test_examples_work_as_written(kkctl, document, tmp_path):
+    lines = examples()[document]
+    assert len(lines) > 8
+    for line in lines:
+        done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=60, check=False, env={**os.environ, "PATH": f"{BUILD}:{os.environ['PATH']}",
+                                                            "KKCTL_CONFIG": str(kkctl.config)})
+        assert done.returncode == 0, (line, done.stderr)
 
 
 WORLD = {"gateways": [{"name": "gw1", "address": "198.51.100.1"}], "agents": [{"name": "a"}, {"name": "b"}],

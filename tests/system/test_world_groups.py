@@ -9,7 +9,7 @@ import pytest
 
 from world import netns, topology
 from world.processes import wait_until
-from world.traffic import Echo, Stream, connect, receive_exactly
+from world.traffic import Echo, Stream, connect, receive_exactly, udp_socket
 
 AGENTS = ("agent", "agent2")
 
@@ -96,6 +96,54 @@ def test_target_of_one_agent_is_killed(world, product, both):
     both[1] = Echo(world.network["agent2"], "127.0.0.1", 7500, "agent2")
     wait_until("agent2 is used again", lambda: "agent2" in greetings(world, address))
     assert {greeting(world, address, 0) for _ in range(40)} == set(AGENTS)
+
+
+@pytest.fixture(name="both_udp")
+def publish_both_udp(world):
+    servers = [Echo(world.network[name], "127.0.0.1", 7510, name) for name in AGENTS]
+    world.product.publish("both-udp", "--udp", "7510", "--target", "127.0.0.1:7510", agent=list(AGENTS))
+    yield servers
+    world.product.kkctl("service", "rm", "both-udp")
+    for server in servers:
+        server.close()
+
+
+def test_udp_target_of_one_agent_is_killed(world, product, both_udp):
+    """Nothing asks an application of UDP that is well. A client's datagram is refused, and then its Agent gets no more."""
+    address = topology.GATEWAYS["gw1"]
+    clients = [udp_socket(world.network["user"], timeout_s=1) for _ in range(24)]
+    by_agent = {client: answer_to(client, address) for client in clients}
+    assert set(by_agent.values()) == set(AGENTS)
+    kept = [client for client in clients if by_agent[client] == "agent"]
+    product.daemons["control"].send(signal.SIGSTOP)
+    try:
+        both_udp[1].close()
+        wait_until("agent2 gets no more datagrams",
+                   lambda: all(answer_to(client, address) == "agent" for client in clients), timeout_s=60)
+        assert all(answer_to(client, address, tries=5) == "agent" for client in kept)
+    finally:
+        product.daemons["control"].send(signal.SIGCONT)
+    product.wait_connected(*topology.GATEWAYS, *world.agents)
+    wait_until("the gateways tell of it", lambda: all(
+        (node.get("report") or {}).get("refusing") == [{"service": "both-udp", "agent": "agent2"}]
+        for node in product.kkctl("status")["gateways"]))
+    told = product.run_kkctl("status").stdout
+    assert "gw1: agent agent2 of service both-udp: refuses connections or datagrams" in told
+    both_udp[1] = Echo(world.network["agent2"], "127.0.0.1", 7510, "agent2")
+    wait_until("agent2 is used again, by those who had it before",
+               lambda: {client: answer_to(client, address) for client in clients} == by_agent, timeout_s=60)
+    assert "both-udp" not in product.run_kkctl("status").stdout
+
+
+def answer_to(client, address, tries=1):
+    """Whose answer a datagram gets; None: nobody's, in a second. A port that is closed may say so instead."""
+    for _ in range(tries):
+        try:
+            client.sendto(b"?", (address, 7510))
+            return client.recv(100)[:8].decode().strip()
+        except OSError:
+            continue
+    return None
 
 
 def both_streams(world, address):

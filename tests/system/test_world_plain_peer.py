@@ -52,7 +52,7 @@ class Plain:
 def make_plain(world):
     """The peer, with what `kkctl peer add` printed and nothing else, and its services."""
     product, plain = world.product, Plain(world)
-    added = product.run_kkctl("peer", "add", "router")
+    added = product.run_kkctl("peer", "add", "--alias", "router")
     assert added.returncode == 0 and "applied on 2/2 gateways" in added.stderr, added.stderr
     plain.configuration = added.stdout
     plain.file.write_text(added.stdout, encoding="utf-8")
@@ -74,7 +74,7 @@ def make_plain(world):
     seen.close()
     echo.close()
     plain.remove()
-    product.kkctl("peer", "rm", "router")
+    product.kkctl("peer", "remove", "router")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -180,14 +180,14 @@ def test_private_key_is_kept_nowhere(world, product, plain, tmp_path):
      "proxy_protocol: the plain peer router has nobody who would write it"),
     (["service", "add", "x", "--agent", "agent", "--agent", "router", "--tcp", "7100", "--target", "99"],
      "agents: the plain peer router shares no service with others"),
-    (["peer", "add", "router"], "name: there is already a peer router"),
-    (["peer", "add", "agent"], "name: there is already an Agent agent"),
+    (["peer", "add", "--alias", "router"], "name: there is already a peer router"),
+    (["peer", "add", "--alias", "agent"], "name: there is already an Agent agent"),
     (["agent", "add", "router"], "name: there is already a peer router"),
     (["agent", "rm", "router"], 'there is no Agent "router"'),
     (["token", "add", "--agent", "router"], 'node: there is no Agent "router"'),
-    (["peer", "rm", "router"], "peer router still has 3 services"),
-    (["peer", "rm", "agent"], 'there is no peer "agent"'),
-    (["peer", "add", "y", "--public-key", "abc"], 'public-key: "abc" is not a WireGuard key in base64'),
+    (["peer", "remove", "router"], "peer router still has 3 services"),
+    (["peer", "remove", "agent"], 'there is no peer "agent"'),
+    (["peer", "add", "abc", "--alias", "y"], 'PUBKEY: "abc" is not a WireGuard key in base64'),
 ])
 def test_refused(product, plain, argv, sentence):
     refused = product.run_kkctl(*argv)
@@ -199,14 +199,14 @@ def test_removed(world, product):
     """Its key is the client's own; once removed, no gateway knows it."""
     private = netns.sh("wg", "genkey").strip()
     public = subprocess.run(["wg", "pubkey"], input=private, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-    answer = product.kkctl("peer", "add", "own-key", "--public-key", public)
+    answer = product.kkctl("peer", "add", public, "--alias", "own-key")
     assert "private_key" not in answer and answer["public_key"] == public
     with pytest.raises(Failed, match="public_key: another node has this key"):
-        product.kkctl("peer", "add", "twice", "--public-key", public)
+        product.kkctl("peer", "add", public, "--alias", "twice")
 
     def known():
         return [public in netns.sh(*netns.within(world.network[name], "wg", "show", product.tunnels[name], "peers"))
                 for name in topology.GATEWAYS]
     assert known() == [True, True]
-    assert product.kkctl("peer", "rm", "own-key")["applied"]["acknowledged"] == 2
+    assert product.kkctl("peer", "remove", "own-key")["applied"]["acknowledged"] == 2
     assert known() == [False, False]

@@ -59,7 +59,7 @@ def tell_what_next(world):
 
 
 def run(keep):
-    world, lines, good = None, [], False
+    world, lines, good, failed = None, [], False, False
     try:
         try:
             for run_id in sweep():
@@ -70,11 +70,13 @@ def run(keep):
             if keep:
                 world.record.keep()
                 tell_what_next(world)
+            failed = not good
         except Exception as error:  # whatever it is, it is reported, and the world goes down
-            lines, good = [f"FAILED {error}"], False
+            lines, good, failed = [f"FAILED {error}"], False, True
         finally:
             ignore_signals()
-            if world and not good:
+            # Who ends it himself knows why.
+            if world and failed:
                 print(world.logs())
     finally:
         if world and not (keep and good):

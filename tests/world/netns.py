@@ -27,9 +27,36 @@ def within(namespace, *argv):
     return ["nsenter", f"--net=/run/netns/{namespace}", "--", *argv]
 
 
+_waiting = None # what a batch has collected: lines for ip by namespace, None for those in none
+
+
+@contextlib.contextmanager
+def batch():
+    """
+    What is asked of ip(8) by the functions below is done at the end, by one process for each namespace: those in the order in
+    which they first appear, lines of one as they came.
+    """
+    global _waiting
+    _waiting = {None: []}
+    try:
+        yield
+        for namespace, lines in _waiting.items():
+            if lines:
+                sh("ip", *(["-n", namespace] if namespace else []), "-batch", "-", input="\n".join(lines) + "\n")
+    finally:
+        _waiting = None
+
+
+def _ip(namespace, *argv):
+    if _waiting is None:
+        sh("ip", *(["-n", namespace] if namespace else []), *argv)
+    else:
+        _waiting.setdefault(namespace, []).append(" ".join(argv))
+
+
 def add(namespace):
-    sh("ip", "netns", "add", namespace)
-    sh("ip", "-n", namespace, "link", "set", "lo", "up")
+    _ip(None, "netns", "add", namespace)
+    _ip(namespace, "link", "set", "lo", "up")
 
 
 def exists(namespace):
@@ -43,31 +70,35 @@ def pids(namespace):
 
 
 def add_bridge(namespace, name, address=None):
-    sh("ip", "-n", namespace, "link", "add", name, "type", "bridge")
+    _ip(namespace, "link", "add", name, "type", "bridge")
     if address:
-        sh("ip", "-n", namespace, "addr", "add", address, "dev", name)
-    sh("ip", "-n", namespace, "link", "set", name, "up")
+        _ip(namespace, "addr", "add", address, "dev", name)
+    _ip(namespace, "link", "set", name, "up")
 
 
 def add_cable(namespace, interface, peer_namespace, peer_interface, bridge=None, peer_address=None):
     """A veth pair between two namespaces, the near end plugged into a bridge where one is named."""
-    sh("ip", "-n", namespace, "link", "add", interface, "type", "veth",
-       "peer", "name", peer_interface, "netns", peer_namespace)
+    _ip(namespace, "link", "add", interface, "type", "veth",
+        "peer", "name", peer_interface, "netns", peer_namespace)
     if bridge:
-        sh("ip", "-n", namespace, "link", "set", interface, "master", bridge)
-    sh("ip", "-n", namespace, "link", "set", interface, "up")
+        _ip(namespace, "link", "set", interface, "master", bridge)
+    _ip(namespace, "link", "set", interface, "up")
     if peer_address:
-        sh("ip", "-n", peer_namespace, "addr", "add", peer_address, "dev", peer_interface)
-    sh("ip", "-n", peer_namespace, "link", "set", peer_interface, "up")
+        _ip(peer_namespace, "addr", "add", peer_address, "dev", peer_interface)
+    _ip(peer_namespace, "link", "set", peer_interface, "up")
+
+
+def add_address(namespace, interface, address):
+    _ip(namespace, "addr", "add", address, "dev", interface)
 
 
 def add_address6(namespace, interface, address):
     """Without waiting for duplicates to be found: there are none."""
-    sh("ip", "-n", namespace, "addr", "add", address, "dev", interface, "nodad")
+    _ip(namespace, "addr", "add", address, "dev", interface, "nodad")
 
 
 def add_default_route(namespace, via):
-    sh("ip", "-n", namespace, "route", "add", "default", "via", via)
+    _ip(namespace, "route", "add", "default", "via", via)
 
 
 def set_forwarding(namespace, on=True):

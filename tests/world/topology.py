@@ -61,22 +61,27 @@ class Network:
     def __init__(self, record, agents=("agent",)):
         self.record = record
         self.names = {}
-        for name in ("inet", "user", "control", *GATEWAYS, "nat", "lan", *agents):
-            self.names[name] = record.namespace(name)
-            netns.add(self.names[name])
+        with netns.batch():
+            for name in ("inet", "user", "control", *GATEWAYS, "nat", "lan", *agents):
+                self.names[name] = record.namespace(name)
+                netns.add(self.names[name])
         for name in agents:
             self.names[f"{name}-tun"] = record.namespace(f"{name}-tun")
-        self._connect_public()
-        self._connect_lan(agents)
+        for router in ("inet", "nat"):
+            netns.set_forwarding(self[router])
+        # Cables are laid from the routers, which come first.
+        with netns.batch():
+            self._connect_public()
+            self._connect_lan(agents)
+        netns.sh(*netns.within(self["nat"], "nft", "-f", "-"), input=NAT_RULES)
 
     def __getitem__(self, name):
         return self.names[name]
 
     def _connect_public(self):
         inet = self["inet"]
-        netns.set_forwarding(inet)
         netns.add_cable(inet, "user", self["user"], "eth0", peer_address=f"{USER}/24")
-        netns.sh("ip", "-n", inet, "addr", "add", "203.0.113.1/24", "dev", "user")
+        netns.add_address(inet, "user", "203.0.113.1/24")
         netns.add_default_route(self["user"], "203.0.113.1")
         netns.add_address6(inet, "user", "2001:db8:203::1/64")
         netns.add_address6(self["user"], "eth0", f"{USER6}/64")
@@ -92,8 +97,6 @@ class Network:
 
     def _connect_lan(self, agents):
         nat = self["nat"]
-        netns.set_forwarding(nat)
-        netns.sh(*netns.within(nat, "nft", "-f", "-"), input=NAT_RULES)
         netns.add_bridge(nat, "lan0", "192.168.77.1/24")
         for name, address in {"lan": LAN, **{agent: AGENTS[agent] for agent in agents}}.items():
             netns.add_cable(nat, name, self[name], "eth0", bridge="lan0", peer_address=f"{address}/24")

@@ -72,12 +72,25 @@ static void test_udp_differs_in_the_transport_only(void **state)
 	assert_memory_equal(udp + 24, "\xff\xff\x00\x01", 4);
 }
 
+static void test_local_has_no_addresses(void **state)
+{
+	static const uint8_t wanted[] = {0x20, 0x00, 0x00,
+					 0x00}; /* version 2, LOCAL; nothing follows */
+	uint8_t out[PROXY2_MAX];
+
+	(void)state;
+	assert_int_equal(proxy2_local(out), 16);
+	assert_memory_equal(out, "\r\n\r\n\0\r\nQUIT\n", 12);
+	assert_memory_equal(out + 12, wanted, sizeof(wanted));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_ipv6),
 		cmocka_unit_test(test_udp_differs_in_the_transport_only),
+		cmocka_unit_test(test_local_has_no_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -293,6 +293,94 @@ static void test_watched_target(void **state)
 	assert_true(connects(&ours));
 }
 
+/* ---- one of UDP ---- */
+
+static int udp_at(const struct sockaddr_in *name)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(bind(fd, (const struct sockaddr *)name, sizeof(*name)), 0);
+	return fd;
+}
+
+/* A datagram of a client's, and what the port says to it: 0 or ECONNREFUSED. */
+static int send_to(struct relay *relay, const struct sockaddr_in *to)
+{
+	KK_CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	assert_int_equal(connect(fd, (const struct sockaddr *)to, sizeof(*to)), 0);
+	assert_int_equal(send(fd, "hello", 5, 0), 5);
+	live(relay, 50);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+	return error;
+}
+
+/* Datagrams that have come to the target: of clients, and of the watch, which are empty or a header of 16 bytes. */
+struct heard {
+	int clients, asked;
+};
+
+static struct heard hear(int fd)
+{
+	struct heard heard = {0};
+	char data[64];
+	ssize_t n;
+
+	while ((n = recv(fd, data, sizeof(data), MSG_DONTWAIT)) >= 0) {
+		heard.clients += n > 0 && memcmp(data + n - 5, "hello", 5) == 0;
+		heard.asked += n == 0 || (n == 16 && memcmp(data + 12, "\x20\0\0\0", 4) == 0);
+	}
+	return heard;
+}
+
+/*
+ * A client's datagram that is refused is the end; then the port is closed to everybody until the target is there again, which
+ * takes a question or two and no more. Nothing is asked of one that is well.
+ */
+static void watch_udp(struct relay *relay, const char *more)
+{
+	int target = bound(SOCK_DGRAM), fd = bound(SOCK_DGRAM);
+	const struct sockaddr_in at = name_of(target), ours = name_of(fd);
+	struct heard heard;
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		 "{\"op\":\"listen\",\"service\":6,\"name\":\"u\",\"protocol\":\"udp\",\"port\":53,"
+		 "\"target\":\"127.0.0.1:%u\",\"shared\":true%s}",
+		 ntohs(at.sin_port), more);
+	/* As with TCP: asked for by number. */
+	close(fd);
+	fd = udp_at(&ours);
+	assert_true(run(relay, text, fd, true, NULL));
+	live(relay, 700);
+	assert_int_equal(send_to(relay, &ours), 0);
+	heard = hear(target);
+	assert_int_equal(heard.clients, 1);
+	assert_int_equal(heard.asked, 0);
+	close(target);
+	assert_int_equal(send_to(relay, &ours), 0);
+	assert_int_equal(send_to(relay, &ours), ECONNREFUSED);
+	live(relay, 2000);
+	assert_int_equal(send_to(relay, &ours), ECONNREFUSED);
+	target = udp_at(&at);
+	for (int i = 0; i < 100 && send_to(relay, &ours) != 0; i++)
+		live(relay, 100);
+	assert_int_equal(send_to(relay, &ours), 0);
+	heard = hear(target);
+	assert_in_range(heard.clients, 1, 2);
+	assert_in_range(heard.asked, 1, 2);
+	close(target);
+	assert_true(run(relay, "{\"op\":\"unlisten\",\"service\":6}", -1, true, NULL));
+}
+
+static void test_watched_target_of_udp(void **state)
+{
+	watch_udp(*state, "");
+	watch_udp(*state, ",\"proxy_protocol\":true");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -300,7 +388,7 @@ int main(void)
 		T(test_listen_list_set_unlisten), T(test_refused_messages_change_nothing),
 		T(test_bad_values_of_listen),	  T(test_same_listener_twice),
 		T(test_strangers_only_look),	  T(test_mutations),
-		T(test_watched_target),
+		T(test_watched_target),		  T(test_watched_target_of_udp),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,10 +48,13 @@ static void test_all_agents(void **state)
 	struct kk_err err = {0};
 	char name[KK_NAME_MAX + 1];
 
+	/* At once, or a disk is waited for as many times. */
+	assert_int_equal(kk_store_begin(w->store, NULL), 0);
 	for (int64_t n = 0; n < KK_AGENTS_MAX; n++) {
 		snprintf(name, sizeof(name), "a%lld", (long long)n);
 		assert_int_equal(add_agent(w, name).number, n);
 	}
+	assert_int_equal(kk_store_end(w->store, 0, NULL), 0);
 	assert_int_equal(kk_store_agent_add(w->store, &row, &err), -ENOSPC);
 	assert_err(&err, "", "65024");
 	/* What is given back is used again, the lowest first; also after a restart. */

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 /* Plain WireGuard peers, and the services of theirs. */
+#include <arpa/inet.h>
+
 #include "controld/store/accounts.h"
 #include "store_world.h"
+#include "util/cleanup.h"
 
 static int add_peer(struct world *w, const char *name, uint8_t key, struct kk_err *err)
 {
-	struct kk_agent_row row = {.public_key = {key}};
+	struct kk_agent_row row = {.public_key = {key}, .number = KK_ANY_NUMBER};
 
 	snprintf(row.name, sizeof(row.name), "%s", name);
 	return kk_store_peer_add(w->store, &row, err);
@@ -55,6 +58,36 @@ static void test_plain_peers(void **state)
 	assert_int_equal(kk_store_agent_remove(w->store, "phone", &err), -ENOENT);
 	assert_int_equal(kk_store_peer_remove(w->store, "phone", NULL), 0);
 	assert_int_equal(add_peer(w, "other", 1, NULL), 0);
+}
+
+/* The address that it shall have, which says its number. */
+static void test_peer_addresses(void **state)
+{
+	static const char *const none[] = {"10.0.1.100", "10.255.0.100",  "10.3.0.1",
+					   "11.1.0.100", "9.255.255.100", "10.1.0.0"};
+	struct world *w = *state;
+	struct kk_agent_row row = {.name = "phone", .public_key = {1}};
+	struct kk_err err = {0};
+	struct in_addr address;
+
+	for (int64_t n = 0; n < KK_AGENTS_MAX; n++) {
+		const struct kk_prefix4 subnet = kk_agent_subnet(&pool, n);
+
+		assert_int_equal(kk_agent_number(&pool, kk_subnet_host(&subnet, KK_AGENT_HOST)), n);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+		assert_int_equal(inet_pton(AF_INET, none[i], &address), 1);
+		assert_int_equal(kk_agent_number(&pool, address), -EINVAL);
+	}
+	row.number = 1;
+	assert_int_equal(kk_store_peer_add(w->store, &row, NULL), 0);
+	assert_int_equal(row.number, 1);
+	row = (struct kk_agent_row){.name = "tv", .public_key = {2}, .number = 1};
+	assert_int_equal(kk_store_peer_add(w->store, &row, &err), -EEXIST);
+	assert_err(&err, "wg_ip", "has this address");
+	/* The others still get the lowest that is free. */
+	assert_int_equal(add_agent(w, "home").number, 0);
+	assert_int_equal(add_agent(w, "office").number, 2);
 }
 
 static int add_plain(struct world *w, const char *name, uint16_t last_port, const char *target,
@@ -118,6 +151,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(test_plain_peers),
+		test(test_peer_addresses),
 		test(test_plain_services),
 	};
 
