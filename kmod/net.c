@@ -41,6 +41,8 @@ static void take_place(struct kk_net *kn, enum kk_direction direction, struct ne
 	netdev_hold(dev, &place->tracker, GFP_KERNEL);
 	strscpy(place->name, dev->name, sizeof(place->name));
 	rcu_assign_pointer(place->dev, dev);
+	/* As the stack does where it forwards: what is joined so cannot be parted. */
+	dev_disable_lro(dev);
 	kk_ingress_register(kn, direction);
 }
 

@@ -300,6 +300,7 @@ KK_INLINE void kk_env_count_service(struct kk_packet *pkt, __u32 service,
 
 #include "core/user_edge_env.h"
 #include <kk/core/edge.h>
+#define KK_PLAIN_ORIGINS 1 /* all that a host may do */
 #include <kk/core/plain.h>
 
 #define MAP(key_type, value_type, max_)                                                            \

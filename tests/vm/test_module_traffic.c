@@ -7,12 +7,16 @@
 #include "tests/unit/datapath_world.h"
 
 #include <errno.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <net/ethernet.h>
+#include <linux/if_packet.h>
 
 #include "core/names.h"
 #include "genl/events.h"
@@ -72,7 +76,9 @@ static void build_network(void)
 	 * processor may still run what it was, and stop at the breakpoint that is there meanwhile.
 	 */
 	shell("for f in ip ip6; do ip netns exec a nft \"add table $f other; add chain $f other pre"
-	      " { type filter hook prerouting priority 0; }\" || exit 1; done");
+	      " { type filter hook prerouting priority 0; }\" || exit 1; done;"
+	      "ip netns exec a nft 'add table netdev other; add chain netdev other in"
+	      " { type filter hook ingress device eth0 priority 0; }'");
 	shell("umask 077; wg genkey >/tmp/g; wg genkey >/tmp/a; wg pubkey </tmp/g >/tmp/gp; wg pubkey </tmp/a >/tmp/ap");
 	shell("ip -n g link add wg0 type wireguard && ip -n a link add wg0 type wireguard");
 	shell("ip netns exec g wg set wg0 private-key /tmp/g listen-port 51820 peer $(cat /tmp/ap)"
@@ -541,6 +547,101 @@ static void drop(const struct kk_module *module, int near, int far, enum kk_reas
 	assert_false(arrives(far, 0));
 }
 
+/* What goes on with a connection is seen by no hook of the stack's, neither as it comes nor as it goes. */
+static void test_short_way(void **state)
+{
+	(void)state;
+	shell("ip netns exec g nft 'add table ip seen; add counter ip seen began; add counter ip seen came;"
+	      "add counter ip seen went;"
+	      "add chain ip seen pre { type filter hook prerouting priority -500; };"
+	      "add rule ip seen pre tcp flags & (syn | ack | rst) == syn counter name began;"
+	      "add rule ip seen pre tcp flags & (syn | ack | rst) == ack counter name came;"
+	      "add chain ip seen post { type filter hook postrouting priority 0; };"
+	      "add rule ip seen post tcp flags & ack == ack counter name went'");
+	try_tcp("203.0.113.1", "::ffff:203.0.113.7");
+	shell("packets() { ip netns exec g nft list counter ip seen $1 | sed -n 's/.*packets \\([0-9]*\\) .*/\\1/p'; };"
+	      "seen=\"$(packets began) $(packets came) $(packets went)\"; echo \"seen: $seen\";"
+	      "case $seen in '0 0 0') exit 1;; *' 0 0') ;; *) exit 1;; esac");
+	shell("ip netns exec g nft delete table ip seen");
+}
+
+struct frame {
+	struct ether_header ethernet;
+	struct iphdr ip;
+	struct udphdr udp;
+	uint8_t payload[14];
+	uint8_t padding[4]; /* up to the shortest frame */
+} __attribute__((packed));
+_Static_assert(sizeof(struct frame) == ETH_ZLEN, "the shortest frame");
+
+static struct frame make_frame(uint8_t first)
+{
+	const uint16_t len = offsetof(struct frame, padding) - offsetof(struct frame, ip);
+	struct frame frame = {
+		.ethernet = {.ether_type = htons(ETHERTYPE_IP)},
+		.ip = {.version = 4,
+		       .ihl = 5,
+		       .tot_len = htons(len),
+		       .ttl = 64,
+		       .protocol = IPPROTO_UDP,
+		       .saddr = ip4("203.0.113.7").s_addr,
+		       .daddr = ip4("203.0.113.1").s_addr},
+		.udp = {.source = htons(4000),
+			.dest = htons(53),
+			.len = htons((uint16_t)(len - sizeof(struct iphdr)))}, /* and no checksum */
+		.payload = {first},
+		.padding = {0xaa, 0xaa, 0xaa, 0xaa},
+	};
+	uint16_t words[sizeof(frame.ip) / 2];
+	uint32_t sum = 0;
+
+	memcpy(words, &frame.ip, sizeof(words));
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		sum += words[i];
+	frame.ip.check = (uint16_t) ~((sum & 0xffff) + (sum >> 16));
+	return frame;
+}
+
+static void read_mac(const char *ifname, uint8_t *ret)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq req = {0};
+
+	strncpy(req.ifr_name, ifname, IFNAMSIZ - 1);
+	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &req), 0);
+	memcpy(ret, req.ifr_hwaddr.sa_data, ETH_ALEN);
+	close(fd);
+}
+
+/* Frames of another host's are not ours, whatever is in them; the padding of those that are is not forwarded. */
+static void test_frames(void **state)
+{
+	int far = server(agent, SOCK_DGRAM, 5353), fd;
+	struct frame other = make_frame(1), ours = make_frame(2);
+	struct sockaddr_ll to = {.sll_family = AF_PACKET};
+	uint8_t data[sizeof(ours)];
+
+	(void)state;
+	enter(gateway);
+	read_mac("eth0", ours.ethernet.ether_dhost);
+	memcpy(other.ethernet.ether_dhost, ours.ethernet.ether_dhost, ETH_ALEN);
+	other.ethernet.ether_dhost[5] ^= 1;
+	enter(client);
+	to.sll_ifindex = (int)if_nametoindex("eth0");
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(sendto(fd, &other, sizeof(other), 0, (struct sockaddr *)&to, sizeof(to)),
+			 sizeof(other));
+	assert_int_equal(sendto(fd, &ours, sizeof(ours), 0, (struct sockaddr *)&to, sizeof(to)),
+			 sizeof(ours));
+	wait_or_tell(far, "agent");
+	assert_int_equal(recv(far, data, sizeof(data), 0), sizeof(ours.payload));
+	assert_int_equal(data[0], 2);
+	assert_false(arrives(far, 100));
+	close(fd);
+	close(far);
+}
+
 /* Flows that nobody answered give way to others; those that were answered do not, and then there is no room. */
 static void test_bound_of_flows(void **state)
 {
@@ -796,6 +897,8 @@ int main(void)
 		cmocka_unit_test(test_udp),
 		cmocka_unit_test(test_big_datagrams),
 		cmocka_unit_test(test_counted),
+		cmocka_unit_test(test_short_way),
+		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_snat),
 		cmocka_unit_test(test_bound_of_flows),
 		cmocka_unit_test(test_guards),
