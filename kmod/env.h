@@ -13,6 +13,9 @@
 #include <kk/core/env.h>
 #include <kk/core/sieve.h>
 
+#define KK_ENV_SNAT_TIME(pkt, protocol, closing)                                                   \
+	kk_flow_time(&(pkt)->tables->flow_times, protocol, closing)
+
 #include "kmod/net.h"
 #include "kmod/tables.h"
 #include "kmod/trial.h"

@@ -86,9 +86,10 @@ KK_INLINE __u64 kk_plain_to(const struct kk_packet *pkt, const struct kk_plain *
 /* An address of @head and its time to live, which is the first byte of its 16-bit word. */
 KK_INLINE void kk_rewrite_plain_ip(struct kk_plain *head, __be32 *field, __be32 to)
 {
-	__u64 sum = (__u64) ~(__u32)head->ip.check + (__u32) ~*field + to + KK_BE16(0xfeff);
+	__u64 sum = (__u64)~KK_RAW(head->ip.check) + (__u32)~KK_RAW(*field) + KK_RAW(to) +
+		    KK_RAW(KK_BE16(0xfeff));
 
-	head->ip.check = (__be16)~kk_csum_fold64(sum);
+	head->ip.check = (KK_FORCE __be16)~kk_csum_fold64(sum);
 	head->ip.ttl--;
 	*field = to;
 }
@@ -97,7 +98,7 @@ KK_INLINE void kk_rewrite_plain_ip(struct kk_plain *head, __be32 *field, __be32 
 KK_INLINE int kk_rewrite_plain_port(struct kk_packet *pkt, __u32 offset, __u32 check, __u32 flags,
 				    __be16 from, __be16 to)
 {
-	if (kk_env_csum(pkt, check, from, to, sizeof(to), flags))
+	if (kk_env_csum(pkt, check, KK_RAW(from), KK_RAW(to), sizeof(to), flags))
 		return -1;
 	return kk_env_store(pkt, sizeof(struct kk_ip4) + offset, &to, sizeof(to));
 }
@@ -152,7 +153,7 @@ KK_INLINE enum kk_reason kk_plain_in(struct kk_packet *pkt, struct kk_plain *hea
 
 	to = set->pool | KK_BE32(kk_listener_agent(word));
 	kk_rewrite_plain_ip(head, &head->ip.dest, to);
-	r = kk_env_csum(pkt, check, from, to, sizeof(to), flags | KK_CSUM_PSEUDO);
+	r = kk_env_csum(pkt, check, KK_RAW(from), KK_RAW(to), sizeof(to), flags | KK_CSUM_PSEUDO);
 	if (KK_RARELY(kk_listener_port(word) != port) && !r)
 		r = kk_rewrite_plain_port(pkt, 2, check, flags, KK_BE16(port),
 					  KK_BE16(kk_listener_port(word)));
@@ -201,7 +202,7 @@ KK_INLINE enum kk_reason kk_plain_out(struct kk_packet *pkt, struct kk_plain *he
 	if (!origin.port || !to)
 		return KK_NOT_PLAIN;
 	kk_rewrite_plain_ip(head, &head->ip.source, to);
-	r = kk_env_csum(pkt, check, from, to, sizeof(to), flags | KK_CSUM_PSEUDO);
+	r = kk_env_csum(pkt, check, KK_RAW(from), KK_RAW(to), sizeof(to), flags | KK_CSUM_PSEUDO);
 	if (KK_PLAIN_ORIGINS && KK_RARELY(origin.port != port) && !r)
 		r = kk_rewrite_plain_port(pkt, 0, check, flags, port, origin.port);
 	if (r) {
