@@ -9,6 +9,7 @@
 #include <kk/core/reasons.h>
 
 #include "kmod/ingress.h"
+#include "kmod/module.h"
 #include "kmod/netlink.h"
 #include "kmod/path.h"
 
@@ -90,7 +91,7 @@ int kk_net_replace(struct kk_net *kn, struct kk_tables *tables, const u32 ifinde
 			kk_path_unregister(kn->net);
 		return r;
 	}
-	WRITE_ONCE(kn->flows.max, tables->flows_max);
+	kk_flows_set(&kn->flows, tables->flows_max, &tables->flow_times);
 	rcu_assign_pointer(kn->tables, tables);
 	kn->changes++;
 	kk_tables_free(old);
@@ -157,8 +158,8 @@ static int __net_init start(struct net *net)
 	kn->net = net;
 	mutex_init(&kn->lock);
 	kk_events_init(&kn->events);
-	kn->counters = __alloc_percpu(sizeof(struct kk_counter) * KK_REASON_MAX,
-				      __alignof__(struct kk_counter));
+	kn->counters = __alloc_percpu_gfp(sizeof(struct kk_counter) * KK_REASON_MAX,
+					  __alignof__(struct kk_counter), KK_GFP);
 	return kn->counters ? 0 : -ENOMEM;
 }
 

@@ -17,7 +17,8 @@ extern struct genl_family kk_family;
 
 /*
  * The tables that a request is about: those in force, or with KK_A_PENDING those that its socket began. Under the
- * lock. An error pointer with the reason told.
+ * lock. An error pointer with the reason told. Only for operations whose requests may have KK_A_PENDING: the attributes of
+ * others end before it.
  */
 struct kk_tables *kk_netlink_tables(struct kk_net *kn, struct genl_info *info);
 
