@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Translated flows (KK_LISTENER_SNAT). Packets make them, up to a bound, and find them under RCU; what has not been
- * seen for its time is taken out by a wheel that comes to each flow once in 256 seconds, or in the shortest of the times,
+ * seen for its time is taken out by a wheel that comes to each flow once in the shortest of the times, 256 seconds at most,
  * a sixteenth of them at a time.
  * Where there is no room, one that was never answered, or is over, gives way, and if there is none, the new one.
  */

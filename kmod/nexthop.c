@@ -55,7 +55,7 @@ bool kk_nexthop_output(struct net *net, struct sk_buff *skb)
 		return false;
 	rcu_read_lock_bh();
 	to = next_hop(net, skb);
-	neighbour = to ? __ipv4_neigh_lookup_noref(dev, to) : NULL;
+	neighbour = to ? __ipv4_neigh_lookup_noref(dev, (__force u32)to) : NULL;
 	if (likely(neighbour && READ_ONCE(neighbour->nud_state) & NUD_VALID)) {
 		neigh_output(neighbour, skb, false);
 		sent = true;

@@ -91,7 +91,7 @@ static const struct nla_policy packet[KK_PACKET_A_MAX + 1] = {
 	[KK_PACKET_A_NOW] = {.type = NLA_U64},
 };
 
-const struct nla_policy kk_policy_none[1] = {};
+const struct nla_policy kk_policy_none[KK_A_PAD + 1] = {};
 
 const struct nla_policy kk_policy_settings[KK_A_MAX + 1] = {
 	[KK_A_SETTINGS] = NLA_POLICY_NESTED(settings),

@@ -9,6 +9,7 @@
 #define KK_CORE_PLAIN_H
 
 #include <kk/core/forward.h>
+#include <kk/core/sieve.h>
 
 /* Not forwarded, not counted and not changed. */
 #define KK_NOT_PLAIN KK_REASON_MAX
@@ -55,15 +56,17 @@ KK_INLINE int kk_is_plain_transport(const struct kk_plain *head, __u8 protocol, 
 	return header >= 8 && sizeof(head->ip) + header <= len;
 }
 
-/* What kk_edge() would ask besides: nothing of a segment that goes on with a connection. */
+/*
+ * What kk_edge() would ask besides: nothing of a segment that goes on with a connection. The sieve has told that the source is
+ * no martian, too.
+ */
 KK_INLINE int kk_plain_passes_edge(const struct kk_packet *pkt, const struct kk_plain *head,
 				   __u8 protocol)
 {
-	const __u64 checks = KK_FEATURE_LIST | KK_FEATURE_BANS | KK_FEATURE_SERVICE_BANS;
-
 	if (protocol == KK_TCP && (!(head->tcp.flags & KK_TCP_ACK) || !head->source))
 		return 0;
-	return !(kk_env_features(pkt) & checks);
+	return kk_is_clear4(pkt, head->ip.source) ||
+	       (!(kk_env_features(pkt) & KK_FEATURE_SOURCES) && !kk_is_martian4(head->ip.source));
 }
 
 /* Where a packet to port @dest of the address with @slot goes: the listener's word with its Agent in it; 0: not plain. */
@@ -119,6 +122,17 @@ KK_INLINE enum kk_reason kk_count_plain(struct kk_packet *pkt, enum kk_direction
 	return reason;
 }
 
+/* As kk_check_client(). @told: kk_plain_passes_edge() was asked. */
+KK_INLINE int kk_is_plain_client(const volatile struct kk_settings *set, const struct kk_flow *flow,
+				 int told)
+{
+	const struct kk_in6 *client = kk_source(KK_IP4, flow);
+
+	if (told ? kk_find_address(set, KK_IP4, client) >= 0 : kk_is_bad_peer(set, KK_IP4, client))
+		return 0;
+	return !kk_in_pool(set, KK_IP4, client) && flow->ip4.ttl > 1;
+}
+
 /* Of a constant @protocol, from its transport header on; @flow has what the predicates ask for. */
 KK_INLINE enum kk_reason kk_plain_in(struct kk_packet *pkt, struct kk_plain *head,
 				     const struct kk_flow *flow, __u8 protocol, int edge)
@@ -134,8 +148,7 @@ KK_INLINE enum kk_reason kk_plain_in(struct kk_packet *pkt, struct kk_plain *hea
 		return KK_NOT_PLAIN;
 	word = kk_plain_to(pkt, head, (__u32)slot, protocol, port);
 	if (!word || (edge && !kk_plain_passes_edge(pkt, head, protocol)) ||
-	    kk_check_client(set, KK_IP4, flow) != KK_REASON_INBOUND ||
-	    kk_is_too_big(pkt, KK_IP4, set, flow))
+	    !kk_is_plain_client(set, flow, edge) || kk_is_too_big(pkt, KK_IP4, set, flow))
 		return KK_NOT_PLAIN;
 
 	to = set->pool | KK_BE32(kk_listener_agent(word));

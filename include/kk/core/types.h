@@ -10,7 +10,7 @@
 #include <linux/types.h>
 
 /* Changes whenever a table's meaning or layout does: tables of another number are never adopted. */
-#define KK_LAYOUT 6
+#define KK_LAYOUT 7
 
 #define KK_INLINE static inline __attribute__((always_inline, unused))
 /* For what is long and rare, so that the short and frequent does not carry it along. */
@@ -440,6 +440,8 @@ enum {
 	KK_FEATURE_CLOSED_PORTS = 1 << 3, /* packets to closed ports are dropped */
 	KK_FEATURE_SYN_COOKIES = 1 << 4,  /* a service is flooded */
 	KK_FEATURE_SERVICE_BANS = 1 << 5, /* the table of bans: those of single services */
+	/* Sources are to be looked up, those that the sieve does not let pass. */
+	KK_FEATURE_SOURCES = KK_FEATURE_LIST | KK_FEATURE_BANS | KK_FEATURE_SERVICE_BANS,
 };
 
 /* Table of services: which service a slot stands for, and the policy of it. */
