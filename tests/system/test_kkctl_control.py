@@ -343,7 +343,7 @@ def test_export_is_what_apply_takes(control, kkctl, tmp_path):
     control.add_gateway("gw1", "198.51.100.1")
     control.add_agent("home")
     run = functools.partial(kkctl.run, "--wait", 0)
-    run("peer", "add", "router", "--public-key", base64.b64encode(b"k" * 32).decode())
+    run("peer", "add", base64.b64encode(b"k" * 32).decode(), "--alias", "router", "--wg-ip", "10.7.3.100")
     run("service", "add", "wiki", "--agent", "router", "--tcp", 8080, "--target", 80)
     run("host", "add", "ann", "--prefix", "192.0.2.7")
     run("group", "add", "staff", "--host", "ann")
