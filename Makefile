@@ -149,6 +149,7 @@ unit-build: $(UNIT) $B/bench/flood
 VM_TEST_SRC := $(wildcard tests/vm/test_*.c) tests/vm/fuzz_genl.c
 VM_TEST := $(VM_TEST_SRC:tests/vm/%.c=$B/vm/%)
 $B/vm/fuzz_genl: $B/obj/tests/vm/fuzz_message.o $B/obj/tests/vm/fuzz_traffic.o
+$B/vm/test_module_faults: $B/obj/tests/vm/fuzz_traffic.o
 $B/vm/%: $B/obj/tests/vm/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(PKG_LIBS) -lcmocka -lm -lpthread

@@ -14,6 +14,7 @@
 
 #include <kk/core/csum.h>
 #include <kk/core/env.h>
+#include <kk/core/sieve.h>
 
 #include "bpf/kern_skb.h"
 #include "bpf/maps.h"
@@ -302,9 +303,26 @@ KK_INLINE __u64 kk_env_now(const struct kk_packet *pkt)
 	return kk_now ? kk_now : bpf_ktime_get_ns();
 }
 
+/*
+ * The clock as it was at the last tick, asked for once in each: the count of ticks is a word that the verifier reads without a
+ * call. CPUs share it; whoever meets another's half-done change is a tick behind.
+ */
+volatile struct {
+	__u64 tick, now;
+} kk_last_tick;
+
 KK_INLINE __u64 kk_env_lately(const struct kk_packet *pkt)
 {
-	return kk_now ? kk_now : bpf_ktime_get_coarse_ns();
+	__u64 tick;
+
+	if (kk_now)
+		return kk_now;
+	tick = bpf_jiffies64();
+	if (KK_RARELY(kk_last_tick.tick != tick)) {
+		kk_last_tick.now = bpf_ktime_get_coarse_ns();
+		kk_last_tick.tick = tick;
+	}
+	return kk_last_tick.now;
 }
 
 KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
@@ -313,6 +331,18 @@ KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 	const volatile __u64 *word = bpf_map_lookup_elem(&kk_features, &zero);
 
 	return word ? *word : 0;
+}
+
+KK_INLINE __u64 kk_env_sieve(const struct kk_packet *pkt, __u32 index)
+{
+	const volatile __u64 *word = bpf_map_lookup_elem(&kk_sieve, &index);
+
+	return word ? *word : 0;
+}
+
+KK_INLINE const volatile struct kk_shut *kk_env_shut(const struct kk_packet *pkt, __u32 index)
+{
+	return bpf_map_lookup_elem(&kk_shut, &index);
 }
 
 KK_INLINE __u64 kk_env_service(const struct kk_packet *pkt, __u32 slot)

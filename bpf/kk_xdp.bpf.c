@@ -9,6 +9,7 @@
 #include "bpf/env_edge.h"
 #include "bpf/xdp_frame.h"
 #include <kk/core/edge.h>
+#include <kk/core/plain_edge.h>
 
 /* KK_EDGE_*: what is left to tc is not in it. */
 const volatile __u32 kk_edge_part = KK_EDGE_CHECKS | KK_EDGE_RELAY;
@@ -35,8 +36,11 @@ __noinline int kk_xdp6(struct xdp_md *xdp)
 SEC("xdp")
 int kk_xdp(struct xdp_md *xdp)
 {
-	struct kk_packet pkt = {.xdp = xdp};
+	struct kk_packet plain = {.xdp = xdp}, pkt = {.xdp = xdp};
+	enum kk_reason reason;
 
+	if ((kk_edge_part & KK_EDGE_CHECKS) && kk_plain_edge(&plain, &reason))
+		return reason == KK_EDGE_ON ? XDP_PASS : XDP_DROP;
 	switch (kk_frame(&pkt)) {
 	case KK_IP4:
 		return kk_act(&pkt, KK_IP4);

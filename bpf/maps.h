@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include <kk/core/reasons.h>
+#include <kk/core/sieve_types.h>
 #include <kk/core/types.h>
 
 /* Set before the programs are loaded: constants to the verifier and to the code it emits. */
@@ -114,6 +115,22 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } kk_features SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, KK_SIEVE_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} kk_sieve SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << KK_SHUT_BITS);
+	__type(key, __u32);
+	__type(value, struct kk_shut);
+} kk_shut SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -73,7 +73,11 @@ static int open_first(struct tun *t, const char *name, short queues, struct kk_e
 	if (!t->vnet) {
 		ifr.ifr_flags = IFF_TUN | IFF_NO_PI | queues;
 		if (ioctl(t->fd, TUNSETIFF, &ifr) < 0) {
-			int r = kk_err_set(err, errno, "interface", "%s: %m", name);
+			int r = errno == EINVAL && !fresh
+					? kk_err_set(err, EINVAL, "interface",
+						     "%s is there already, and is no TUN interface",
+						     name)
+					: kk_err_set(err, errno, "interface", "%s: %m", name);
 
 			tun_close(t);
 			return r;

@@ -12,8 +12,9 @@
 
 /* One step, with what takes it back. */
 struct kk_step {
-	enum { WORD, HINT_MADE, HINT_MOVED, GROUP, GUARD } kind;
-	u32 index; /* WORD: of a listener; HINT_MOVED: where it pointed; GROUP: number; GUARD: slot */
+	enum { WORD, WORDS_MADE, HINT_MADE, HINT_MOVED, GROUP, GUARD } kind;
+	/* WORD: of a listener; WORDS_MADE, GUARD: slot; HINT_MOVED: where it pointed; GROUP: number */
+	u32 index;
 	u64 word;    /* before */
 	void *old;   /* group or guard before, or the hint */
 	void *fresh; /* group or guard from now on */
@@ -37,7 +38,7 @@ static int make_room(void **at, u32 n, u32 *room, u32 more, size_t size, u32 max
 		return -E2BIG;
 	while (next < n + more)
 		next *= 2;
-	bigger = kvmalloc_array(next, size, GFP_KERNEL);
+	bigger = kvmalloc_array(next, size, KK_GFP);
 	if (!bigger)
 		return -ENOMEM;
 	if (n)
@@ -109,17 +110,23 @@ static void store(struct kk_change *change, u32 index, u64 word)
 	WRITE_ONCE(*at, word);
 }
 
-static int make_words(struct kk_listeners *listeners, u8 slot)
+static int make_words(struct kk_change *change, u8 slot)
 {
+	struct kk_listeners *listeners = change->tables->listeners;
 	u64 *words;
+	int r;
 
 	if (listeners->words[slot])
 		return 0;
+	r = steps_room(change, 1);
+	if (r)
+		return r;
 	words = __vmalloc(KK_LISTENERS_PER_ADDRESS * sizeof(*words), KK_GFP | __GFP_ZERO);
 	if (!words)
 		return -ENOMEM;
 	/* Zeroes before the pointer: packets take it without a lock. */
 	smp_store_release(&listeners->words[slot], words);
+	note(change, &(struct kk_step){.kind = WORDS_MADE, .index = slot});
 	return 0;
 }
 
@@ -219,7 +226,7 @@ static int remove_port(struct kk_change *change, const struct kk_range *range, u
 
 int kk_change_range(struct kk_change *change, const struct kk_range *range)
 {
-	int r;
+	int r = 0;
 
 	change->ports += range->n;
 	if (change->ports > PORTS_MAX) {
@@ -227,7 +234,8 @@ int kk_change_range(struct kk_change *change, const struct kk_range *range)
 				    "more than 131072 ports in one request");
 		return -E2BIG;
 	}
-	r = make_words(change->tables->listeners, range->slot);
+	if (!range->gone)
+		r = make_words(change, range->slot);
 	for (u32 i = 0; i < range->n && !r; i++) {
 		u32 index = kk_listener_index(range->slot, range->protocol, range->port + i);
 
@@ -515,6 +523,29 @@ static void undo_group(struct kk_change *change, const struct kk_step *step)
 		kfree_rcu(fresh, rcu);
 }
 
+/* All of them are zero again by then. */
+static void undo_words(struct kk_change *change, u32 slot)
+{
+	u64 **words = &change->tables->listeners->words[slot];
+
+	change->words_gone[slot] = *words;
+	WRITE_ONCE(*words, NULL);
+}
+
+static void free_words(struct kk_change *change)
+{
+	bool waited = false;
+
+	for (u32 slot = 0; slot < KK_SLOTS_MAX; slot++) {
+		if (!change->words_gone[slot])
+			continue;
+		if (!waited)
+			synchronize_rcu();
+		waited = true;
+		vfree(change->words_gone[slot]);
+	}
+}
+
 static void undo(struct kk_change *change, const struct kk_step *step)
 {
 	struct kk_hint *hint = step->old;
@@ -527,6 +558,9 @@ static void undo(struct kk_change *change, const struct kk_step *step)
 		if (word)
 			kk_service_put(change->tables->listeners->services,
 				       kk_listener_service(word));
+		break;
+	case WORDS_MADE:
+		undo_words(change, step->index);
 		break;
 	case HINT_MADE:
 		kk_tables_forget(change->tables, hint);
@@ -553,6 +587,7 @@ int kk_change_end(struct kk_change *change, int r)
 	else
 		while (change->n_steps)
 			undo(change, &change->steps[--change->n_steps]);
+	free_words(change);
 	kvfree(change->steps);
 	kvfree(change->rules);
 	return r;

@@ -30,7 +30,8 @@ struct kk_change {
 	struct kk_rule_change *rules; /* made at the end */
 	u32 n_rules, rules_room;
 	u32 ports;
-	bool guards; /* some were set or removed */
+	bool guards;		       /* some were set or removed */
+	u64 *words_gone[KK_SLOTS_MAX]; /* of addresses, given up; packets may still read them */
 };
 
 void kk_change_init(struct kk_change *change, struct kk_tables *tables,

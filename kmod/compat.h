@@ -12,6 +12,11 @@
 #error "kakuremichi needs Linux 6.1 or later"
 #endif
 
+/* 6.5 took what is about GSO out of linux/skbuff.h. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#include <net/gso.h>
+#endif
+
 /* What the request of a dump was. 6.7 put a struct genl_info into the dump's. */
 static inline struct nlattr **kk_dump_attrs(struct netlink_callback *cb)
 {

@@ -11,6 +11,10 @@
 
 #include <kk/core/csum.h>
 #include <kk/core/env.h>
+#include <kk/core/sieve.h>
+
+#define KK_ENV_SNAT_TIME(pkt, protocol, closing)                                                   \
+	kk_flow_time(&(pkt)->tables->flow_times, protocol, closing)
 
 #include "kmod/net.h"
 #include "kmod/tables.h"
@@ -243,6 +247,17 @@ KK_INLINE __u64 kk_env_features(const struct kk_packet *pkt)
 	if (pkt->tables->flags & KK_SETTINGS_F_CLOSED_PORTS)
 		features |= KK_FEATURE_CLOSED_PORTS;
 	return features;
+}
+
+/* There is none: everybody is looked up. */
+KK_INLINE __u64 kk_env_sieve(const struct kk_packet *pkt, __u32 index)
+{
+	return 0;
+}
+
+KK_INLINE const volatile struct kk_shut *kk_env_shut(const struct kk_packet *pkt, __u32 index)
+{
+	return NULL;
 }
 
 /*

@@ -5,6 +5,7 @@
 
 #include "kmod/env.h"
 #include <kk/core/snat.h>
+#include "kmod/trace.h"
 
 #define BATCH  64 /* flows that the wheel looks at before it lets go of the lock */
 #define SAMPLE 32 /* flows that are looked at for one that gives way */
@@ -43,13 +44,19 @@ static void take_out(struct kk_flows *flows, struct kk_flow_entry *entry)
 	call_rcu(&entry->rcu, free_entry);
 }
 
+static bool is_over(const struct kk_flows *flows, const struct kk_flow_entry *entry, u64 now)
+{
+	return kk_snat_is_over(
+		&entry->flow, kk_flow_time(&flows->times, entry->key.protocol, entry->flow.closing),
+		now);
+}
+
 /* A packet that finds the port of a flow that is over sets its clock, and then it is that packet's. */
-static bool claim(struct kk_flow_entry *entry, u64 now)
+static bool claim(const struct kk_flows *flows, struct kk_flow_entry *entry, u64 now)
 {
 	u64 seen = READ_ONCE(entry->flow.seen);
 
-	return kk_snat_is_over(&entry->flow, entry->key.protocol, now) &&
-	       cmpxchg64(&entry->flow.seen, seen, now) == seen;
+	return is_over(flows, entry, now) && cmpxchg64(&entry->flow.seen, seen, now) == seen;
 }
 
 /* A sixteenth of the flows: what is over goes, the rest is looked at again in a whole turn. */
@@ -57,25 +64,29 @@ static void turn(struct kk_flows *flows)
 {
 	struct kk_flow_entry *entry;
 	u64 now = ktime_get_ns();
+	u32 looked = 0, gone = 0;
 	LIST_HEAD(due);
 
 	spin_lock_bh(&flows->lock);
 	list_splice_init(&flows->wheel[flows->at % KK_FLOWS_WHEEL], &due);
 	flows->at++;
-	for (u32 i = 1; !list_empty(&due); i++) {
+	while (!list_empty(&due)) {
 		entry = list_first_entry(&due, struct kk_flow_entry, due);
-		if (claim(entry, now))
+		if (claim(flows, entry, now)) {
 			take_out(flows, entry);
-		else
+			gone++;
+		} else {
 			list_move_tail(&entry->due,
 				       &flows->wheel[(flows->at - 1) % KK_FLOWS_WHEEL]);
-		if (i % BATCH == 0) {
+		}
+		if (++looked % BATCH == 0) {
 			spin_unlock_bh(&flows->lock);
 			cond_resched();
 			spin_lock_bh(&flows->lock);
 		}
 	}
 	spin_unlock_bh(&flows->lock);
+	trace_kk_flows_turn(looked, gone);
 }
 
 static void on_turn(struct work_struct *work)
@@ -86,14 +97,29 @@ static void on_turn(struct work_struct *work)
 	if (atomic_read(&flows->n) < flows->max / 2)
 		WRITE_ONCE(flows->scarce, false);
 	if (atomic_read(&flows->n))
-		queue_delayed_work(system_wq, &flows->work, KK_FLOWS_TICK_S * HZ);
+		queue_delayed_work(system_wq, &flows->work, READ_ONCE(flows->tick));
 }
 
-int kk_flows_init(struct kk_flows *flows, u32 max)
+void kk_flows_set(struct kk_flows *flows, u32 max, const struct kk_flow_times *times)
+{
+	/* A whole turn takes no longer than the shortest of them. */
+	u64 tick = div_u64(min3(times->udp, times->tcp, times->closing), KK_FLOWS_WHEEL + 2);
+	u32 before = flows->tick;
+
+	WRITE_ONCE(flows->max, max);
+	WRITE_ONCE(flows->times.udp, times->udp);
+	WRITE_ONCE(flows->times.tcp, times->tcp);
+	WRITE_ONCE(flows->times.closing, times->closing);
+	tick = clamp_t(u64, nsecs_to_jiffies64(tick), HZ / 20, KK_FLOWS_TICK_S * HZ);
+	WRITE_ONCE(flows->tick, tick);
+	if (flows->ready && tick < before && atomic_read(&flows->n))
+		mod_delayed_work(system_wq, &flows->work, tick);
+}
+
+int kk_flows_init(struct kk_flows *flows)
 {
 	int r;
 
-	WRITE_ONCE(flows->max, max);
 	if (flows->ready)
 		return 0;
 	r = rhashtable_init(&flows->table, &by_key);
@@ -136,10 +162,10 @@ void kk_flows_clear(struct kk_flows *flows)
 	}
 }
 
-static bool may_give_way(const struct kk_flow_entry *entry, u64 now)
+static bool may_give_way(const struct kk_flows *flows, const struct kk_flow_entry *entry, u64 now)
 {
 	return !atomic64_read(&entry->packets[KK_OUTBOUND]) || entry->flow.closing ||
-	       kk_snat_is_over(&entry->flow, entry->key.protocol, now);
+	       is_over(flows, entry, now);
 }
 
 /*
@@ -161,7 +187,7 @@ static bool make_room(struct kk_flows *flows, u64 now)
 			if (n++ == SAMPLE)
 				break;
 			list_move_tail(&entry->due, &tried);
-			if (may_give_way(entry, now) &&
+			if (may_give_way(flows, entry, now) &&
 			    (!best || entry->flow.seen < best->flow.seen))
 				best = entry;
 		}
@@ -199,7 +225,7 @@ static struct kk_flow_entry *make(struct kk_flows *flows, const struct kk_snat_k
 		list_add_tail(&entry->due,
 			      &flows->wheel[(flows->at + KK_FLOWS_WHEEL - 1) % KK_FLOWS_WHEEL]);
 		spin_unlock_bh(&flows->lock);
-		queue_delayed_work(system_wq, &flows->work, KK_FLOWS_TICK_S * HZ);
+		queue_delayed_work(system_wq, &flows->work, READ_ONCE(flows->tick));
 		return entry;
 	}
 	spin_unlock_bh(&flows->lock);

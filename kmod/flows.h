@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Translated flows (KK_LISTENER_SNAT). Packets make them, up to a bound, and find them under RCU; what has not been
- * seen for its time is taken out by a wheel that comes to each flow once in 256 seconds, a sixteenth of them at a time.
+ * seen for its time is taken out by a wheel that comes to each flow once in the shortest of the times, 256 seconds at most,
+ * a sixteenth of them at a time.
  * Where there is no room, one that was never answered, or is over, gives way, and if there is none, the new one.
  */
 #ifndef KK_KMOD_FLOWS_H
@@ -16,6 +17,18 @@
 
 #define KK_FLOWS_WHEEL	16
 #define KK_FLOWS_TICK_S 16
+
+/* For how long a flow stays that is not seen, ns. */
+struct kk_flow_times {
+	u64 udp, tcp, closing;
+};
+
+static inline u64 kk_flow_time(const struct kk_flow_times *times, u8 protocol, u8 closing)
+{
+	return READ_ONCE(*(protocol != KK_TCP ? &times->udp
+			   : closing	      ? &times->closing
+					      : &times->tcp));
+}
 
 struct kk_flow_entry {
 	struct rhash_head node;
@@ -35,6 +48,8 @@ struct kk_flows {
 	u32 at; /* of the wheel: the next to be looked at */
 	atomic_t n;
 	u32 max;
+	struct kk_flow_times times;
+	u32 tick; /* jiffies from one turn of the wheel to the next */
 	bool ready;
 	bool scarce; /* it was told that seven eighths are there */
 	struct delayed_work work;
@@ -44,8 +59,10 @@ int kk_flows_cache_init(void);
 /* After rcu_barrier(). */
 void kk_flows_cache_clean(void);
 
-/* Once before any use, and again without effect but for @max. */
-int kk_flows_init(struct kk_flows *flows, u32 max);
+/* Once before any use, and again without effect. */
+int kk_flows_init(struct kk_flows *flows);
+/* What holds from now on, also of flows that there are; before or after kk_flows_init(). */
+void kk_flows_set(struct kk_flows *flows, u32 max, const struct kk_flow_times *times);
 /* No packet may be left. */
 void kk_flows_clean(struct kk_flows *flows);
 /* All of them; packets under way may still make some. */

@@ -31,7 +31,7 @@ static int fill(struct kk_group *group, const u32 *agents, const u8 *healthy, u3
 
 		group->healthy[place - group->agents] = healthy[i];
 	}
-	work = kmalloc(sizeof(*work), GFP_KERNEL);
+	work = kmalloc(sizeof(*work), KK_GFP);
 	if (!work)
 		return -ENOMEM;
 	kk_maglev_make(work, group->agents, group->healthy, n, group->elements);

@@ -6,11 +6,8 @@
 #include <linux/rtnetlink.h>
 #include <net/ip.h>
 
-#include "kmod/env.h"
-#include "kmod/env_edge.h"
-#include <kk/core/plain.h>
-
 #include "kmod/output.h"
+#include "kmod/plain.h"
 #include "kmod/trace.h"
 
 /* What the stack would see to before it lets go of a packet. */
@@ -45,7 +42,7 @@ static __always_inline unsigned int forward(struct kk_net *kn, struct sk_buff *s
 	if (direction == KK_INBOUND)
 		cut_padding(skb);
 	work.flow = NULL; /* nothing else of it is asked for */
-	reason = kk_plain(&pkt, direction, tables->flags & KK_SETTINGS_F_EDGE);
+	reason = kk_decide_plain(&pkt, direction);
 	if (reason == KK_NOT_PLAIN)
 		return NF_ACCEPT;
 

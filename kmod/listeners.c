@@ -100,7 +100,7 @@ static int read_rest(struct kk_net *kn, const struct kk_tables *tables, struct n
 		return kk_refuse(
 			extack, attrs[KK_LISTENER_A_FLAGS],
 			"there is no address that an agent could see: the settings have no host");
-	return kk_flows_init(&kn->flows, kn->flows.max ?: tables->flows_max);
+	return kk_flows_init(&kn->flows);
 }
 
 static int no_agent(struct nlattr *const *attrs, struct netlink_ext_ack *extack)

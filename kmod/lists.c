@@ -297,7 +297,7 @@ int kk_lists_change(struct kk_lists *lists, struct kk_rule_change *changes, u32 
 	int r;
 
 	sort(changes, n, sizeof(*changes), compare_changes, NULL);
-	fresh = kvmalloc_array(n, sizeof(*fresh), GFP_KERNEL);
+	fresh = kvmalloc_array(n, sizeof(*fresh), KK_GFP);
 	if (!fresh)
 		return -ENOMEM;
 	r = plan(lists, changes, n, fresh, &n_fresh, extack);

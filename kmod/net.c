@@ -9,6 +9,7 @@
 #include <kk/core/reasons.h>
 
 #include "kmod/ingress.h"
+#include "kmod/module.h"
 #include "kmod/netlink.h"
 #include "kmod/path.h"
 
@@ -41,6 +42,8 @@ static void take_place(struct kk_net *kn, enum kk_direction direction, struct ne
 	netdev_hold(dev, &place->tracker, GFP_KERNEL);
 	strscpy(place->name, dev->name, sizeof(place->name));
 	rcu_assign_pointer(place->dev, dev);
+	/* As the stack does where it forwards: what is joined so cannot be parted. */
+	dev_disable_lro(dev);
 	kk_ingress_register(kn, direction);
 }
 
@@ -88,7 +91,7 @@ int kk_net_replace(struct kk_net *kn, struct kk_tables *tables, const u32 ifinde
 			kk_path_unregister(kn->net);
 		return r;
 	}
-	WRITE_ONCE(kn->flows.max, tables->flows_max);
+	kk_flows_set(&kn->flows, tables->flows_max, &tables->flow_times);
 	rcu_assign_pointer(kn->tables, tables);
 	kn->changes++;
 	kk_tables_free(old);
@@ -155,8 +158,8 @@ static int __net_init start(struct net *net)
 	kn->net = net;
 	mutex_init(&kn->lock);
 	kk_events_init(&kn->events);
-	kn->counters = __alloc_percpu(sizeof(struct kk_counter) * KK_REASON_MAX,
-				      __alignof__(struct kk_counter));
+	kn->counters = __alloc_percpu_gfp(sizeof(struct kk_counter) * KK_REASON_MAX,
+					  __alignof__(struct kk_counter), KK_GFP);
 	return kn->counters ? 0 : -ENOMEM;
 }
 

@@ -21,11 +21,11 @@
 	}
 
 static const struct genl_ops operations[] = {
-	DO(KK_CMD_INFO_GET, kk_do_info_get, kk_policy_none, 0),
+	DO(KK_CMD_INFO_GET, kk_do_info_get, kk_policy_none, KK_A_PAD),
 	DO(KK_CMD_TABLE_BEGIN, kk_do_table_begin, kk_policy_settings, KK_A_SETTINGS),
-	DO(KK_CMD_TABLE_COMMIT, kk_do_table_commit, kk_policy_none, 0),
-	DO(KK_CMD_TABLE_ABORT, kk_do_table_abort, kk_policy_none, 0),
-	DO(KK_CMD_TABLE_CLEAR, kk_do_table_clear, kk_policy_none, 0),
+	DO(KK_CMD_TABLE_COMMIT, kk_do_table_commit, kk_policy_none, KK_A_PAD),
+	DO(KK_CMD_TABLE_ABORT, kk_do_table_abort, kk_policy_none, KK_A_PAD),
+	DO(KK_CMD_TABLE_CLEAR, kk_do_table_clear, kk_policy_none, KK_A_PAD),
 	DO(KK_CMD_SETTINGS_SET, kk_do_settings_set, kk_policy_settings, KK_A_SETTINGS),
 	DO(KK_CMD_TABLE_CHANGE, kk_do_table_change, kk_policy_change, KK_A_GUARD),
 	DUMP(KK_CMD_LISTENER_GET, kk_dump_listeners, kk_policy_listener_filter, KK_A_LISTENER),
@@ -37,8 +37,8 @@ static const struct genl_ops operations[] = {
 	DUMP_WITH_END(KK_CMD_FLOW_GET, kk_dump_flows, kk_policy_flow_filter, KK_A_FLOW,
 		      kk_dump_flows_done),
 	DUMP(KK_CMD_SERVICE_GET, kk_dump_services, kk_policy_service_filter, KK_A_SERVICE),
-	DUMP(KK_CMD_COUNTER_GET, kk_dump_counters, kk_policy_none, 0),
-	DO(KK_CMD_COUNTER_RESET, kk_do_counter_reset, kk_policy_none, 0),
+	DUMP(KK_CMD_COUNTER_GET, kk_dump_counters, kk_policy_none, KK_A_PAD),
+	DO(KK_CMD_COUNTER_RESET, kk_do_counter_reset, kk_policy_none, KK_A_PAD),
 	DO(KK_CMD_TRY, kk_do_try, kk_policy_packet, KK_A_PACKET),
 };
 

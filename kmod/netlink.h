@@ -17,7 +17,8 @@ extern struct genl_family kk_family;
 
 /*
  * The tables that a request is about: those in force, or with KK_A_PENDING those that its socket began. Under the
- * lock. An error pointer with the reason told.
+ * lock. An error pointer with the reason told. Only for operations whose requests may have KK_A_PENDING: the attributes of
+ * others end before it.
  */
 struct kk_tables *kk_netlink_tables(struct kk_net *kn, struct genl_info *info);
 
@@ -37,7 +38,8 @@ struct sk_buff *kk_netlink_answer(struct genl_info *info, size_t room, void **he
 void *kk_netlink_dump(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd);
 
 /* policy.c */
-extern const struct nla_policy kk_policy_none[1];
+/* Of operations without attributes. Not of none at all: the kernel would take the family's number of them then. */
+extern const struct nla_policy kk_policy_none[KK_A_PAD + 1];
 extern const struct nla_policy kk_policy_settings[KK_A_MAX + 1];
 extern const struct nla_policy kk_policy_change[KK_A_MAX + 1];
 extern const struct nla_policy kk_policy_bans[KK_A_MAX + 1];

@@ -7,6 +7,10 @@
 #include <net/sock.h>
 
 #include "kmod/compat.h"
+#include "kmod/module.h"
+
+/* Of a ban that is to go with the end of the request: past for every packet, and there is a way back without memory. */
+#define LIFTED 1
 
 /* What one nest asks for, with what was there before. */
 struct wish {
@@ -50,12 +54,11 @@ static int fulfil(struct kk_bans *bans, struct wish *wish, const struct nlattr *
 	wish->was = ban;
 	wish->before = ban ? ban->until : 0;
 	if (wish->lift) {
-		if (!ban) {
+		if (!ban || ban->until == LIFTED) {
 			NL_SET_ERR_MSG_ATTR(extack, nest, "that source is not banned");
 			return -ENOENT;
 		}
-		kk_bans_remove(bans, ban);
-		return 0;
+		return kk_bans_set(bans, &wish->key, LIFTED);
 	}
 	r = kk_bans_set(bans, &wish->key, wish->until);
 	if (r == -ENOSPC)
@@ -63,15 +66,23 @@ static int fulfil(struct kk_bans *bans, struct wish *wish, const struct nlattr *
 	return r;
 }
 
-/* One that was lifted is made anew, and memory may be short by now: then it stays lifted, which is told. */
-static void take_back(struct kk_net *kn, const struct wish *wish)
+/* What was there is there still, and needs but its time back. */
+static void take_back(struct kk_bans *bans, const struct wish *wish)
+{
+	if (wish->was)
+		kk_bans_set(bans, &wish->key, wish->before);
+	else
+		kk_bans_remove(bans, kk_bans_find(bans, &wish->key));
+}
+
+static void finish(struct kk_net *kn, const struct wish *wish)
 {
 	struct kk_ban *ban = kk_bans_find(&kn->bans, &wish->key);
 
-	if (wish->was && kk_bans_set(&kn->bans, &wish->key, wish->before))
-		kk_event_ban(kn->net, KK_EVENT_BAN_LIFTED, &wish->key, wish->before);
-	else if (!wish->was && ban)
+	if (ban && ban->until == LIFTED)
 		kk_bans_remove(&kn->bans, ban);
+	kk_event_ban(kn->net, wish->lift ? KK_EVENT_BAN_LIFTED : KK_EVENT_BANNED, &wish->key,
+		     wish->until);
 }
 
 static bool is_ban(const struct nlattr *attr)
@@ -111,10 +122,9 @@ static int fulfil_all(struct kk_net *kn, struct genl_info *info, struct wish *wi
 		n++;
 	}
 	while (r && n)
-		take_back(kn, &wishes[--n]);
+		take_back(&kn->bans, &wishes[--n]);
 	for (int i = 0; i < n; i++)
-		kk_event_ban(kn->net, wishes[i].lift ? KK_EVENT_BAN_LIFTED : KK_EVENT_BANNED,
-			     &wishes[i].key, wishes[i].until);
+		finish(kn, &wishes[i]);
 	return r;
 }
 
@@ -144,7 +154,7 @@ int kk_do_ban_change(struct sk_buff *skb, struct genl_info *info)
 	nlmsg_for_each_attr(nest, info->nlhdr, GENL_HDRLEN, left) n += is_ban(nest);
 	if (!n)
 		return kk_missing(info->extack, NULL, KK_A_BAN, "no source is named");
-	wishes = kvcalloc(n, sizeof(*wishes), GFP_KERNEL);
+	wishes = kvcalloc(n, sizeof(*wishes), KK_GFP);
 	if (!wishes)
 		return -ENOMEM;
 	mutex_lock(&kn->lock);

@@ -11,6 +11,7 @@
 #include <net/route.h>
 
 #include "kmod/compat.h"
+#include "kmod/nexthop.h"
 #include "kmod/trace.h"
 
 void kk_drop(struct sk_buff *skb)
@@ -63,6 +64,8 @@ static void output_routed(struct net *net, struct sk_buff *skb, struct net_devic
 	struct dst_entry *dst;
 
 	forget(skb, dev);
+	if (v4 && likely(kk_nexthop_output(net, skb)))
+		return;
 	dst = v4 ? route4(net, skb, dev->ifindex) : route6(net, skb, dev->ifindex);
 	if (IS_ERR(dst)) {
 		trace_kk_no_route(skb, PTR_ERR(dst));

@@ -5,6 +5,7 @@
 /* Not const: 6.1 would not take it. */
 static struct netlink_range_validation mtu = {.min = 576, .max = 65535};
 static struct netlink_range_validation flows_max = {.min = 1, .max = 1048576};
+static struct netlink_range_validation flow_time = {.min = 1, .max = 604800};
 static struct netlink_range_validation list = {.min = 0, .max = 2147483647};
 static struct netlink_range_validation named_list = {.min = 1, .max = 2147483647};
 static struct netlink_range_validation rate = {.min = 1, .max = 10000000};
@@ -26,6 +27,9 @@ static const struct nla_policy settings[KK_SETTINGS_A_MAX + 1] = {
 	[KK_SETTINGS_A_SYN_RATE] = NLA_POLICY_MIN(NLA_U32, 1),
 	[KK_SETTINGS_A_EPHEMERAL] = NLA_POLICY_MIN(NLA_U16, 1),
 	[KK_SETTINGS_A_FLOWS_MAX] = NLA_POLICY_FULL_RANGE(NLA_U32, &flows_max),
+	[KK_SETTINGS_A_UDP_TIME] = NLA_POLICY_FULL_RANGE(NLA_U32, &flow_time),
+	[KK_SETTINGS_A_TCP_TIME] = NLA_POLICY_FULL_RANGE(NLA_U32, &flow_time),
+	[KK_SETTINGS_A_CLOSING_TIME] = NLA_POLICY_FULL_RANGE(NLA_U32, &flow_time),
 };
 
 static const struct nla_policy kk_policy_listener[KK_LISTENER_A_MAX + 1] = {
@@ -87,7 +91,7 @@ static const struct nla_policy packet[KK_PACKET_A_MAX + 1] = {
 	[KK_PACKET_A_NOW] = {.type = NLA_U64},
 };
 
-const struct nla_policy kk_policy_none[1] = {};
+const struct nla_policy kk_policy_none[KK_A_PAD + 1] = {};
 
 const struct nla_policy kk_policy_settings[KK_A_MAX + 1] = {
 	[KK_A_SETTINGS] = NLA_POLICY_NESTED(settings),

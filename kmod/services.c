@@ -12,7 +12,7 @@ int kk_services_init(struct kk_services *services)
 {
 	if (services->by_slot)
 		return 0;
-	services->by_slot = kvcalloc(KK_SERVICES_MAX, sizeof(*services->by_slot), GFP_KERNEL);
+	services->by_slot = kvcalloc(KK_SERVICES_MAX, sizeof(*services->by_slot), KK_GFP);
 	if (!services->by_slot)
 		return -ENOMEM;
 	xa_init(&services->by_id);
@@ -43,7 +43,7 @@ static struct kk_service *make(struct kk_services *services, u32 id)
 		r = -ENOMEM;
 		goto fail;
 	}
-	slot = ida_alloc_range(&services->slots, 1, KK_SERVICES_MAX - 1, GFP_KERNEL);
+	slot = ida_alloc_range(&services->slots, 1, KK_SERVICES_MAX - 1, KK_GFP);
 	if (slot < 0) {
 		r = slot;
 		goto fail_traffic;

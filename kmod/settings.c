@@ -53,12 +53,29 @@ static int read_addresses(struct nlattr **attrs, const struct nlattr *nest, stru
 	return 0;
 }
 
+/* @seconds unless the attribute is there; ns. */
+static u64 read_time(const struct nlattr *attr, u32 seconds)
+{
+	return (u64)(attr ? nla_get_u32(attr) : seconds) * NSEC_PER_SEC;
+}
+
+static void read_flows(struct nlattr **attrs, struct kk_config *config)
+{
+	config->flows_max = KK_SNAT_FLOWS_MAX;
+	if (attrs[KK_SETTINGS_A_FLOWS_MAX])
+		config->flows_max = nla_get_u32(attrs[KK_SETTINGS_A_FLOWS_MAX]);
+	config->flow_times = (struct kk_flow_times){
+		.udp = read_time(attrs[KK_SETTINGS_A_UDP_TIME], 300),
+		.tcp = read_time(attrs[KK_SETTINGS_A_TCP_TIME], 7440),
+		.closing = read_time(attrs[KK_SETTINGS_A_CLOSING_TIME], 240),
+	};
+}
+
 static int read_edge(struct nlattr **attrs, const struct nlattr *nest, struct kk_config *config,
 		     struct netlink_ext_ack *extack)
 {
 	struct nlattr *key = attrs[KK_SETTINGS_A_COOKIE_KEY];
 
-	config->flows_max = KK_SNAT_FLOWS_MAX;
 	config->edge.ephemeral = 1;
 	if (attrs[KK_SETTINGS_A_FLAGS])
 		config->flags = nla_get_u32(attrs[KK_SETTINGS_A_FLAGS]);
@@ -68,8 +85,6 @@ static int read_edge(struct nlattr **attrs, const struct nlattr *nest, struct kk
 		config->edge.syn_rate = nla_get_u32(attrs[KK_SETTINGS_A_SYN_RATE]);
 	if (attrs[KK_SETTINGS_A_EPHEMERAL])
 		config->edge.ephemeral = nla_get_u16(attrs[KK_SETTINGS_A_EPHEMERAL]);
-	if (attrs[KK_SETTINGS_A_FLOWS_MAX])
-		config->flows_max = nla_get_u32(attrs[KK_SETTINGS_A_FLOWS_MAX]);
 	if (config->flags & KK_SETTINGS_F_EDGE && !key)
 		return kk_missing(extack, nest, KK_SETTINGS_A_COOKIE_KEY,
 				  "the edge needs a key for its cookies");
@@ -113,6 +128,7 @@ static int read_settings(struct genl_info *info, struct kk_config *config, u32 i
 	if (set->mtu && set->mtu < 1280 && attrs[KK_SETTINGS_A_POOL6])
 		return kk_refuse(extack, attrs[KK_SETTINGS_A_MTU],
 				 "IPv6 inside needs an MTU of 1280 at least");
+	read_flows(attrs, config);
 	r = read_edge(attrs, nest, config, extack);
 	return r ?: read_addresses(attrs, nest, set, extack);
 }
@@ -234,9 +250,10 @@ int kk_do_settings_set(struct sk_buff *skb, struct genl_info *info)
 	if (r)
 		return r;
 	mutex_lock(&kn->lock);
-	old = kk_netlink_tables(kn, info);
-	if (IS_ERR(old)) {
-		r = PTR_ERR(old);
+	old = kk_net_tables(kn);
+	if (!old) {
+		NL_SET_ERR_MSG(info->extack, "there are no tables in this namespace");
+		r = -ENOENT;
 		goto out;
 	}
 	r = check_fits(old, &config.set, info) ?: prepare(kn, &config);
@@ -277,15 +294,24 @@ static u32 ifindex_of(const struct kk_place *place)
 	return ifindex;
 }
 
+static int put_time(struct sk_buff *msg, int attr, u64 time)
+{
+	return nla_put_u32(msg, attr, div_u64(time, NSEC_PER_SEC));
+}
+
 static int put_edge(struct sk_buff *msg, const struct kk_tables *tables)
 {
+	const struct kk_flow_times *times = &tables->flow_times;
 	const struct kk_edge_settings *edge = &tables->edge;
 
 	return nla_put_u32(msg, KK_SETTINGS_A_FLAGS, tables->flags) ||
 	       nla_put(msg, KK_SETTINGS_A_COOKIE_KEY, sizeof(edge->cookie_key), edge->cookie_key) ||
 	       (edge->syn_rate && nla_put_u32(msg, KK_SETTINGS_A_SYN_RATE, edge->syn_rate)) ||
 	       nla_put_u16(msg, KK_SETTINGS_A_EPHEMERAL, edge->ephemeral) ||
-	       nla_put_u32(msg, KK_SETTINGS_A_FLOWS_MAX, tables->flows_max);
+	       nla_put_u32(msg, KK_SETTINGS_A_FLOWS_MAX, tables->flows_max) ||
+	       put_time(msg, KK_SETTINGS_A_UDP_TIME, times->udp) ||
+	       put_time(msg, KK_SETTINGS_A_TCP_TIME, times->tcp) ||
+	       put_time(msg, KK_SETTINGS_A_CLOSING_TIME, times->closing);
 }
 
 static int put_settings(struct sk_buff *msg, struct kk_net *kn, const struct kk_tables *tables)

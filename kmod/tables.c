@@ -56,6 +56,7 @@ static struct kk_tables *new_tables(const struct kk_config *config)
 	tables->edge = config->edge;
 	tables->flags = config->flags;
 	tables->flows_max = config->flows_max;
+	tables->flow_times = config->flow_times;
 	return tables;
 }
 

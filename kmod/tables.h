@@ -13,6 +13,7 @@
 #include <kk/core/edge_types.h>
 #include <kk/core/types.h>
 
+#include "kmod/flows.h"
 #include "kmod/groups.h"
 #include "kmod/guards.h"
 #include "kmod/lists.h"
@@ -24,6 +25,7 @@ struct kk_config {
 	struct kk_edge_settings edge;
 	u32 flags;     /* KK_SETTINGS_F_* */
 	u32 flows_max; /* translated flows of the namespace */
+	struct kk_flow_times flow_times;
 };
 
 /*
@@ -45,6 +47,7 @@ struct kk_tables {
 	struct kk_settings set;
 	struct kk_edge_settings edge;
 	u32 flags, flows_max;
+	struct kk_flow_times flow_times;
 	struct kk_listeners *listeners;
 	bool last; /* the listeners go with it */
 	struct rcu_work free;

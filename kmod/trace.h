@@ -25,6 +25,11 @@ TRACE_EVENT(kk_no_route, TP_PROTO(const struct sk_buff *skb, long error), TP_ARG
 	    TP_fast_assign(__entry->skb = skb; __entry->error = error;),
 	    TP_printk("skb=%p error=%ld", __entry->skb, __entry->error));
 
+TRACE_EVENT(kk_flows_turn, TP_PROTO(unsigned int looked, unsigned int gone), TP_ARGS(looked, gone),
+	    TP_STRUCT__entry(__field(unsigned int, looked) __field(unsigned int, gone)),
+	    TP_fast_assign(__entry->looked = looked; __entry->gone = gone;),
+	    TP_printk("looked=%u gone=%u", __entry->looked, __entry->gone));
+
 #endif
 
 #undef TRACE_INCLUDE_PATH

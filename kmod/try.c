@@ -7,9 +7,8 @@
 #include <net/netlink.h>
 
 #include "kmod/decide.h"
-#include <kk/core/plain.h>
-
 #include "kmod/names.h"
+#include "kmod/plain.h"
 
 #define HEADROOM 256
 #define ROOM	 (SKB_WITH_OVERHEAD(32768) - 64) /* of a message, or more if one answer is longer */
@@ -102,7 +101,7 @@ static enum kk_reason decide(struct kk_net *kn, const struct kk_tables *tables,
 	enum kk_reason reason;
 
 	rcu_read_lock();
-	reason = kk_plain(&pkt, direction, tables->flags & KK_SETTINGS_F_EDGE);
+	reason = kk_decide_plain(&pkt, direction);
 	if (reason == KK_NOT_PLAIN)
 		reason = skb->protocol == htons(ETH_P_IPV6) ? kk_decide(&pkt, KK_IP6, direction)
 							    : kk_decide(&pkt, KK_IP4, direction);

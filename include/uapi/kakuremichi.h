@@ -124,6 +124,10 @@ enum kk_settings_attr {
 	KK_SETTINGS_A_SYN_RATE,	  /* u32: SYNs a second beyond which sources prove themselves */
 	KK_SETTINGS_A_EPHEMERAL, /* u16: UDP from this port on is never a closed port's; without it 1 */
 	KK_SETTINGS_A_FLOWS_MAX, /* u32: translated flows, up to 1048576; without it 65536 */
+	/* Seconds without a packet after which a translated flow is over, up to 604800. */
+	KK_SETTINGS_A_UDP_TIME,	    /* u32: without it 300 (RFC 4787) */
+	KK_SETTINGS_A_TCP_TIME,	    /* u32: without it 7440 (RFC 5382) */
+	KK_SETTINGS_A_CLOSING_TIME, /* u32: after FIN or RST; without it 240 */
 
 	__KK_SETTINGS_A_MAX
 };

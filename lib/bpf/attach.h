@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* One program at the tc ingress of an interface (clsact, direct action), replaced atomically. */
+/*
+ * One program at the tc ingress of an interface, replaced atomically: at tcx (Linux 6.6), in front of all filters, or at clsact
+ * (direct action), where the kernel has no tcx or others have filters there.
+ */
 #ifndef KK_BPF_ATTACH_H
 #define KK_BPF_ATTACH_H
 
@@ -8,24 +11,30 @@
 #include "util/err.h"
 
 /*
- * Our place in the chain of filters. Others may stand before and behind: what we pass goes on to
+ * Our place in the chain of filters at clsact. Others may stand before and behind: what we pass goes on to
  * them.
  */
 #define KK_TC_PRIORITY 100
 #define KK_TC_HANDLE   1
+
+enum kk_place {
+	KK_PLACE_CLSACT,
+	KK_PLACE_TCX,
+};
 
 /* What was there before, for kk_attach_undo(); .old_fd is closed by one of _undo and _done. */
 struct kk_attachment {
 	const char *ifname;
 	int ifindex;
 	int old_fd; /* -1: nothing */
+	enum kk_place old_place;
 };
 
-/* True if a program of ours is at @ifindex. */
+/* True if a program of ours is at @ifindex, wherever. */
 bool kk_attached(int ifindex);
 /*
  * Puts @prog_fd at our place of the ingress of @ifindex. -EEXIST: a program that is not ours is
- * there. On failure everything is as before and @ret is untouched.
+ * at that of clsact. On failure everything is as before and @ret is untouched.
  */
 int kk_attach(const char *ifname, int ifindex, int prog_fd, struct kk_attachment *ret,
 	      struct kk_err *err);

@@ -9,17 +9,12 @@
 
 #include "bpf/address.h"
 #include "bpf/change.h"
+#include "bpf/sieve.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
 #define SECOND	1000000000ULL
 #define FOREVER UINT64_MAX
-
-struct ban_record {
-	struct kk_ban_key key;
-	uint64_t until;
-} __attribute__((packed));
-_Static_assert(sizeof(struct ban_record) == 28, "a record has no gap");
 
 /* As the programs have it. */
 static uint64_t monotonic(void)
@@ -51,7 +46,7 @@ static int check_source(const struct kk_address *source, struct kk_err *err)
 }
 
 /* Of two bans of one source the longer one counts. */
-static size_t keep_longest(struct ban_record *records, size_t n)
+static size_t keep_longest(struct kk_ban_record *records, size_t n)
 {
 	size_t kept = 0;
 
@@ -67,7 +62,7 @@ static size_t keep_longest(struct ban_record *records, size_t n)
 int kk_bans_put(const struct kk_tables *tables, const struct kk_ban_entry *bans, size_t n,
 		struct kk_err *err)
 {
-	KK_CLEANUP_FREE struct ban_record *records = calloc(n ? n : 1, sizeof(*records));
+	KK_CLEANUP_FREE struct kk_ban_record *records = calloc(n ? n : 1, sizeof(*records));
 	KK_CLEANUP(kk_change_clean) struct kk_change change = {0};
 	const struct kk_table table = kk_tables_bans(tables);
 	uint64_t now = monotonic();
@@ -85,7 +80,25 @@ int kk_bans_put(const struct kk_tables *tables, const struct kk_ban_entry *bans,
 	kk_records_sort(&table, records, n);
 	n = keep_longest(records, n);
 	r = kk_change_plan_some(&change, &table, records, n, NULL, 0, err);
-	return r < 0 ? r : kk_change_put(&change, err);
+	if (r == 0)
+		r = kk_change_put(&change, err);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		const struct kk_ban_key key = records[i].key;
+
+		kk_sieve_until(tables->sieve, &key, records[i].until);
+	}
+	return r;
+}
+
+static int take_out(const struct kk_tables *tables, const struct kk_ban_key *key)
+{
+	const struct kk_table table = kk_tables_bans(tables);
+
+	if (bpf_map_delete_elem(table.fd, key) < 0)
+		return -errno;
+	if (table.watch)
+		table.watch(table.watcher, key, -1);
+	return 0;
 }
 
 int kk_bans_lift(const struct kk_tables *tables, const struct kk_address *source, uint32_t service,
@@ -95,15 +108,19 @@ int kk_bans_lift(const struct kk_tables *tables, const struct kk_address *source
 	char text[KK_ADDRESS_TEXT];
 	int r = check_source(source, err);
 
-	if (r < 0 || bpf_map_delete_elem(tables->bans_fd, &key) == 0)
+	if (r < 0)
 		return r;
-	if (errno == ENOENT)
+	r = take_out(tables, &key);
+	if (r == -ENOENT)
 		return kk_err_set(err, ENOENT, "source", "%s is not banned",
 				  kk_address_text(source, text));
-	return kk_err_set(err, errno, NULL, "cannot change the table of bans: %s", strerror(errno));
+	if (r < 0)
+		return kk_err_set(err, -r, NULL, "cannot change the table of bans: %s",
+				  strerror(-r));
+	return 0;
 }
 
-static struct kk_ban_entry ban_of(const struct ban_record *record, uint64_t now)
+static struct kk_ban_entry ban_of(const struct kk_ban_record *record, uint64_t now)
 {
 	const struct kk_ban_key key = record->key;
 
@@ -120,7 +137,7 @@ static struct kk_ban_entry ban_of(const struct ban_record *record, uint64_t now)
 int kk_bans_read(const struct kk_tables *tables, bool sweep, struct kk_ban_entry **ret,
 		 struct kk_bans_found *ret_found, struct kk_err *err)
 {
-	KK_CLEANUP_FREE struct ban_record *records = NULL;
+	KK_CLEANUP_FREE struct kk_ban_record *records = NULL;
 	const struct kk_table table = kk_tables_bans(tables);
 	uint64_t now = monotonic();
 	struct kk_ban_entry *bans;
@@ -134,14 +151,17 @@ int kk_bans_read(const struct kk_tables *tables, bool sweep, struct kk_ban_entry
 		return kk_err_set(err, ENOMEM, NULL, "out of memory");
 	*ret_found = (struct kk_bans_found){0};
 	for (int i = 0; i < n; i++) {
-		const struct ban_record *record = &records[i];
+		const struct kk_ban_record *record = &records[i];
 
 		if (record->until > now) {
 			bans[kept++] = ban_of(record, now);
 			*(record->key.service ? &ret_found->service : &ret_found->gateway) = true;
-		} else if (sweep && bpf_map_delete_elem(tables->bans_fd, &record->key) < 0 &&
-			   errno != ENOENT) {
-			kk_warn("cannot clean up the table of bans: %s", strerror(errno));
+		} else if (sweep) {
+			const struct kk_ban_key key = record->key;
+			int r = take_out(tables, &key);
+
+			if (r < 0 && r != -ENOENT)
+				kk_warn("cannot clean up the table of bans: %s", strerror(-r));
 		}
 	}
 	*ret = bans;

@@ -10,6 +10,12 @@
 #include "bpf/tables.h"
 #include "util/err.h"
 
+struct kk_ban_record {
+	struct kk_ban_key key;
+	uint64_t until;
+} __attribute__((packed));
+_Static_assert(sizeof(struct kk_ban_record) == 28, "a record has no gap");
+
 /* What there is at least one of in force. */
 struct kk_bans_found {
 	bool gateway, service;

@@ -253,10 +253,18 @@ int kk_change_plan_some(struct kk_change *ret, const struct kk_table *table, con
 	return 0;
 }
 
+static void tell(const struct kk_table *table, const struct kk_batch *batch, int by)
+{
+	for (size_t i = 0; table->watch && i < batch->n; i++)
+		table->watch(table->watcher, batch->keys + i * table->key_size, by);
+}
+
 void kk_change_undo(const struct kk_change *change)
 {
 	int r = batch_delete(change->table, &change->fresh);
 
+	if (r == 0)
+		tell(change->table, &change->fresh, -1);
 	if (r == 0)
 		r = batch_put(change->table, &change->undo);
 	if (r < 0)
@@ -268,6 +276,7 @@ int kk_change_put(const struct kk_change *change, struct kk_err *err)
 	const struct kk_table *table = change->table;
 	int r = change->gone_first ? batch_delete(table, &change->gone) : 0;
 
+	tell(table, &change->fresh, 1);
 	if (r == 0)
 		r = batch_put(table, &change->put);
 	if (r == 0)
@@ -283,6 +292,8 @@ void kk_change_finish(const struct kk_change *change)
 {
 	int r = change->gone_first ? 0 : batch_delete(change->table, &change->gone);
 
-	if (r < 0)
+	if (r == 0)
+		tell(change->table, &change->gone, -1);
+	else
 		kk_warn("cannot clean up the %s: %s", change->table->name, strerror(-r));
 }

@@ -19,6 +19,9 @@ struct kk_table {
 	const char *field; /* of what fills it */
 	size_t key_size, value_size;
 	size_t max; /* entries */
+	/* Unless NULL: told of each key before it comes (@by 1) and after it has gone (-1). */
+	void (*watch)(void *watcher, const void *key, int by);
+	void *watcher;
 };
 
 #define KK_KEY_MAX 64

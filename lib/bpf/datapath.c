@@ -193,7 +193,7 @@ int kk_datapath_open_readonly(const char *pin_dir, struct kk_datapath **ret, str
 	if (r == 0)
 		return kk_err_set(err, ENOENT, "pin-dir",
 				  "there are no tables of this version in %s", pin_dir);
-	r = kk_tables_init(&dp->tables, dp->skel->obj, err);
+	r = kk_tables_init_readonly(&dp->tables, dp->skel->obj, err);
 	if (r < 0)
 		return r;
 	*ret = KK_STEAL(dp);

@@ -10,6 +10,9 @@
 #include <unistd.h>
 #include <bpf/bpf.h>
 
+#include <kk/core/sieve_types.h>
+
+#include "bpf/sieve.h"
 #include "bpf/uses.h"
 #include "util/cleanup.h"
 
@@ -196,6 +199,8 @@ static const struct {
 	MAPPED("kk_totals", KK_TRAFFIC_PER_CPU, totals),
 	MAPPED("kk_features", 1, features),
 	MAPPED("kk_floods", KK_SERVICES_MAX, floods),
+	MAPPED("kk_sieve", KK_SIEVE_WORDS, sieve_words),
+	MAPPED("kk_shut", 1 << KK_SHUT_BITS, shut),
 #undef MAPPED
 };
 
@@ -301,7 +306,7 @@ static int map_tables(struct kk_tables *tables, struct bpf_object *obj, struct k
 	return map_traffic(tables, obj, err);
 }
 
-int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err *err)
+int kk_tables_init_readonly(struct kk_tables *ret, struct bpf_object *obj, struct kk_err *err)
 {
 	struct kk_tables tables = {
 		.origins_fd = map_fd(obj, "kk_origins", err),
@@ -336,8 +341,22 @@ int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err 
 	return 0;
 }
 
+int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err *err)
+{
+	int r = kk_tables_init_readonly(ret, obj, err);
+
+	if (r < 0)
+		return r;
+	r = kk_sieve_make(ret, err);
+	if (r < 0)
+		kk_tables_clean(ret);
+	return r;
+}
+
 void kk_tables_clean(struct kk_tables *tables)
 {
+	kk_sieve_free(tables->sieve);
+	tables->sieve = NULL;
 	kk_uses_free(tables->uses);
 	tables->uses = NULL;
 	if (tables->listeners)
@@ -375,15 +394,31 @@ struct kk_table kk_tables_origins(const struct kk_tables *tables)
 		     struct kk_origin, KK_ORIGINS_MAX);
 }
 
+/* What the sieve goes by tells it. */
+static struct kk_table watched(const struct kk_tables *tables, struct kk_table table,
+			       void (*watch)(void *watcher, const void *key, int by))
+{
+	if (tables->sieve) {
+		table.watch = watch;
+		table.watcher = tables->sieve;
+	}
+	return table;
+}
+
 struct kk_table kk_tables_lists(const struct kk_tables *tables)
 {
-	return TABLE(tables->lists_fd, "lists", "lists", struct kk_list_key, struct kk_list_entry,
-		     KK_LIST_ENTRIES_MAX);
+	return watched(tables,
+		       TABLE(tables->lists_fd, "lists", "lists", struct kk_list_key,
+			     struct kk_list_entry, KK_LIST_ENTRIES_MAX),
+		       kk_sieve_list);
 }
 
 struct kk_table kk_tables_bans(const struct kk_tables *tables)
 {
-	return TABLE(tables->bans_fd, "bans", "bans", struct kk_ban_key, __u64, KK_BANS_MAX);
+	return watched(
+		tables,
+		TABLE(tables->bans_fd, "bans", "bans", struct kk_ban_key, __u64, KK_BANS_MAX),
+		kk_sieve_ban);
 }
 
 struct kk_table kk_tables_sources(const struct kk_tables *tables)

@@ -19,6 +19,8 @@
 #include "bpf/datapath.h"
 #include "util/err.h"
 
+struct kk_sieve;
+struct kk_shut;
 struct kk_uses;
 
 struct kk_tables {
@@ -37,6 +39,9 @@ struct kk_tables {
 	struct kk_policy *policies;
 	struct kk_uses *uses; /* of all these; NULL until a part of them is changed */
 	struct kk_flood *floods;
+	__u64 *sieve_words;
+	struct kk_shut *shut;
+	struct kk_sieve *sieve; /* NULL: the tables are not changed here */
 };
 
 /*
@@ -59,8 +64,13 @@ int kk_tables_adopt(struct bpf_object *obj, const char *dir, uint32_t n_slots, b
  */
 int kk_tables_pin(struct bpf_object *obj, const char *dir, bool resized, struct kk_err *err);
 
-/* Maps the tables of a loaded @obj, which must outlive @ret, with the settings that stand in them. */
+/*
+ * Maps the tables of a loaded @obj, which must outlive @ret, with the settings that stand in them, for the one process that
+ * changes them.
+ */
 int kk_tables_init(struct kk_tables *ret, struct bpf_object *obj, struct kk_err *err);
+/* The same to read them. */
+int kk_tables_init_readonly(struct kk_tables *ret, struct bpf_object *obj, struct kk_err *err);
 /* Writes the settings into the tables, for whoever reads them. */
 int kk_tables_put_settings(const struct kk_tables *tables, struct kk_err *err);
 /* The slot of a managed address, or -1. */

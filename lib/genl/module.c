@@ -74,6 +74,7 @@ static int on_info(struct nlmsghdr *hdr, void *userdata)
 	info->closed_ports = settings.closed_ports;
 	info->edge_settings = settings.edge_settings;
 	info->flows_max = settings.flows_max;
+	info->flow_times = settings.flow_times;
 	info->n_listeners = nla_get_u32(attrs[KK_A_LISTENERS]);
 	info->n_services = nla_get_u32(attrs[KK_A_SERVICES]);
 	info->n_flows = attrs[KK_A_FLOWS] ? nla_get_u32(attrs[KK_A_FLOWS]) : 0;

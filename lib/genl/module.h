@@ -20,6 +20,11 @@ struct kk_module {
 	struct kk_genl genl;
 };
 
+/* Seconds without a packet after which a translated flow is over, up to 604800; 0: those of RFC 4787 and RFC 5382. */
+struct kk_flow_times {
+	uint32_t udp, tcp, closing;
+};
+
 struct kk_module_settings {
 	struct kk_settings core;
 	uint32_t public_ifindex, tunnel_ifindex;
@@ -31,6 +36,7 @@ struct kk_module_settings {
 	bool closed_ports;		       /* with @edge: what no socket wants is dropped */
 	struct kk_edge_settings edge_settings; /* with @edge */
 	uint32_t flows_max; /* translated flows, up to 1048576; 0: KK_SNAT_FLOWS_MAX */
+	struct kk_flow_times flow_times;
 };
 
 struct kk_module_info {
@@ -42,6 +48,7 @@ struct kk_module_info {
 	bool edge, closed_ports;
 	struct kk_edge_settings edge_settings;
 	uint32_t flows_max;
+	struct kk_flow_times flow_times;
 	uint32_t n_listeners, n_services, n_flows;
 };
 

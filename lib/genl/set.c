@@ -293,6 +293,18 @@ int kk_module_replace(const struct kk_module *module, const struct kk_module_set
 
 /* ---- one or the other ---- */
 
+static bool same_time(uint32_t found, uint32_t wanted, uint32_t usual)
+{
+	return found == (wanted ? wanted : usual);
+}
+
+static bool same_times(const struct kk_flow_times *found, const struct kk_flow_times *wanted)
+{
+	return same_time(found->udp, wanted->udp, 300) &&
+	       same_time(found->tcp, wanted->tcp, 7440) &&
+	       same_time(found->closing, wanted->closing, 240);
+}
+
 static bool same_settings(const struct kk_module_info *info,
 			  const struct kk_module_settings *settings)
 {
@@ -301,6 +313,7 @@ static bool same_settings(const struct kk_module_info *info,
 	return info->public_ifindex == settings->public_ifindex &&
 	       info->tunnel_ifindex == settings->tunnel_ifindex && info->edge == settings->edge &&
 	       info->closed_ports == settings->closed_ports && info->flows_max == flows_max &&
+	       same_times(&info->flow_times, &settings->flow_times) &&
 	       memcmp(&info->settings, &settings->core, sizeof(settings->core)) == 0 &&
 	       (!settings->edge || memcmp(&info->edge_settings, &settings->edge_settings,
 					  sizeof(info->edge_settings)) == 0);

@@ -37,6 +37,7 @@ static size_t count6(const struct kk_settings *set)
 static int put_edge(struct nl_msg *msg, const struct kk_module_settings *settings)
 {
 	const struct kk_edge_settings *edge = &settings->edge_settings;
+	const struct kk_flow_times *times = &settings->flow_times;
 	uint32_t flags = (settings->edge ? KK_SETTINGS_F_EDGE : 0) |
 			 (settings->closed_ports ? KK_SETTINGS_F_CLOSED_PORTS : 0);
 
@@ -47,7 +48,10 @@ static int put_edge(struct nl_msg *msg, const struct kk_module_settings *setting
 	    (edge->ephemeral &&
 	     nla_put_u16(msg, KK_SETTINGS_A_EPHEMERAL, (uint16_t)edge->ephemeral) < 0) ||
 	    (settings->flows_max &&
-	     nla_put_u32(msg, KK_SETTINGS_A_FLOWS_MAX, settings->flows_max) < 0))
+	     nla_put_u32(msg, KK_SETTINGS_A_FLOWS_MAX, settings->flows_max) < 0) ||
+	    (times->udp && nla_put_u32(msg, KK_SETTINGS_A_UDP_TIME, times->udp) < 0) ||
+	    (times->tcp && nla_put_u32(msg, KK_SETTINGS_A_TCP_TIME, times->tcp) < 0) ||
+	    (times->closing && nla_put_u32(msg, KK_SETTINGS_A_CLOSING_TIME, times->closing) < 0))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -154,6 +158,11 @@ int kk_wire_parse(struct nlmsghdr *hdr, struct nlattr **attrs)
 	return 0;
 }
 
+static uint32_t get_number(const struct nlattr *attr)
+{
+	return attr ? nla_get_u32(attr) : 0;
+}
+
 static void get_edge(struct nlattr **a, struct kk_module_settings *ret)
 {
 	uint32_t flags = a[KK_SETTINGS_A_FLAGS] ? nla_get_u32(a[KK_SETTINGS_A_FLAGS]) : 0;
@@ -169,6 +178,10 @@ static void get_edge(struct nlattr **a, struct kk_module_settings *ret)
 		edge->ephemeral = nla_get_u16(a[KK_SETTINGS_A_EPHEMERAL]);
 	if (a[KK_SETTINGS_A_FLOWS_MAX])
 		ret->flows_max = nla_get_u32(a[KK_SETTINGS_A_FLOWS_MAX]);
+	ret->flow_times =
+		(struct kk_flow_times){.udp = get_number(a[KK_SETTINGS_A_UDP_TIME]),
+				       .tcp = get_number(a[KK_SETTINGS_A_TCP_TIME]),
+				       .closing = get_number(a[KK_SETTINGS_A_CLOSING_TIME])};
 }
 
 int kk_wire_get_settings(struct nlattr *nest, struct kk_module_settings *ret)
@@ -190,6 +203,9 @@ int kk_wire_get_settings(struct nlattr *nest, struct kk_module_settings *ret)
 		[KK_SETTINGS_A_SYN_RATE] = {.type = NLA_U32},
 		[KK_SETTINGS_A_EPHEMERAL] = {.type = NLA_U16},
 		[KK_SETTINGS_A_FLOWS_MAX] = {.type = NLA_U32},
+		[KK_SETTINGS_A_UDP_TIME] = {.type = NLA_U32},
+		[KK_SETTINGS_A_TCP_TIME] = {.type = NLA_U32},
+		[KK_SETTINGS_A_CLOSING_TIME] = {.type = NLA_U32},
 	};
 	struct nlattr *a[KK_SETTINGS_A_MAX + 1];
 	struct kk_settings *set = &ret->core;

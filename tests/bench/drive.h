@@ -14,6 +14,7 @@
 #include <bpf/bpf.h>
 
 #include "bench.h"
+#include "bpf/bans.h"
 #include "bpf/tables.h"
 #include "tests/bench/drive_frame.h"
 #include "util/cleanup.h"
@@ -61,10 +62,10 @@ static inline struct driver drive_open(enum bpf_prog_type type, int action)
 	d.empty_fd = bpf_prog_load(type, "empty", "MIT", insns, 2, &opts);
 	if (d.empty_fd < 0)
 		bench_die("the empty program: %s", strerror(errno));
-	d.skel->data->kk_drive_frame = (struct kk_drive_frame){
+	d.skel->data->kk_drive_frame = (union kk_drive_frame){
 		.ethernet = {[12] = ETH_P_IP >> 8},
 		.ip = {.version_ihl = 0x45,
-		       .total = KK_BE16(sizeof(struct kk_drive_frame) - ETH_HLEN),
+		       .total = KK_BE16(sizeof(union kk_drive_frame) - ETH_HLEN),
 		       .ttl = 64,
 		       .protocol = KK_TCP,
 		       .source = KK_BE32(0xcb007107),
@@ -84,7 +85,7 @@ static inline void drive_close(struct driver *d)
 
 static inline double drive_run(const struct driver *d, int prog_fd, uint32_t action)
 {
-	struct kk_drive_frame frame = d->skel->data->kk_drive_frame;
+	union kk_drive_frame frame = d->skel->data->kk_drive_frame;
 	struct bpf_test_run_opts opts = {
 		.sz = sizeof(opts),
 		.data_in = &frame,
@@ -120,10 +121,16 @@ static inline double drive_net(const struct driver *d, const char *what, int pro
 	return result;
 }
 
-/* @n services, at TCP ports 1 to @n, of as many Agents as there are /24 in the pool up to 65536. */
-static inline void drive_publish(struct bpf_object *obj, uint32_t n, uint64_t features)
+/*
+ * @n services, at TCP ports 1 to @n, of as many Agents as there are /24 in the pool up to 65536; the gateway denies what is on
+ * @deny and @banned, unless they are NULL.
+ */
+static inline void drive_fill(struct bpf_object *obj, uint32_t n, uint64_t features,
+			      const struct kk_list *deny, const struct kk_ban_entry *banned)
 {
 	struct kk_listener *list = calloc(n ? n : 1, sizeof(*list));
+	struct kk_datapath_tables wanted = {
+		.n_listeners = n, .lists = deny, .n_lists = deny ? 1 : 0};
 	struct kk_tables tables;
 	struct kk_err err = {0};
 
@@ -141,11 +148,19 @@ static inline void drive_publish(struct bpf_object *obj, uint32_t n, uint64_t fe
 	if (kk_tables_init(&tables, obj, &err) < 0)
 		bench_die("%s", err.msg);
 	tables.settings = drive_settings;
-	if (kk_tables_sync(&tables, list, n, &err) < 0)
+	wanted.listeners = list;
+	if (kk_tables_set(&tables, &wanted, &err) < 0 ||
+	    (banned && kk_bans_put(&tables, banned, 1, &err) < 0))
 		bench_die("%s", err.msg);
+	kk_tables_feature(&tables, KK_FEATURE_BANS, banned);
 	kk_tables_feature(&tables, features, true);
 	kk_tables_clean(&tables);
 	free(list);
+}
+
+static inline void drive_publish(struct bpf_object *obj, uint32_t n, uint64_t features)
+{
+	drive_fill(obj, n, features, NULL, NULL);
 }
 
 #endif

@@ -7,13 +7,16 @@
 
 #include <kk/core/types.h>
 
-struct kk_drive_frame {
-	__u8 ethernet[ETH_HLEN];
-	struct kk_ip4 ip;
-	__be16 source, dest;
-	__be32 seq, ack;
-	__u8 header, flags;
-	__be16 window, check, urgent;
-} __attribute__((packed));
+union kk_drive_frame {
+	struct {
+		__u8 ethernet[ETH_HLEN];
+		struct kk_ip4 ip;
+		__be16 source, dest; /* dest: 0, the driver fills it in */
+		__be32 seq, ack;
+		__u8 header, flags;
+		__be16 window, check, urgent;
+	} __attribute__((packed));
+	__u8 bytes[ETH_HLEN + 40];
+};
 
 #endif

@@ -108,4 +108,16 @@ int kk_live_redirect(struct __sk_buff *skb)
 	return (int)bpf_redirect(kk_live_to, 0);
 }
 
+/* The same out of a tunnel, to where there are link addresses: some. */
+SEC("tc")
+int kk_live_redirect_up(struct __sk_buff *skb)
+{
+	const struct ethhdr ethernet = {.h_dest = {2, 0, 0, 0, 0, 2}, .h_proto = KK_BE16(ETH_P_IP)};
+
+	if (bpf_skb_change_head(skb, sizeof(ethernet), 0) ||
+	    bpf_skb_store_bytes(skb, 0, &ethernet, sizeof(ethernet), 0))
+		return TC_ACT_SHOT;
+	return (int)bpf_redirect(kk_live_to, 0);
+}
+
 char kk_license[] SEC("license") = "GPL";

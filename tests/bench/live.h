@@ -132,13 +132,35 @@ static inline uint64_t live_received(const char *ifname)
 	return packets;
 }
 
-/* A negative @prog_fd: none. */
+#define LIVE_TCX 46 /* linux/bpf.h from Linux 6.6 on: BPF_TCX_INGRESS */
+
+/* At tcx, as the data plane's own loader does; false: the kernel has none. */
+static inline bool live_set_tcx(int ifindex, int prog_fd)
+{
+	__u32 id = 0, n = 1;
+	int old_fd;
+
+	if (bpf_prog_query(ifindex, LIVE_TCX, 0, NULL, &id, &n) < 0)
+		return false;
+	old_fd = n ? bpf_prog_get_fd_by_id(id) : -1;
+	if (old_fd >= 0) {
+		bpf_prog_detach2(old_fd, ifindex, LIVE_TCX);
+		close(old_fd);
+	}
+	if (prog_fd >= 0 && bpf_prog_attach(prog_fd, ifindex, LIVE_TCX, 0) < 0)
+		bench_die("tcx: %s", strerror(errno));
+	return true;
+}
+
+/* Else at clsact, which is there. A negative @prog_fd: none. */
 static inline void live_set_tc(int ifindex, int prog_fd)
 {
 	struct bpf_tc_hook hook = {
 		.sz = sizeof(hook), .ifindex = ifindex, .attach_point = BPF_TC_INGRESS};
 	struct bpf_tc_opts opts = {.sz = sizeof(opts), .handle = 1, .priority = 1};
 
+	if (live_set_tcx(ifindex, prog_fd))
+		return;
 	bpf_tc_detach(&hook, &opts);
 	if (prog_fd < 0)
 		return;

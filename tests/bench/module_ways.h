@@ -3,6 +3,8 @@
  * Ways to forward a published port, each in a network namespace of its own, so that none pays for another's hooks:
  *
  *   far ---veth--- pub (198.51.100.1)  ->  tun, which counts what comes and drops it
+ *
+ * and answers back, which are dropped at far.
  */
 #ifndef KK_MODULE_WAYS_H
 #define KK_MODULE_WAYS_H
@@ -61,7 +63,7 @@ static const struct way_setup ways[N_WAYS] = {
 struct gateway {
 	int ns;
 	int tun_fd;
-	uint32_t far, pub;
+	uint32_t far, pub, tun;
 };
 
 /* Counts what is sent to it as dropped: a filter lets nothing in, before anything is done with it. */
@@ -83,20 +85,28 @@ static inline int way_tun(void)
 	return fd;
 }
 
-static inline uint64_t way_delivered(void)
+/* What has come out: at the tunnel, or where the client is. */
+static inline uint64_t way_delivered(bool answers)
 {
 	FILE *f = fopen("/proc/thread-self/net/dev", "re");
-	unsigned long long dropped = 0;
-	char line[512];
+	unsigned long long sent, dropped, n = 0;
+	char line[512], name[IFNAMSIZ + 1];
 
 	if (!f)
 		bench_die("/proc/thread-self/net/dev: %s", strerror(errno));
 	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, " tun: %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %llu",
-			   &dropped) == 1)
-			break;
+		if (sscanf(line, " %16[^:]: %*u %*u %*u %*u %*u %*u %*u %*u %*u %llu %*u %llu",
+			   name, &sent, &dropped) == 3 &&
+		    !strcmp(name, answers ? "pub" : "tun"))
+			n = answers ? sent : dropped;
 	fclose(f);
-	return dropped;
+	return n;
+}
+
+/* Where listener @i of @n leads. */
+static inline uint32_t way_agent(uint32_t i, uint32_t n)
+{
+	return n <= 1 ? LIVE_AGENT : LIVE_AGENT + (i % WAY_AGENTS << 8);
 }
 
 static inline void way_load_module(uint32_t n)
@@ -117,7 +127,7 @@ static inline void way_load_module(uint32_t n)
 			.protocol = i % 2 ? IPPROTO_UDP : IPPROTO_TCP,
 			.address = {.family = AF_INET, .v4.s_addr = htonl(LIVE_ADDRESS)},
 			.port = (uint16_t)(n == 1 ? LIVE_PORT : i / 2 + 1),
-			.agent_address.s_addr = htonl(LIVE_AGENT + (i / 2 % WAY_AGENTS << 8)),
+			.agent_address.s_addr = htonl(way_agent(i / 2, n)),
 			.agent_port = (uint16_t)(n == 1 ? LIVE_PORT : i / 2 + 1),
 			.service = i / 2 % 1000 + 1};
 	if (kk_module_open(&module, &err) < 0 ||
@@ -135,6 +145,7 @@ static inline void way_enter(const struct gateway *way)
 
 static inline struct gateway way_make(const struct way_setup *setup)
 {
+	const struct live *down;
 	struct gateway way;
 
 	if (unshare(CLONE_NEWNET) < 0)
@@ -145,18 +156,28 @@ static inline struct gateway way_make(const struct way_setup *setup)
 		"set -e; ip link set lo up; ip link add pub address 02:00:00:00:00:01 type veth peer name far; "
 		"ip link set pub up; ip link set far up; ip addr add 198.51.100.1/24 dev pub; "
 		"ip link set tun up mtu 1420; tc qdisc replace dev tun root noqueue; ip route add 10.0.0.0/8 dev tun; "
-		"ip route add 203.0.113.0/24 dev pub; "
+		"ip route add 203.0.113.0/24 dev pub; ip neigh add 203.0.113.7 lladdr 02:00:00:00:00:02 dev pub; tc qdisc add dev far clsact; "
 		"sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.pub.rp_filter=0");
 	bench_run(setup->commands);
 	if (setup->listeners)
 		way_load_module(setup->listeners);
 	way.far = if_nametoindex("far");
 	way.pub = if_nametoindex("pub");
+	way.tun = if_nametoindex("tun");
+	down = live_load(1, way.tun);
+	live_set_tc((int)way.far, bpf_program__fd(down->progs.kk_live_drain));
 	if (setup == &ways[REDIRECT])
-		live_set_tc((int)way.pub,
-			    bpf_program__fd(
-				    live_load(1, if_nametoindex("tun"))->progs.kk_live_redirect));
+		live_set_tc((int)way.pub, bpf_program__fd(down->progs.kk_live_redirect));
 	return way;
+}
+
+/* Not before there are answers: what is at the tunnel sees what leaves by it, too. */
+static inline void way_redirect_answers(const struct gateway *way)
+{
+	way_enter(way);
+	bench_run("tc qdisc add dev tun clsact");
+	live_set_tc((int)way->tun,
+		    bpf_program__fd(live_load(1, way->pub)->progs.kk_live_redirect_up));
 }
 
 #endif

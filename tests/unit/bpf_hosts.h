@@ -11,6 +11,7 @@
 #include <bpf/libbpf.h>
 #include <linux/if_ether.h>
 
+#include "bpf/sieve.h"
 #include "bpf/tables.h"
 
 #define SLOTS 4 /* two addresses of each family */
@@ -79,6 +80,7 @@ static inline void fill_edge(struct bpf_host *host, struct edge_world *w)
 		put(host->obj, "kk_bans", &w->bans[i].key, &w->bans[i].until);
 	for (size_t i = 0; i < w->n_lists; i++)
 		put(host->obj, "kk_lists", &w->lists[i].key, &w->lists[i].value);
+	assert_int_equal(kk_sieve_make(&host->tables, NULL), 0);
 	fill_policies(host, w);
 }
 

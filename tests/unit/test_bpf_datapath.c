@@ -112,13 +112,40 @@ static struct bpf_tc_hook hook_of(const char *ifname)
 	};
 }
 
-static __u32 program_id(const char *ifname)
+#define TCX_INGRESS 46 /* linux/bpf.h from Linux 6.6 on */
+
+/* The only program at tcx; 0: there is none, or no tcx. */
+static __u32 tcx_id(const char *ifname)
+{
+	__u32 id = 0, n = 1;
+
+	return bpf_prog_query(kk_net_ifindex(ifname), TCX_INGRESS, 0, NULL, &id, &n) < 0 ? 0 : id;
+}
+
+static bool has_tcx(void)
+{
+	__u32 id, n = 1;
+
+	return bpf_prog_query(kk_net_ifindex(WORLD_PUBLIC), TCX_INGRESS, 0, NULL, &id, &n) == 0;
+}
+
+/* At our place of clsact; 0: there is none. */
+static __u32 clsact_id(const char *ifname)
 {
 	struct bpf_tc_hook hook = hook_of(ifname);
 	struct bpf_tc_opts opts = {
 		.sz = sizeof(opts), .handle = KK_TC_HANDLE, .priority = KK_TC_PRIORITY};
 
 	return bpf_tc_query(&hook, &opts) < 0 ? 0 : opts.prog_id;
+}
+
+/* Ours is at one of the two. */
+static __u32 program_id(const char *ifname)
+{
+	__u32 tcx = tcx_id(ifname), clsact = clsact_id(ifname);
+
+	assert_false(tcx && clsact);
+	return tcx ? tcx : clsact;
 }
 
 static void test_tables_outlive_the_process(void **state)
@@ -646,7 +673,7 @@ static void test_failure_keeps_what_is_there(void **state)
 
 	(void)state;
 	kk_datapath_close(dp);
-	detach_foreign(KK_TC_PRIORITY); /* ours, in fact */
+	assert_int_equal(kk_detach(WORLD_PUBLIC, kk_net_ifindex(WORLD_PUBLIC), &err), 0);
 	attach_foreign(KK_TC_PRIORITY);
 	assert_int_equal(kk_datapath_open(&world.config, &dp, &err), -EEXIST);
 	assert_int_equal(program_id(WORLD_TUNNEL), tunnel_id);
@@ -666,6 +693,31 @@ static bool has_clsact(const char *ifname)
 	if (there)
 		assert_int_equal(bpf_tc_detach(&hook, &opts), 0);
 	return there;
+}
+
+/* At tcx, but behind those filters that somebody has; and from one place to the other and back. */
+static void test_place_among_filters(void **state)
+{
+	struct kk_datapath *dp;
+	__u32 first;
+
+	(void)state;
+	remove_all();
+	for (int others = 0; others < 4; others++) {
+		if (others == 1)
+			attach_foreign(10);
+		if (others == 3)
+			detach_foreign(10);
+		dp = open_datapath();
+		first = others == 1 || others == 2 || !has_tcx() ? clsact_id(WORLD_PUBLIC)
+								 : tcx_id(WORLD_PUBLIC);
+		assert_true(first != 0);
+		assert_int_equal(program_id(WORLD_PUBLIC), first);
+		assert_true(has_tcx() ? tcx_id(WORLD_TUNNEL) : clsact_id(WORLD_TUNNEL));
+		kk_datapath_close(dp);
+	}
+	remove_all();
+	assert_int_equal(program_id(WORLD_PUBLIC), 0);
 }
 
 static void test_remove(void **state)
@@ -764,6 +816,7 @@ int main(void)
 		cmocka_unit_test(test_mtu_changes),
 		cmocka_unit_test(test_place_taken),
 		cmocka_unit_test(test_failure_keeps_what_is_there),
+		cmocka_unit_test(test_place_among_filters),
 		cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_bad_config),
 	};

@@ -6,8 +6,13 @@
 #include "datapath_world.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
+#include <linux/if_packet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <xdp/libxdp.h>
@@ -161,6 +166,216 @@ static void test_held_by_another(void **state)
 	close(fd);
 }
 
+/* ---- traffic through whatever is at XDP, beside somebody else's program ---- */
+
+#define OWN_PORT 4500 /* a socket of the gateway's own */
+
+static struct {
+	atomic_bool stop;
+	uint32_t sent, received;
+	int from, to;
+	struct sockaddr_ll link;
+	uint8_t frame[14 + 20 + 8 + 1];
+	pthread_t sender, receiver;
+} traffic;
+
+static void pause_ms(long ms)
+{
+	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+static void *send_on(void *arg)
+{
+	for (; !traffic.stop; pause_ms(2))
+		if (sendto(traffic.from, traffic.frame, sizeof(traffic.frame), 0,
+			   (void *)&traffic.link, sizeof(traffic.link)) > 0)
+			traffic.sent++;
+	return arg;
+}
+
+static void *receive_all(void *arg)
+{
+	char byte;
+
+	while (recv(traffic.to, &byte, 1, 0) == 1)
+		traffic.received++;
+	return arg;
+}
+
+static void mac_of(const char *ifname, uint8_t *ret)
+{
+	struct ifreq req = {0};
+
+	strcpy(req.ifr_name, ifname);
+	assert_int_equal(ioctl(traffic.to, SIOCGIFHWADDR, &req), 0);
+	memcpy(ret, req.ifr_hwaddr.sa_data, ETH_ALEN);
+}
+
+/* Datagrams from the other end of the pair to a port of the gateway's own, until traffic_end(). */
+static void traffic_begin(void)
+{
+	static const uint8_t packet[] = {0x45,
+					 0,
+					 0,
+					 29,
+					 0,
+					 1,
+					 0,
+					 0,
+					 64,
+					 IPPROTO_UDP,
+					 0x26,
+					 0x60,
+					 198,
+					 51,
+					 100,
+					 7,
+					 198,
+					 51,
+					 100,
+					 1,
+					 0x30,
+					 0x39,
+					 OWN_PORT >> 8,
+					 OWN_PORT & 0xff,
+					 0,
+					 9,
+					 0,
+					 0,
+					 'x'};
+	const struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(OWN_PORT)};
+	const struct kk_prefix4 own = {.addr = ip4("198.51.100.1"), .len = 24};
+	struct timeval patience = {.tv_sec = 1};
+	struct kk_err err = {0};
+
+	memset(&traffic, 0, sizeof(traffic));
+	assert_ok(kk_net_addr_add(WORLD_PUBLIC, &own, &err), &err);
+	assert_ok(kk_net_link_set("veth0", true, 0, &err), &err);
+	traffic.to = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_true(traffic.to >= 0);
+	assert_int_equal(bind(traffic.to, (const void *)&any, sizeof(any)), 0);
+	assert_int_equal(
+		setsockopt(traffic.to, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	mac_of(WORLD_PUBLIC, traffic.frame);
+	mac_of("veth0", traffic.frame + ETH_ALEN);
+	traffic.frame[12] = ETH_P_IP >> 8;
+	memcpy(traffic.frame + ETH_HLEN, packet, sizeof(packet));
+	traffic.from = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	traffic.link = (struct sockaddr_ll){.sll_family = AF_PACKET,
+					    .sll_ifindex = (int)if_nametoindex("veth0")};
+	assert_true(traffic.from >= 0);
+	assert_int_equal(pthread_create(&traffic.receiver, NULL, receive_all, NULL), 0);
+	assert_int_equal(pthread_create(&traffic.sender, NULL, send_on, NULL), 0);
+	pause_ms(100);
+}
+
+/* Every one of them has arrived. */
+static void traffic_end(void)
+{
+	traffic.stop = true;
+	pthread_join(traffic.sender, NULL);
+	pthread_join(traffic.receiver, NULL);
+	close(traffic.from);
+	close(traffic.to);
+	print_message("%u datagrams, %u arrived\n", traffic.sent, traffic.received);
+	assert_true(traffic.sent > 20);
+	assert_int_equal(traffic.received, traffic.sent);
+}
+
+/* Somebody else's, which lets everything pass: that of libxdp for AF_XDP, without a socket. */
+static struct xdp_program *other_open(void)
+{
+	struct xdp_program *other = xdp_program__find_file("xsk_def_xdp_prog.o", NULL, NULL);
+
+	assert_int_equal(libxdp_get_error(other), 0);
+	return other;
+}
+
+/* Whether it is at the interface, ours aside. */
+static bool other_is_there(const struct xdp_program *other)
+{
+	struct xdp_multiprog *all =
+		xdp_multiprog__get_from_ifindex((int)if_nametoindex(WORLD_PUBLIC));
+	struct xdp_program *prog = NULL;
+	bool found = false;
+
+	if (libxdp_get_error(all))
+		return false;
+	if (xdp_multiprog__is_legacy(all))
+		found = xdp_program__id(xdp_multiprog__main_prog(all)) == xdp_program__id(other);
+	else
+		while ((prog = xdp_multiprog__next_prog(prog, all)))
+			found |= xdp_program__id(prog) == xdp_program__id(other);
+	xdp_multiprog__close(all);
+	return found;
+}
+
+/* With the dispatcher each comes and goes as it likes, and the other stays. */
+static void take_turns(struct xdp_program *other)
+{
+	int ifindex = (int)if_nametoindex(WORLD_PUBLIC);
+	struct kk_xdp_state now;
+	struct kk_err err = {0};
+
+	for (int i = 0; i < 2; i++) {
+		now = open_as(KK_XDP_AUTO);
+		assert_attached(&now, KK_XDP_GENERIC);
+		assert_true(now.shared && other_is_there(other));
+		pause_ms(100);
+		assert_int_equal(xdp_program__detach(other, ifindex, XDP_MODE_SKB, 0), 0);
+		assert_int_equal(kk_xdp_query(ifindex, &now), 0);
+		assert_true(now.mode == KK_XDP_GENERIC && !other_is_there(other));
+		pause_ms(100);
+		assert_int_equal(xdp_program__attach(other, ifindex, XDP_MODE_SKB, 0), 0);
+		assert_int_equal(kk_xdp_query(ifindex, &now), 0);
+		assert_true(now.mode == KK_XDP_GENERIC && other_is_there(other));
+		pause_ms(100);
+		assert_ok(kk_datapath_remove(world.pin_dir, WORLD_PUBLIC, WORLD_TUNNEL, &err),
+			  &err);
+		assert_true(other_is_there(other));
+	}
+}
+
+/* Without it the first one stays alone. */
+static void keep_apart(struct xdp_program *other)
+{
+	int ifindex = (int)if_nametoindex(WORLD_PUBLIC);
+	struct kk_xdp_state now = open_as(KK_XDP_AUTO);
+
+	assert_int_equal(now.mode, KK_XDP_OFF);
+	assert_non_null(strstr(now.reason, xdp_program__name(other)));
+	assert_true(other_is_there(other));
+	assert_int_equal(xdp_program__detach(other, ifindex, XDP_MODE_SKB, 0), 0);
+	now = open_as(KK_XDP_AUTO);
+	assert_attached(&now, KK_XDP_GENERIC);
+	assert_true(xdp_program__attach(other, ifindex, XDP_MODE_SKB, 0) < 0);
+	assert_int_equal(kk_xdp_query(ifindex, &now), 0);
+	assert_int_equal(now.mode, KK_XDP_GENERIC);
+}
+
+/* Beside another that came by libxdp, as far as the kernel lets them; not a packet is lost meanwhile. */
+static void test_beside_another(void **state)
+{
+	struct xdp_program *other = other_open();
+	struct bpf_prog_info info;
+	int ifindex = (int)if_nametoindex(WORLD_PUBLIC);
+
+	(void)state;
+	traffic_begin();
+	assert_int_equal(xdp_program__attach(other, ifindex, XDP_MODE_SKB, 0), 0);
+	assert_true(program_at(WORLD_PUBLIC, &info));
+	print_message("at XDP: %s\n", info.name);
+	if (is_shared(&info)) {
+		take_turns(other);
+		assert_int_equal(xdp_program__detach(other, ifindex, XDP_MODE_SKB, 0), 0);
+	} else {
+		assert_null(getenv("KK_VM"));
+		keep_apart(other);
+	}
+	traffic_end();
+	xdp_program__close(other);
+}
+
 /* `ip link set dev ... xdp off' by somebody else. */
 static void test_taken_away(void **state)
 {
@@ -263,6 +478,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_restart_replaces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_held_by_another, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_beside_another, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_taken_away, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_never_on_lo, setup, teardown),

@@ -18,9 +18,14 @@ KERNELS = os.environ.get("KK_VM_KERNELS", "6.1 6.12").split()
 def pytest_configure(config):
     config.addinivalue_line("markers", "check: short enough for make check")
     config.addinivalue_line("markers", "debug: on the debug kernel too (make check-debug-kernel)")
+    config.addinivalue_line("markers", "debug_only: by what no other kernel has")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if KERNELS != ["debug"]:
+        there = [item for item in items if item.get_closest_marker("debug_only")]
+        config.hook.pytest_deselected(items=there)
+        items[:] = [item for item in items if item not in there]
     if platform.machine() != "x86_64":
         for item in items:
             item.add_marker(pytest.mark.skip(reason=f"the virtual machines are x86_64, this machine {platform.machine()}"))

@@ -660,6 +660,7 @@ static void test_bad_settings(void **state)
 	REFUSED(settings.core.mtu = 100, ERANGE, "");
 	REFUSED(settings.core.pool_mask = ip4("255.255.255.0").s_addr | htonl(0x80), ERANGE, "");
 	REFUSED(settings.flows_max = 1048577, ERANGE, "");
+	REFUSED(settings.flow_times.udp = 604801, ERANGE, "");
 #undef REFUSED
 	settings = good;
 }
@@ -814,9 +815,8 @@ static void be_short_of_memory(bool now)
 
 	if (!now)
 		assert_int_equal(write(procs_root, pid, (size_t)n), n);
-	/* Words of addresses that there was memory for stay with the tables: 5 MiB. */
-	for (int waited = 0; now && read_number(CGROUP "/memory.current") > SPARE - (512 << 10);
-	     waited++) {
+	/* Nothing of what there was memory for stays; what the kernel keeps by the way is less than a word table. */
+	for (int waited = 0; now && read_number(CGROUP "/memory.current") > 1 << 20; waited++) {
 		if (waited >= 2000)
 			fail_msg("what was given up is not freed after 20 s");
 		usleep(10000);
@@ -911,7 +911,8 @@ static void test_interface_comes_back(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, enter_fresh_netns, leave)
 
-int main(void)
+/* test_module_netlink [TEST that is left out] */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_replace_and_change),
@@ -933,5 +934,7 @@ int main(void)
 		TEST(test_interface_comes_back),
 	};
 
+	if (argc > 1)
+		cmocka_set_skip_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,12 +7,16 @@
 #include "tests/unit/datapath_world.h"
 
 #include <errno.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <net/ethernet.h>
+#include <linux/if_packet.h>
 
 #include "core/names.h"
 #include "genl/events.h"
@@ -72,7 +76,9 @@ static void build_network(void)
 	 * processor may still run what it was, and stop at the breakpoint that is there meanwhile.
 	 */
 	shell("for f in ip ip6; do ip netns exec a nft \"add table $f other; add chain $f other pre"
-	      " { type filter hook prerouting priority 0; }\" || exit 1; done");
+	      " { type filter hook prerouting priority 0; }\" || exit 1; done;"
+	      "ip netns exec a nft 'add table netdev other; add chain netdev other in"
+	      " { type filter hook ingress device eth0 priority 0; }'");
 	shell("umask 077; wg genkey >/tmp/g; wg genkey >/tmp/a; wg pubkey </tmp/g >/tmp/gp; wg pubkey </tmp/a >/tmp/ap");
 	shell("ip -n g link add wg0 type wireguard && ip -n a link add wg0 type wireguard");
 	shell("ip netns exec g wg set wg0 private-key /tmp/g listen-port 51820 peer $(cat /tmp/ap)"
@@ -237,23 +243,30 @@ static void read_all(int fd, uint8_t *data, size_t len)
 	}
 }
 
-/* 4 MB each way, so that super-packets and their acknowledgements go too. */
+/* 4 MB each way, or as $KK_BULK says, so that super-packets and their acknowledgements go too. */
+static size_t bulk(void)
+{
+	const char *wanted = getenv("KK_BULK");
+
+	return wanted ? strtoul(wanted, NULL, 10) : 4 << 20;
+}
+
 static void exchange(int a, int b)
 {
-	enum { LEN = 4 << 20 };
-	uint8_t *out = malloc(LEN), *in = malloc(LEN);
+	const size_t len = bulk();
+	uint8_t *out = malloc(len), *in = malloc(len);
 	pid_t child;
 	int status;
 
 	assert_non_null(out);
 	assert_non_null(in);
-	for (size_t i = 0; i < LEN; i++)
+	for (size_t i = 0; i < len; i++)
 		out[i] = (uint8_t)(i * 2654435761u >> 24);
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
-		for (size_t done = 0; done < LEN;) {
-			ssize_t r = send(a, out + done, LEN - done, MSG_NOSIGNAL);
+		for (size_t done = 0; done < len;) {
+			ssize_t r = send(a, out + done, len - done, MSG_NOSIGNAL);
 
 			if (r <= 0)
 				_exit(1);
@@ -261,8 +274,8 @@ static void exchange(int a, int b)
 		}
 		_exit(0);
 	}
-	read_all(b, in, LEN);
-	assert_memory_equal(in, out, LEN);
+	read_all(b, in, len);
+	assert_memory_equal(in, out, len);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
 	free(out);
@@ -425,7 +438,7 @@ static void test_snat(void **state)
 		assert_true(flow->in_packets && flow->out_packets);
 		assert_true(flow->in_bytes >= 128 && flow->out_bytes >= 128);
 		if (flow->protocol == IPPROTO_TCP)
-			assert_true(flow->in_bytes > 4 << 20 && flow->out_bytes > 4 << 20);
+			assert_true(flow->in_bytes > bulk() && flow->out_bytes > bulk());
 	}
 	tidy_up(&module);
 }
@@ -541,6 +554,101 @@ static void drop(const struct kk_module *module, int near, int far, enum kk_reas
 	assert_false(arrives(far, 0));
 }
 
+/* What goes on with a connection is seen by no hook of the stack's, neither as it comes nor as it goes. */
+static void test_short_way(void **state)
+{
+	(void)state;
+	shell("ip netns exec g nft 'add table ip seen; add counter ip seen began; add counter ip seen came;"
+	      "add counter ip seen went;"
+	      "add chain ip seen pre { type filter hook prerouting priority -500; };"
+	      "add rule ip seen pre tcp flags & (syn | ack | rst) == syn counter name began;"
+	      "add rule ip seen pre tcp flags & (syn | ack | rst) == ack counter name came;"
+	      "add chain ip seen post { type filter hook postrouting priority 0; };"
+	      "add rule ip seen post tcp flags & ack == ack counter name went'");
+	try_tcp("203.0.113.1", "::ffff:203.0.113.7");
+	shell("packets() { ip netns exec g nft list counter ip seen $1 | sed -n 's/.*packets \\([0-9]*\\) .*/\\1/p'; };"
+	      "seen=\"$(packets began) $(packets came) $(packets went)\"; echo \"seen: $seen\";"
+	      "case $seen in '0 0 0') exit 1;; *' 0 0') ;; *) exit 1;; esac");
+	shell("ip netns exec g nft delete table ip seen");
+}
+
+struct frame {
+	struct ether_header ethernet;
+	struct iphdr ip;
+	struct udphdr udp;
+	uint8_t payload[14];
+	uint8_t padding[4]; /* up to the shortest frame */
+} __attribute__((packed));
+_Static_assert(sizeof(struct frame) == ETH_ZLEN, "the shortest frame");
+
+static struct frame make_frame(uint8_t first)
+{
+	const uint16_t len = offsetof(struct frame, padding) - offsetof(struct frame, ip);
+	struct frame frame = {
+		.ethernet = {.ether_type = htons(ETHERTYPE_IP)},
+		.ip = {.version = 4,
+		       .ihl = 5,
+		       .tot_len = htons(len),
+		       .ttl = 64,
+		       .protocol = IPPROTO_UDP,
+		       .saddr = ip4("203.0.113.7").s_addr,
+		       .daddr = ip4("203.0.113.1").s_addr},
+		.udp = {.source = htons(4000),
+			.dest = htons(53),
+			.len = htons((uint16_t)(len - sizeof(struct iphdr)))}, /* and no checksum */
+		.payload = {first},
+		.padding = {0xaa, 0xaa, 0xaa, 0xaa},
+	};
+	uint16_t words[sizeof(frame.ip) / 2];
+	uint32_t sum = 0;
+
+	memcpy(words, &frame.ip, sizeof(words));
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		sum += words[i];
+	frame.ip.check = (uint16_t) ~((sum & 0xffff) + (sum >> 16));
+	return frame;
+}
+
+static void read_mac(const char *ifname, uint8_t *ret)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq req = {0};
+
+	strncpy(req.ifr_name, ifname, IFNAMSIZ - 1);
+	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &req), 0);
+	memcpy(ret, req.ifr_hwaddr.sa_data, ETH_ALEN);
+	close(fd);
+}
+
+/* Frames of another host's are not ours, whatever is in them; the padding of those that are is not forwarded. */
+static void test_frames(void **state)
+{
+	int far = server(agent, SOCK_DGRAM, 5353), fd;
+	struct frame other = make_frame(1), ours = make_frame(2);
+	struct sockaddr_ll to = {.sll_family = AF_PACKET};
+	uint8_t data[sizeof(ours)];
+
+	(void)state;
+	enter(gateway);
+	read_mac("eth0", ours.ethernet.ether_dhost);
+	memcpy(other.ethernet.ether_dhost, ours.ethernet.ether_dhost, ETH_ALEN);
+	other.ethernet.ether_dhost[5] ^= 1;
+	enter(client);
+	to.sll_ifindex = (int)if_nametoindex("eth0");
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(sendto(fd, &other, sizeof(other), 0, (struct sockaddr *)&to, sizeof(to)),
+			 sizeof(other));
+	assert_int_equal(sendto(fd, &ours, sizeof(ours), 0, (struct sockaddr *)&to, sizeof(to)),
+			 sizeof(ours));
+	wait_or_tell(far, "agent");
+	assert_int_equal(recv(far, data, sizeof(data), 0), sizeof(ours.payload));
+	assert_int_equal(data[0], 2);
+	assert_false(arrives(far, 100));
+	close(fd);
+	close(far);
+}
+
 /* Flows that nobody answered give way to others; those that were answered do not, and then there is no room. */
 static void test_bound_of_flows(void **state)
 {
@@ -585,6 +693,154 @@ static void test_bound_of_flows(void **state)
 	close(far);
 	kk_module_events_close(&events);
 	settings.flows_max = 0;
+	enter(gateway);
+	tidy_up(&module);
+}
+
+/* ---- the time of flows ---- */
+
+#define TRACING "/sys/kernel/tracing/"
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_TRUNC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		fail_msg("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+/* What the wheel has done since the trace was emptied. */
+struct turns {
+	unsigned n, looked, gone, most;
+};
+
+static struct turns read_turns(void)
+{
+	FILE *file = fopen(TRACING "trace", "re");
+	struct turns turns = {0};
+	char line[512];
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		const char *at = strstr(line, "kk_flows_turn: ");
+		unsigned looked, gone;
+
+		if (!at || sscanf(at, "kk_flows_turn: looked=%u gone=%u", &looked, &gone) != 2)
+			continue;
+		turns.n++;
+		turns.looked += looked;
+		turns.gone += gone;
+		turns.most = looked > turns.most ? looked : turns.most;
+	}
+	fclose(file);
+	return turns;
+}
+
+static uint32_t count_flows(const struct kk_module *module)
+{
+	struct kk_module_info info;
+	struct kk_err err = {0};
+
+	assert_ok(kk_module_info(module, &info, &err), &err);
+	return info.n_flows;
+}
+
+static void await_flows(const struct kk_module *module, uint32_t n)
+{
+	for (int i = 0; count_flows(module) != n; i++) {
+		if (i == 3 * WAIT_MS / 10)
+			fail_msg("%u flows, want %u", count_flows(module), n);
+		usleep(10000);
+	}
+}
+
+/* The only flow there is, and that it has had @packets each way. */
+static void assert_only_flow(const struct kk_module *module, uint64_t packets)
+{
+	KK_CLEANUP_FREE struct kk_module_flow *flows = NULL;
+	struct kk_err err = {0};
+
+	assert_int_equal(kk_module_flows(module, &flows, &err), 1);
+	assert_int_equal(flows[0].in_packets, packets);
+	assert_int_equal(flows[0].out_packets, packets);
+	assert_int_equal(flows[0].in_bytes, 29 * packets); /* of one byte */
+	assert_int_equal(flows[0].out_bytes, 29 * packets);
+}
+
+static uint64_t passed(const struct kk_module *module)
+{
+	KK_CLEANUP_FREE struct kk_datapath_service *services = NULL;
+	struct kk_err err = {0};
+
+	assert_int_equal(kk_module_services(module, &services, &err), 1);
+	assert_int_equal(services[0].in_packets, services[0].out_packets);
+	return services[0].in_packets;
+}
+
+/*
+ * Flows that are not seen for their time go, whatever others do, and one that is seen stays; who comes again begins anew.
+ * The wheel looks at each but once in a turn, and at a part of them at a time.
+ */
+static void test_flows_end(void **state)
+{
+	enum { FLOWS = 48, SLOTS = 16, LONG_S = 1000, SHORT_S = 5 };
+	struct kk_listener one = listener("203.0.113.1", IPPROTO_UDP, 53, 5353, 2);
+	const struct kk_datapath_tables tables = {.listeners = &one, .n_listeners = 1};
+	struct kk_module module = open_module();
+	int far = server(agent, SOCK_DGRAM, 5353), near[FLOWS];
+	struct turns turns;
+	uint64_t kept = 0, before;
+	struct kk_err err = {0};
+
+	(void)state;
+	one.snat = true;
+	enter(gateway);
+	/* The closing time makes the wheel turn in a second: the flows are made in many of its steps. */
+	settings.flow_times = (struct kk_flow_times){.udp = LONG_S, .tcp = LONG_S, .closing = 1};
+	set_tables(&module, &tables);
+	before = passed(&module);
+	write_file(TRACING "trace", "");
+	write_file(TRACING "events/kakuremichi/kk_flows_turn/enable", "1");
+	for (int i = 0; i < FLOWS; i++) {
+		near[i] = connected(client, SOCK_DGRAM, "203.0.113.1", 53);
+		pass(near[i], far, true);
+		usleep(1200000 / FLOWS);
+	}
+	kept++;
+	write_file(TRACING "trace", "");
+	usleep(2000000);
+	turns = read_turns();
+	assert_true(turns.n >= 2);
+	assert_int_equal(turns.gone, 0);
+	/* Not all at once, and none twice in a turn. */
+	assert_true(turns.most < FLOWS);
+	assert_true(turns.looked <= FLOWS * (turns.n + SLOTS - 1) / SLOTS + FLOWS);
+	assert_int_equal(count_flows(&module), FLOWS);
+	/* Their time is shorter from now on. One is seen all the time. */
+	settings.flow_times.udp = SHORT_S;
+	write_file(TRACING "trace", "");
+	assert_ok(kk_module_set_settings(&module, &settings, &err), &err);
+	for (int i = 0; count_flows(&module) != 1; i++, kept++) {
+		assert_true(i < 3 * WAIT_MS / 200);
+		pass(near[0], far, true);
+		usleep(200000);
+	}
+	turns = read_turns();
+	assert_int_equal(turns.gone, FLOWS - 1);
+	enter(gateway);
+	assert_only_flow(&module, kept);
+	assert_int_equal(passed(&module) - before, FLOWS + kept - 1);
+	/* And then that one too; the next datagram is another flow's, counted from zero. */
+	await_flows(&module, 0);
+	pass(near[0], far, true);
+	assert_only_flow(&module, 1);
+	assert_int_equal(passed(&module) - before, FLOWS + kept);
+	write_file(TRACING "events/kakuremichi/kk_flows_turn/enable", "0");
+	for (int i = 0; i < FLOWS; i++)
+		close(near[i]);
+	close(far);
+	settings.flow_times = (struct kk_flow_times){0};
 	enter(gateway);
 	tidy_up(&module);
 }
@@ -789,15 +1045,19 @@ static void test_tunnel_comes_back(void **state)
 	test_tcp(NULL);
 }
 
-int main(void)
+/* test_module_traffic [TEST] */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_udp),
 		cmocka_unit_test(test_big_datagrams),
 		cmocka_unit_test(test_counted),
+		cmocka_unit_test(test_short_way),
+		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_snat),
 		cmocka_unit_test(test_bound_of_flows),
+		cmocka_unit_test(test_flows_end),
 		cmocka_unit_test(test_guards),
 		cmocka_unit_test(test_group),
 		cmocka_unit_test(test_tunnel_comes_back),
@@ -806,5 +1066,7 @@ int main(void)
 	};
 
 	signal(SIGPIPE, SIG_IGN);
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, start, end);
 }

@@ -57,7 +57,7 @@ KK_INLINE int kk_flood_is_on(const struct kk_flood *flood, __u64 now, __u32 rate
 /* Two words of 32 bits as one of 64. */
 KK_INLINE __u64 kk_pair(__be32 a, __be32 b)
 {
-	return (__u64)a << 32 | b;
+	return (__u64)KK_RAW(a) << 32 | KK_RAW(b);
 }
 
 /* @time: the clock without its low KK_COOKIE_SHIFT bits. */
@@ -76,8 +76,9 @@ KK_INLINE __be32 kk_cookie(const volatile struct kk_edge_settings *set, __u8 fam
 	} else {
 		kk_sip_word(&sip, kk_pair(flow->ip4.source, flow->ip4.dest));
 	}
-	kk_sip_word(&sip, kk_pair((__u32)flow->port.source << 16 | flow->port.dest, time));
-	return (__be32)kk_sip_end(&sip, family == KK_IP6 ? 5 : 2);
+	kk_sip_word(&sip, (__u64)KK_RAW(flow->port.source) << 48 |
+				  (__u64)KK_RAW(flow->port.dest) << 32 | time);
+	return (KK_FORCE __be32)kk_sip_end(&sip, family == KK_IP6 ? 5 : 2);
 }
 
 /* @flow is a reset: does it carry a cookie of its source's? */
@@ -124,11 +125,11 @@ KK_INLINE struct kk_tcp kk_challenge_tcp(const struct kk_flow *flow, __be32 cook
  */
 KK_INLINE void kk_challenge_check(struct kk_tcp *tcp, __u32 pseudo)
 {
-	__u32 sum = tcp->source + tcp->dest + kk_halves(tcp->ack) +
-		    KK_BE16(tcp->offset << 8 | tcp->flags);
+	__u32 sum = KK_RAW(tcp->source) + KK_RAW(tcp->dest) + kk_halves(tcp->ack) +
+		    KK_RAW(KK_BE16(tcp->offset << 8 | tcp->flags));
 
-	tcp->check = kk_csum_fold(pseudo);
-	tcp->window = (__be16)~kk_csum_fold(2 * (__u32)tcp->check + sum);
+	tcp->check = (KK_FORCE __be16)kk_csum_fold(pseudo);
+	tcp->window = (KK_FORCE __be16)~kk_csum_fold(2 * KK_RAW(tcp->check) + sum);
 }
 
 KK_INLINE int kk_answer_challenge4(struct kk_packet *pkt, const struct kk_flow *flow, __be32 cookie)
@@ -145,7 +146,8 @@ KK_INLINE int kk_answer_challenge4(struct kk_packet *pkt, const struct kk_flow *
 	};
 
 	kk_challenge_check(&answer.tcp, kk_halves(flow->ip4.source) + kk_halves(flow->ip4.dest) +
-						KK_BE16(KK_TCP) + KK_BE16(KK_TCP_PLAIN));
+						KK_RAW(KK_BE16(KK_TCP)) +
+						KK_RAW(KK_BE16(KK_TCP_PLAIN)));
 	answer.ip.check = kk_ip4_check(&answer.ip);
 	return kk_env_shorten(pkt, sizeof(answer)) || kk_env_store(pkt, 0, &answer, sizeof(answer));
 }
@@ -162,9 +164,9 @@ KK_INLINE int kk_answer_challenge6(struct kk_packet *pkt, const struct kk_flow *
 		.tcp = kk_challenge_tcp(flow, cookie),
 	};
 
-	kk_challenge_check(&answer.tcp, kk_halves6(&flow->ip6.source) +
-						kk_halves6(&flow->ip6.dest) + KK_BE16(KK_TCP) +
-						KK_BE16(KK_TCP_PLAIN));
+	kk_challenge_check(&answer.tcp,
+			   kk_halves6(&flow->ip6.source) + kk_halves6(&flow->ip6.dest) +
+				   KK_RAW(KK_BE16(KK_TCP)) + KK_RAW(KK_BE16(KK_TCP_PLAIN)));
 	return kk_env_shorten(pkt, sizeof(answer)) || kk_env_store(pkt, 0, &answer, sizeof(answer));
 }
 

@@ -36,13 +36,13 @@ KK_INLINE __u16 kk_csum_fold64(__u64 sum)
  */
 KK_INLINE __be16 kk_csum_replace(__be16 check, __u32 from, __u32 to)
 {
-	return (__be16)~kk_csum_fold64((__u64) ~(__u32)check + (__u32)~from + to);
+	return (KK_FORCE __be16)~kk_csum_fold64((__u64)~KK_RAW(check) + (__u32)~from + to);
 }
 
 /* The same for any fields, whose change added @diff to the sum: ~from and to of each, all added up. */
 KK_INLINE __be16 kk_csum_apply(__be16 check, __u32 diff)
 {
-	return (__be16)~kk_csum_fold64((__u64) ~(__u32)check + diff);
+	return (KK_FORCE __be16)~kk_csum_fold64((__u64)~KK_RAW(check) + diff);
 }
 
 KK_INLINE __u32 kk_csum_diff(__u32 from, __u32 to)
@@ -56,7 +56,7 @@ KK_INLINE __u32 kk_csum_diff6(const struct kk_in6 *from, const struct kk_in6 *to
 
 	KK_UNROLL
 	for (int i = 0; i < 4; i++)
-		sum = kk_csum_add(sum, kk_csum_diff(from->word[i], to->word[i]));
+		sum = kk_csum_add(sum, kk_csum_diff(KK_RAW(from->word[i]), KK_RAW(to->word[i])));
 	return sum;
 }
 

@@ -143,7 +143,7 @@ KK_INLINE enum kk_reason kk_decide_inbound(const struct kk_packet *pkt, __u8 fam
 			return reason;
 	}
 	if (kk_is_fragment(flow) &&
-	    kk_remember(pkt, family, flow, (__u32)slot, flow->port.dest, flow->port.source, 0))
+	    kk_remember(pkt, family, flow, (__u32)slot, flow->port.dest, flow->port.source, NULL))
 		return KK_REASON_HOST;
 	*next = kk_to_agent(set, family, to);
 	next->both = (to & KK_LISTENER_SNAT) != 0;
@@ -283,7 +283,7 @@ KK_INLINE enum kk_reason kk_decide_outbound(const struct kk_packet *pkt, __u8 fa
 	if (reason != KK_REASON_OUTBOUND)
 		return reason;
 	if (kk_is_fragment(flow) &&
-	    kk_remember(pkt, family, flow, from.slot, from.port, flow->port.dest, 0))
+	    kk_remember(pkt, family, flow, from.slot, from.port, flow->port.dest, NULL))
 		return KK_REASON_HOST;
 	next->service = from.service;
 	return KK_REASON_OUTBOUND;

@@ -8,11 +8,7 @@
 
 #include <kk/core/bucket.h>
 #include <kk/core/env.h>
-
-KK_INLINE int kk_is_mapped(const struct kk_in6 *address)
-{
-	return !address->word[0] && !address->word[1] && address->word[2] == KK_BE32(0xffff);
-}
+#include <kk/core/sieve.h>
 
 /*
  * Whom bans and limits mean: of IPv4 the address, of IPv6 the /64, for whoever has one address of it has
@@ -53,6 +49,27 @@ KK_INLINE int kk_is_banned(const struct kk_packet *pkt, __u32 service, const str
 	return until && until > kk_env_lately(pkt);
 }
 
+/* kk_check_gateway() of a source that the sieve has said @sieved of. */
+KK_INLINE enum kk_reason kk_check_sieved(const struct kk_packet *pkt, __u64 features, __u64 word,
+					 const struct kk_in6 *source, enum kk_sieved sieved)
+{
+	if (sieved == KK_SIEVED_CLEAR)
+		return KK_REASON_INBOUND;
+	if (sieved != KK_SIEVED_SERVED) {
+		if ((features & KK_FEATURE_LIST) && sieved != KK_SIEVED_BANNED &&
+		    (sieved == KK_SIEVED_DENIED ||
+		     kk_check_list(pkt, KK_LIST_GATEWAY, source) == KK_LIST_DENY))
+			return KK_REASON_DENIED;
+		if ((features & KK_FEATURE_BANS) &&
+		    (sieved == KK_SIEVED_BANNED || kk_is_banned(pkt, 0, source)))
+			return KK_REASON_BANNED;
+	}
+	if ((features & KK_FEATURE_SERVICE_BANS) &&
+	    kk_is_banned(pkt, kk_service_of(pkt, word).id, source))
+		return KK_REASON_BANNED;
+	return KK_REASON_INBOUND;
+}
+
 /*
  * For a packet from @source to listener @word, whichever: KK_REASON_INBOUND or why it is dropped.
  * @features are kk_env_features(), read once for each packet.
@@ -60,15 +77,9 @@ KK_INLINE int kk_is_banned(const struct kk_packet *pkt, __u32 service, const str
 KK_INLINE enum kk_reason kk_check_gateway(const struct kk_packet *pkt, __u64 features, __u64 word,
 					  const struct kk_in6 *source)
 {
-	if (KK_RARELY(features & KK_FEATURE_LIST) &&
-	    kk_check_list(pkt, KK_LIST_GATEWAY, source) == KK_LIST_DENY)
-		return KK_REASON_DENIED;
-	if (KK_RARELY(features & KK_FEATURE_BANS) && kk_is_banned(pkt, 0, source))
-		return KK_REASON_BANNED;
-	if (KK_RARELY(features & KK_FEATURE_SERVICE_BANS) &&
-	    kk_is_banned(pkt, kk_service_of(pkt, word).id, source))
-		return KK_REASON_BANNED;
-	return KK_REASON_INBOUND;
+	if (!KK_RARELY(features & KK_FEATURE_SOURCES))
+		return KK_REASON_INBOUND;
+	return kk_check_sieved(pkt, features, word, source, kk_sieve_source(pkt, source));
 }
 
 KK_INLINE enum kk_reason kk_check_limits(const struct kk_packet *pkt,

@@ -22,7 +22,7 @@ KK_INLINE enum kk_parsed kk_parse_ip4(const struct kk_packet *pkt, struct kk_flo
 	if (total != len && kk_env_gso(pkt))
 		return KK_PARSED_BAD; /* cutting it would break its segments */
 	flow->len = total;
-	flow->id = flow->ip4.id;
+	flow->id = (KK_FORCE __be32)flow->ip4.id;
 	flow->fragment = flow->ip4.fragment & KK_BE16(KK_IP4_MORE | KK_IP4_OFFSET);
 	flow->protocol = flow->ip4.protocol;
 	flow->tcp_flags = 0;
@@ -37,7 +37,7 @@ KK_INLINE enum kk_parsed kk_parse_ip4(const struct kk_packet *pkt, struct kk_flo
 /* An address in the header and its checksum; not yet in the packet. */
 KK_INLINE void kk_replace_ip4(struct kk_ip4 *ip, __be32 *field, __be32 to)
 {
-	ip->check = kk_csum_replace(ip->check, *field, to);
+	ip->check = kk_csum_replace(ip->check, KK_RAW(*field), KK_RAW(to));
 	*field = to;
 }
 
@@ -45,7 +45,8 @@ KK_INLINE void kk_replace_ip4(struct kk_ip4 *ip, __be32 *field, __be32 to)
 KK_INLINE int kk_rewrite_ip4(struct kk_packet *pkt, struct kk_ip4 *ip, __be32 *field, __be32 to)
 {
 	/* The TTL is the first byte of its 16-bit word, the protocol beside it cancels out. */
-	ip->check = kk_csum_replace(ip->check, KK_BE16(ip->ttl << 8), KK_BE16((ip->ttl - 1) << 8));
+	ip->check = kk_csum_replace(ip->check, KK_RAW(KK_BE16(ip->ttl << 8)),
+				    KK_RAW(KK_BE16((ip->ttl - 1) << 8)));
 	ip->ttl--;
 	kk_replace_ip4(ip, field, to);
 	return kk_env_store(pkt, KK_IP4_TAIL, (const char *)ip + KK_IP4_TAIL,

@@ -121,7 +121,7 @@ KK_INLINE int kk_rewrite_ip6(struct kk_packet *pkt, struct kk_ip6 *ip, struct kk
 			     const struct kk_in6 *to)
 {
 	/* The hop limit is the second byte of its 16-bit word. */
-	kk_env_sum6(pkt, kk_csum_diff(KK_BE16(ip->hops), KK_BE16(ip->hops - 1)));
+	kk_env_sum6(pkt, kk_csum_diff(KK_RAW(KK_BE16(ip->hops)), KK_RAW(KK_BE16(ip->hops - 1))));
 	ip->hops--;
 	*field = *to;
 	if (kk_env_store(pkt, 7, &ip->hops, sizeof(ip->hops)))

@@ -31,10 +31,10 @@ KK_INLINE int kk_lower_mss(struct kk_packet *pkt, const struct kk_flow *flow, __
 		return -1;
 	/* At an odd offset its bytes are in the other halves of the checksum's words. */
 	if ((at - flow->l4) & 1) {
-		mss = __builtin_bswap16(mss);
-		limit = __builtin_bswap16(limit);
+		mss = (KK_FORCE __be16)__builtin_bswap16(KK_RAW(mss));
+		limit = (KK_FORCE __be16)__builtin_bswap16(KK_RAW(limit));
 	}
-	return kk_env_csum(pkt, flow->l4 + 16, mss, limit, sizeof(mss), 0);
+	return kk_env_csum(pkt, flow->l4 + 16, KK_RAW(mss), KK_RAW(limit), sizeof(mss), 0);
 }
 
 /*

@@ -56,14 +56,15 @@ KK_INLINE int kk_rewrite_other(struct kk_packet *pkt, __u8 family, struct kk_flo
 	if (family == KK_IP4) {
 		old = *field4;
 		kk_replace_ip4(&flow->ip4, field4, end->address.word[3]);
-		r = kk_env_csum(pkt, check, old, end->address.word[3], sizeof(old),
+		r = kk_env_csum(pkt, check, KK_RAW(old), KK_RAW(end->address.word[3]), sizeof(old),
 				flags | KK_CSUM_PSEUDO);
 	} else {
 		r = kk_replace_ip6(pkt, &flow->ip6, 0, kk_replaced6(&flow->ip6, other),
 				   &end->address, &diff);
 		r = r ? r : kk_env_csum6(pkt, check, diff, flags);
 	}
-	if (r || kk_env_csum(pkt, check, old_port, end->port, sizeof(end->port), flags))
+	if (r ||
+	    kk_env_csum(pkt, check, KK_RAW(old_port), KK_RAW(end->port), sizeof(end->port), flags))
 		return -1;
 	return kk_env_store(pkt, flow->l4 + (direction == KK_INBOUND ? 0 : 2), &end->port,
 			    sizeof(end->port));
@@ -85,7 +86,7 @@ KK_INLINE int kk_rewrite_other_error(struct kk_packet *pkt, __u8 family, struct 
 		return -1;
 	if (family == KK_IP4) {
 		kk_replace_ip4(&flow->ip4, kk_replaced4(&flow->ip4, other), end->address.word[3]);
-		diff = kk_csum_diff(*inner4, end->address.word[3]);
+		diff = kk_csum_diff(KK_RAW(*inner4), KK_RAW(end->address.word[3]));
 		kk_replace_ip4(&quote->ip4, inner4, end->address.word[3]);
 	} else {
 		if (kk_replace_ip6(pkt, &flow->ip6, 0, kk_replaced6(&flow->ip6, other),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * What nearly every packet is: IPv4 without options, whole, of TCP without SYN or of UDP, to a published port that asks
- * nothing of its clients, or from one that the Agent has under the same number. It is decided here as in kk_edge() and
+ * nothing of its clients, or from one (KK_PLAIN_ORIGINS). It is decided here as in kk_edge() and
  * kk_forward(), with their own predicates, but its headers are looked at and changed where they are, once for all. Whatever
  * is not certainly to be forwarded is left as it is, to those two: no packet is dropped here by a rule.
  */
@@ -9,9 +9,15 @@
 #define KK_CORE_PLAIN_H
 
 #include <kk/core/forward.h>
+#include <kk/core/sieve.h>
 
 /* Not forwarded, not counted and not changed. */
 #define KK_NOT_PLAIN KK_REASON_MAX
+
+/* Of answers: from any port of an Agent's (1, defined before this); else from those alone that have the public port's number. */
+#ifndef KK_PLAIN_ORIGINS
+#define KK_PLAIN_ORIGINS 0
+#endif
 
 /* As long as the shorter frames of Ethernet leave room for. */
 struct kk_plain {
@@ -50,15 +56,17 @@ KK_INLINE int kk_is_plain_transport(const struct kk_plain *head, __u8 protocol, 
 	return header >= 8 && sizeof(head->ip) + header <= len;
 }
 
-/* What kk_edge() would ask besides: nothing of a segment that goes on with a connection. */
+/*
+ * What kk_edge() would ask besides: nothing of a segment that goes on with a connection. The sieve has told that the source is
+ * no martian, too.
+ */
 KK_INLINE int kk_plain_passes_edge(const struct kk_packet *pkt, const struct kk_plain *head,
 				   __u8 protocol)
 {
-	const __u64 checks = KK_FEATURE_LIST | KK_FEATURE_BANS | KK_FEATURE_SERVICE_BANS;
-
 	if (protocol == KK_TCP && (!(head->tcp.flags & KK_TCP_ACK) || !head->source))
 		return 0;
-	return !(kk_env_features(pkt) & checks);
+	return kk_is_clear4(pkt, head->ip.source) ||
+	       (!(kk_env_features(pkt) & KK_FEATURE_SOURCES) && !kk_is_martian4(head->ip.source));
 }
 
 /* Where a packet to port @dest of the address with @slot goes: the listener's word with its Agent in it; 0: not plain. */
@@ -78,19 +86,21 @@ KK_INLINE __u64 kk_plain_to(const struct kk_packet *pkt, const struct kk_plain *
 /* An address of @head and its time to live, which is the first byte of its 16-bit word. */
 KK_INLINE void kk_rewrite_plain_ip(struct kk_plain *head, __be32 *field, __be32 to)
 {
-	__u64 sum = (__u64) ~(__u32)head->ip.check + (__u32) ~*field + to + KK_BE16(0xfeff);
+	__u64 sum = (__u64)~KK_RAW(head->ip.check) + (__u32)~KK_RAW(*field) + KK_RAW(to) +
+		    KK_RAW(KK_BE16(0xfeff));
 
-	head->ip.check = (__be16)~kk_csum_fold64(sum);
+	head->ip.check = (KK_FORCE __be16)~kk_csum_fold64(sum);
 	head->ip.ttl--;
 	*field = to;
 }
 
-KK_INLINE int kk_rewrite_plain_port(struct kk_packet *pkt, __u32 check, __u32 flags, __be16 from,
-				    __be16 to)
+/* The port at @offset of the transport header. */
+KK_INLINE int kk_rewrite_plain_port(struct kk_packet *pkt, __u32 offset, __u32 check, __u32 flags,
+				    __be16 from, __be16 to)
 {
-	if (kk_env_csum(pkt, check, from, to, sizeof(to), flags))
+	if (kk_env_csum(pkt, check, KK_RAW(from), KK_RAW(to), sizeof(to), flags))
 		return -1;
-	return kk_env_store(pkt, sizeof(struct kk_ip4) + 2, &to, sizeof(to));
+	return kk_env_store(pkt, sizeof(struct kk_ip4) + offset, &to, sizeof(to));
 }
 
 #define kk_plain_check(protocol)                                                                   \
@@ -99,7 +109,7 @@ KK_INLINE int kk_rewrite_plain_port(struct kk_packet *pkt, __u32 check, __u32 fl
 #define kk_plain_csum_flags(protocol) ((protocol) == KK_UDP ? KK_CSUM_ZERO_IS_NONE : 0)
 
 KK_INLINE enum kk_reason kk_count_plain(struct kk_packet *pkt, enum kk_direction direction,
-					__u64 word, __u32 len)
+					__u32 service, __u32 len)
 {
 	enum kk_reason reason = direction == KK_INBOUND ? KK_REASON_INBOUND : KK_REASON_OUTBOUND;
 
@@ -107,9 +117,20 @@ KK_INLINE enum kk_reason kk_count_plain(struct kk_packet *pkt, enum kk_direction
 		kk_env_count(pkt, KK_REASON_HOST, kk_env_len(pkt));
 		return KK_REASON_HOST;
 	}
-	kk_env_count_service(pkt, kk_listener_service(word), direction, len);
+	kk_env_count_service(pkt, service, direction, len);
 	kk_env_count(pkt, reason, len);
 	return reason;
+}
+
+/* As kk_check_client(). @told: kk_plain_passes_edge() was asked. */
+KK_INLINE int kk_is_plain_client(const volatile struct kk_settings *set, const struct kk_flow *flow,
+				 int told)
+{
+	const struct kk_in6 *client = kk_source(KK_IP4, flow);
+
+	if (told ? kk_find_address(set, KK_IP4, client) >= 0 : kk_is_bad_peer(set, KK_IP4, client))
+		return 0;
+	return !kk_in_pool(set, KK_IP4, client) && flow->ip4.ttl > 1;
 }
 
 /* Of a constant @protocol, from its transport header on; @flow has what the predicates ask for. */
@@ -127,47 +148,68 @@ KK_INLINE enum kk_reason kk_plain_in(struct kk_packet *pkt, struct kk_plain *hea
 		return KK_NOT_PLAIN;
 	word = kk_plain_to(pkt, head, (__u32)slot, protocol, port);
 	if (!word || (edge && !kk_plain_passes_edge(pkt, head, protocol)) ||
-	    kk_check_client(set, KK_IP4, flow) != KK_REASON_INBOUND ||
-	    kk_is_too_big(pkt, KK_IP4, set, flow))
+	    !kk_is_plain_client(set, flow, edge) || kk_is_too_big(pkt, KK_IP4, set, flow))
 		return KK_NOT_PLAIN;
 
 	to = set->pool | KK_BE32(kk_listener_agent(word));
 	kk_rewrite_plain_ip(head, &head->ip.dest, to);
-	r = kk_env_csum(pkt, check, from, to, sizeof(to), flags | KK_CSUM_PSEUDO);
+	r = kk_env_csum(pkt, check, KK_RAW(from), KK_RAW(to), sizeof(to), flags | KK_CSUM_PSEUDO);
 	if (KK_RARELY(kk_listener_port(word) != port) && !r)
-		r = kk_rewrite_plain_port(pkt, check, flags, KK_BE16(port),
+		r = kk_rewrite_plain_port(pkt, 2, check, flags, KK_BE16(port),
 					  KK_BE16(kk_listener_port(word)));
 	if (r) {
 		kk_env_count(pkt, KK_REASON_HOST, flow->len);
 		return KK_REASON_HOST;
 	}
-	return kk_count_plain(pkt, KK_INBOUND, word, flow->len);
+	return kk_count_plain(pkt, KK_INBOUND, kk_listener_service(word), flow->len);
 }
 
-/* The same out of the tunnel. The port stays as it is. */
+/* Where answers of an Agent's port come from, as far as is asked for here; port 0: they are not plain. */
+KK_INLINE struct kk_origin kk_plain_origin(const struct kk_packet *pkt, __u8 protocol, __be32 agent,
+					   __be16 port)
+{
+	__u64 word;
+
+	if (KK_PLAIN_ORIGINS)
+		return kk_match_origin(pkt, KK_IP4, protocol, agent, port);
+	word = kk_match_same(pkt, KK_IP4, protocol, agent, port);
+	if (!word)
+		return (struct kk_origin){0};
+	return (struct kk_origin){.port = port,
+				  .slot = (__u16)kk_slot(KK_IP4, 0),
+				  .service = kk_listener_service(word)};
+}
+
+/* The same out of the tunnel. */
 KK_INLINE enum kk_reason kk_plain_out(struct kk_packet *pkt, struct kk_plain *head,
 				      const struct kk_flow *flow, __u8 protocol)
 {
 	const volatile struct kk_settings *set = kk_env_settings(pkt);
 	const struct kk_in6 *source = kk_source(KK_IP4, flow), *dest = kk_dest(KK_IP4, flow);
-	__be32 from = flow->ip4.source, to = set->address4[0];
-	__u64 word;
+	__u32 check = kk_plain_check(protocol), flags = kk_plain_csum_flags(protocol);
+	__be32 from = flow->ip4.source, to;
+	__be16 port = head->source;
+	struct kk_origin origin;
+	int r;
 
 	if (!kk_is_agent(set, KK_IP4, source) || kk_in_pool(set, KK_IP4, dest) ||
-	    kk_is_bad_peer(set, KK_IP4, dest) || flow->ip4.ttl <= 1 || !to ||
+	    kk_is_bad_peer(set, KK_IP4, dest) || flow->ip4.ttl <= 1 ||
 	    !kk_is_plain_transport(head, protocol, flow->len) ||
 	    (protocol == KK_TCP && !(head->tcp.flags & KK_TCP_ACK)))
 		return KK_NOT_PLAIN;
-	word = kk_match_same(pkt, KK_IP4, protocol, from, head->source);
-	if (!word)
+	origin = kk_plain_origin(pkt, protocol, from, port);
+	to = kk_public_address(set, KK_IP4, origin.slot).word[3];
+	if (!origin.port || !to)
 		return KK_NOT_PLAIN;
 	kk_rewrite_plain_ip(head, &head->ip.source, to);
-	if (kk_env_csum(pkt, kk_plain_check(protocol), from, to, sizeof(to),
-			kk_plain_csum_flags(protocol) | KK_CSUM_PSEUDO)) {
+	r = kk_env_csum(pkt, check, KK_RAW(from), KK_RAW(to), sizeof(to), flags | KK_CSUM_PSEUDO);
+	if (KK_PLAIN_ORIGINS && KK_RARELY(origin.port != port) && !r)
+		r = kk_rewrite_plain_port(pkt, 0, check, flags, port, origin.port);
+	if (r) {
 		kk_env_count(pkt, KK_REASON_HOST, flow->len);
 		return KK_REASON_HOST;
 	}
-	return kk_count_plain(pkt, KK_OUTBOUND, word, flow->len);
+	return kk_count_plain(pkt, KK_OUTBOUND, origin.service, flow->len);
 }
 
 /*

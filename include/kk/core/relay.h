@@ -26,9 +26,9 @@ KK_INLINE int kk_relay_ports(struct kk_packet *pkt, const struct kk_flow *flow,
 {
 	__be16 ports[2] = {from->at, from->peer_port};
 
-	if (kk_env_csum(pkt, flow->l4 + KK_UDP_CHECK, flow->port.source, ports[0], 2,
-			KK_CSUM_ZERO_IS_NONE) ||
-	    kk_env_csum(pkt, flow->l4 + KK_UDP_CHECK, flow->port.dest, ports[1], 2,
+	if (kk_env_csum(pkt, flow->l4 + KK_UDP_CHECK, KK_RAW(flow->port.source), KK_RAW(ports[0]),
+			2, KK_CSUM_ZERO_IS_NONE) ||
+	    kk_env_csum(pkt, flow->l4 + KK_UDP_CHECK, KK_RAW(flow->port.dest), KK_RAW(ports[1]), 2,
 			KK_CSUM_ZERO_IS_NONE))
 		return -1;
 	return kk_env_store(pkt, flow->l4, ports, sizeof(ports));
@@ -43,7 +43,7 @@ KK_INLINE int kk_relay_rewrite4(struct kk_packet *pkt, struct kk_flow *flow,
 {
 	__be32 source = flow->ip4.source, peer = from->peer.word[3];
 
-	if (kk_env_csum(pkt, flow->l4 + KK_UDP_CHECK, source, peer, sizeof(peer),
+	if (kk_env_csum(pkt, flow->l4 + KK_UDP_CHECK, KK_RAW(source), KK_RAW(peer), sizeof(peer),
 			KK_CSUM_PSEUDO | KK_CSUM_ZERO_IS_NONE) ||
 	    kk_relay_ports(pkt, flow, from))
 		return -1;

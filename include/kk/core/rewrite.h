@@ -46,7 +46,7 @@ KK_INLINE int kk_rewrite_address(struct kk_packet *pkt, __u8 family, struct kk_f
 		old = *field4;
 		if (kk_rewrite_ip4(pkt, &flow->ip4, field4, address->word[3]))
 			return -1;
-		return kk_env_csum(pkt, check, old, address->word[3], sizeof(old),
+		return kk_env_csum(pkt, check, KK_RAW(old), KK_RAW(address->word[3]), sizeof(old),
 				   flags | KK_CSUM_PSEUDO);
 	}
 	diff = kk_csum_diff6(field, address);
@@ -71,7 +71,7 @@ KK_INLINE int kk_rewrite(struct kk_packet *pkt, __u8 family, struct kk_flow *flo
 		return -1;
 	if (port == old_port)
 		return 0;
-	if (kk_env_csum(pkt, check, old_port, port, sizeof(port), flags))
+	if (kk_env_csum(pkt, check, KK_RAW(old_port), KK_RAW(port), sizeof(port), flags))
 		return -1;
 	return kk_env_store(pkt, flow->l4 + (inbound ? 2 : 0), &port, sizeof(port));
 }
@@ -88,7 +88,7 @@ KK_INLINE int kk_rewrite_quoted_l4(struct kk_packet *pkt, const struct kk_flow *
 	int udp = quote->protocol == KK_UDP;
 	__u32 offset = quote->l4 + (udp ? 6 : 16);
 
-	*icmp_check = kk_csum_replace(*icmp_check, old_port, port);
+	*icmp_check = kk_csum_replace(*icmp_check, KK_RAW(old_port), KK_RAW(port));
 	if (kk_env_store(pkt, quote->l4 + (inbound ? 0 : 2), &port, sizeof(port)))
 		return -1;
 	if (offset + sizeof(check) > flow->len)
@@ -97,10 +97,10 @@ KK_INLINE int kk_rewrite_quoted_l4(struct kk_packet *pkt, const struct kk_flow *
 		return -1;
 	if (udp && old == 0)
 		return 0;
-	check = kk_csum_replace(kk_csum_apply(old, diff), old_port, port);
+	check = kk_csum_replace(kk_csum_apply(old, diff), KK_RAW(old_port), KK_RAW(port));
 	if (udp && check == 0)
-		check = 0xffff;
-	*icmp_check = kk_csum_replace(*icmp_check, old, check);
+		check = KK_BE16(0xffff);
+	*icmp_check = kk_csum_replace(*icmp_check, KK_RAW(old), KK_RAW(check));
 	return kk_env_store(pkt, offset, &check, sizeof(check));
 }
 
@@ -120,7 +120,7 @@ KK_INLINE int kk_rewrite_error4(struct kk_packet *pkt, struct kk_flow *flow, str
 	 * The quoted address and the correction of the quoted header's checksum cancel each other
 	 * out in the ICMP checksum.
 	 */
-	*diff = kk_csum_diff(*inner, address);
+	*diff = kk_csum_diff(KK_RAW(*inner), KK_RAW(address));
 	kk_replace_ip4(&quote->ip4, inner, address);
 	return kk_env_store(pkt, quote->at + KK_IP4_TAIL, (const char *)&quote->ip4 + KK_IP4_TAIL,
 			    sizeof(quote->ip4) - KK_IP4_TAIL);

@@ -28,12 +28,20 @@ KK_INLINE int kk_is_snat_port(__be16 port)
 	return (KK_HOST16(port) & ~(KK_SNAT_PORTS - 1)) == KK_SNAT_PORT_FIRST;
 }
 
-KK_INLINE int kk_snat_is_over(const struct kk_snat_flow *flow, __u8 protocol, __u64 now)
+KK_INLINE __u64 kk_snat_time(__u8 protocol, __u8 closing)
 {
-	__u64 time = protocol != KK_TCP ? KK_SNAT_UDP_TIME
-		     : flow->closing	? KK_SNAT_CLOSING_TIME
-					: KK_SNAT_TCP_TIME;
+	return protocol != KK_TCP ? KK_SNAT_UDP_TIME
+	       : closing	  ? KK_SNAT_CLOSING_TIME
+				  : KK_SNAT_TCP_TIME;
+}
 
+/* A host that can be told other times has this, in ns. */
+#ifndef KK_ENV_SNAT_TIME
+#define KK_ENV_SNAT_TIME(pkt, protocol, closing) kk_snat_time(protocol, closing)
+#endif
+
+KK_INLINE int kk_snat_is_over(const struct kk_snat_flow *flow, __u64 time, __u64 now)
+{
 	return (__s64)(now - flow->seen) > (__s64)time;
 }
 
@@ -73,19 +81,19 @@ KK_NOINLINE struct kk_snat_flow *kk_snat_find(const struct kk_packet *pkt, struc
 		if (found && kk_snat_same(found, wanted))
 			return found;
 	}
-	return 0;
+	return NULL;
 }
 
 /*
  * Of CPUs that want the port of a flow which is over, the one that sets its clock has it. Whoever comes upon the
  * entry before it is rewritten takes it for the other flow's, which is seen just now.
  */
-KK_INLINE int kk_snat_take_over(struct kk_snat_flow *found, __u8 protocol,
+KK_INLINE int kk_snat_take_over(struct kk_snat_flow *found, __u64 time,
 				const struct kk_snat_flow *wanted)
 {
 	__u64 seen = found->seen;
 
-	if (!kk_snat_is_over(found, protocol, wanted->seen) ||
+	if (!kk_snat_is_over(found, time, wanted->seen) ||
 	    __sync_val_compare_and_swap(&found->seen, seen, wanted->seen) != seen)
 		return 0;
 	*found = *wanted;
@@ -101,14 +109,16 @@ KK_NOINLINE struct kk_snat_flow *kk_snat_make(const struct kk_packet *pkt, struc
 
 		key->port = kk_snat_port(hash, i);
 		found = kk_env_snat(pkt, key);
-		if (found && kk_snat_take_over(found, key->protocol, wanted))
+		if (found &&
+		    kk_snat_take_over(found, KK_ENV_SNAT_TIME(pkt, key->protocol, found->closing),
+				      wanted))
 			return found;
 		if (!found)
 			found = kk_env_snat_put(pkt, key, wanted);
 		if (found && kk_snat_same(found, wanted))
 			return found;
 	}
-	return 0;
+	return NULL;
 }
 
 /* The gateway's own address in the /24 of an Agent. */

@@ -57,17 +57,17 @@ KK_INLINE int kk_sum(const struct kk_packet *pkt, __u32 offset, __u32 len, __u32
 
 		if (kk_env_load(pkt, offset + 4 * i, &word, sizeof(word)))
 			return -1;
-		*sum = kk_csum_add(*sum, word);
+		*sum = kk_csum_add(*sum, KK_RAW(word));
 	}
 	if (len % 4 && kk_env_load(pkt, offset + len - 2, &half, sizeof(half)))
 		return -1;
-	*sum = kk_csum_add(*sum, half);
+	*sum = kk_csum_add(*sum, KK_RAW(half));
 	return 0;
 }
 
 KK_INLINE __u32 kk_halves(__be32 x)
 {
-	return (x & 0xffff) + (x >> 16);
+	return (KK_RAW(x) & 0xffff) + (KK_RAW(x) >> 16);
 }
 
 KK_INLINE __u32 kk_halves6(const struct kk_in6 *address)
@@ -79,10 +79,12 @@ KK_INLINE __u32 kk_halves6(const struct kk_in6 *address)
 /* Of an IPv4 header without options, its checksum field left out. */
 KK_INLINE __be16 kk_ip4_check(const struct kk_ip4 *ip)
 {
-	__u32 sum = KK_BE16(ip->version_ihl << 8 | ip->tos) + ip->total + ip->id + ip->fragment;
+	__u32 sum = KK_RAW(KK_BE16(ip->version_ihl << 8 | ip->tos)) + KK_RAW(ip->total) +
+		    KK_RAW(ip->id) + KK_RAW(ip->fragment);
 
-	sum += KK_BE16(ip->ttl << 8 | ip->protocol) + kk_halves(ip->source) + kk_halves(ip->dest);
-	return (__be16)~kk_csum_fold(sum);
+	sum += KK_RAW(KK_BE16(ip->ttl << 8 | ip->protocol)) + kk_halves(ip->source) +
+	       kk_halves(ip->dest);
+	return (KK_FORCE __be16)~kk_csum_fold(sum);
 }
 
 /*
@@ -104,8 +106,8 @@ KK_INLINE int kk_cut_quote(struct kk_packet *pkt, const struct kk_flow *flow, __
 	    kk_sum(pkt, flow->l4, balance - flow->l4, &transport) ||
 	    kk_env_load(pkt, balance - 2, &check, sizeof(check)))
 		return -1;
-	x = (__be16)~kk_csum_fold(kk_csum_add(transport, check));
-	*sum = kk_csum_add(header, (__u16)~check);
+	x = (KK_FORCE __be16)~kk_csum_fold(kk_csum_add(transport, KK_RAW(check)));
+	*sum = kk_csum_add(header, (__u16)~KK_RAW(check));
 	return kk_env_store(pkt, balance, &x, sizeof(x));
 }
 
@@ -128,8 +130,8 @@ KK_INLINE int kk_answer_too_big4(struct kk_packet *pkt, const volatile struct kk
 		return -1;
 	error.ip.total = KK_BE16(sizeof(error) + len);
 	error.ip.check = kk_ip4_check(&error.ip);
-	sum = kk_csum_add(sum, KK_BE16(0x0304) + kk_halves(error.icmp.mtu));
-	error.icmp.check = (__be16)~kk_csum_fold(sum);
+	sum = kk_csum_add(sum, KK_RAW(KK_BE16(0x0304)) + kk_halves(error.icmp.mtu));
+	error.icmp.check = (KK_FORCE __be16)~kk_csum_fold(sum);
 	if (kk_env_push(pkt, sizeof(error)))
 		return -1;
 	return kk_env_store(pkt, 0, &error, sizeof(error));
@@ -152,9 +154,9 @@ KK_INLINE int kk_answer_too_big6(struct kk_packet *pkt, const volatile struct kk
 		return -1;
 	error.ip.payload = KK_BE16(sizeof(error.icmp) + len);
 	sum = kk_csum_add(sum, kk_halves6(&error.ip.source) + kk_halves6(&error.ip.dest));
-	sum = kk_csum_add(sum, error.ip.payload + KK_BE16(KK_ICMP6) + KK_BE16(0x0200) +
-				       kk_halves(error.icmp.mtu));
-	error.icmp.check = (__be16)~kk_csum_fold(sum);
+	sum = kk_csum_add(sum, KK_RAW(error.ip.payload) + KK_RAW(KK_BE16(KK_ICMP6)) +
+				       KK_RAW(KK_BE16(0x0200)) + kk_halves(error.icmp.mtu));
+	error.icmp.check = (KK_FORCE __be16)~kk_csum_fold(sum);
 	if (kk_env_push(pkt, sizeof(error)))
 		return -1;
 	return kk_env_store(pkt, 0, &error, sizeof(error));

@@ -10,7 +10,7 @@
 #include <linux/types.h>
 
 /* Changes whenever a table's meaning or layout does: tables of another number are never adopted. */
-#define KK_LAYOUT 6
+#define KK_LAYOUT 7
 
 #define KK_INLINE static inline __attribute__((always_inline, unused))
 /* For what is long and rare, so that the short and frequent does not carry it along. */
@@ -26,16 +26,28 @@
 /* Keeps what is rare out of the way of what is not. */
 #define KK_RARELY(x) __builtin_expect(!!(x), 0)
 
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define KK_BE16(x) ((__be16)__builtin_bswap16(x))
-#define KK_BE32(x) ((__be32)__builtin_bswap32(x))
+/* A number of one kind taken for another's: sparse, which checks the kernel module, wants to be told. */
+#ifdef __CHECKER__
+#define KK_FORCE __attribute__((force))
 #else
-#define KK_BE16(x) ((__be16)(x))
-#define KK_BE32(x) ((__be32)(x))
+#define KK_FORCE
+#endif
+
+/* As it is on the wire, for what does not care which way round that is: sums, and halves of longer words. */
+#define KK_RAW(x) ((KK_FORCE __u32)(x))
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define KK_SWAP16(x) __builtin_bswap16((KK_FORCE __u16)(x))
+#define KK_SWAP32(x) __builtin_bswap32((KK_FORCE __u32)(x))
+#else
+#define KK_SWAP16(x) ((KK_FORCE __u16)(x))
+#define KK_SWAP32(x) ((KK_FORCE __u32)(x))
 #endif
 /* Swapping is its own inverse; the second name says which way is meant. */
-#define KK_HOST16(x) ((__u16)KK_BE16(x))
-#define KK_HOST32(x) ((__u32)KK_BE32(x))
+#define KK_BE16(x)   ((KK_FORCE __be16)KK_SWAP16(x))
+#define KK_BE32(x)   ((KK_FORCE __be32)KK_SWAP32(x))
+#define KK_HOST16(x) ((__u16)KK_SWAP16(x))
+#define KK_HOST32(x) ((__u32)KK_SWAP32(x))
 
 enum {
 	KK_ICMP = 1,
@@ -428,6 +440,8 @@ enum {
 	KK_FEATURE_CLOSED_PORTS = 1 << 3, /* packets to closed ports are dropped */
 	KK_FEATURE_SYN_COOKIES = 1 << 4,  /* a service is flooded */
 	KK_FEATURE_SERVICE_BANS = 1 << 5, /* the table of bans: those of single services */
+	/* Sources are to be looked up, those that the sieve does not let pass. */
+	KK_FEATURE_SOURCES = KK_FEATURE_LIST | KK_FEATURE_BANS | KK_FEATURE_SERVICE_BANS,
 };
 
 /* Table of services: which service a slot stands for, and the policy of it. */

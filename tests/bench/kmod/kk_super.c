@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Makes TCP super-packets, which pktgen and live frames cannot, as GRO makes them: headers in front, the payload in
- * fragments that are referred to and never copied. For bench_module, in a virtual machine.
+ * Makes TCP packets that pktgen and live frames cannot: super-packets as GRO leaves them, with headers in front and the
+ * payload in fragments that are referred to and never copied; and such as come out of a tunnel. For bench_module, in a
+ * virtual machine.
  */
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -21,10 +22,27 @@
 
 static struct page *payload;
 
+static void add_payload(struct sk_buff *skb, u16 segment)
+{
+	page_ref_add(payload, KK_SUPER_SEGMENTS);
+	for (int i = 0; i < KK_SUPER_SEGMENTS; i++)
+		skb_fill_page_desc(skb, i, payload, i * segment, segment);
+	skb->data_len = KK_SUPER_SEGMENTS * segment;
+	skb->len += skb->data_len;
+	skb->truesize += skb->data_len;
+	skb_shinfo(skb)->gso_type = SKB_GSO_TCPV4;
+	skb_shinfo(skb)->gso_size = segment;
+	skb_shinfo(skb)->gso_segs = KK_SUPER_SEGMENTS;
+	skb->ip_summed = CHECKSUM_PARTIAL;
+	skb->csum_start = skb_transport_header(skb) - skb->head;
+	skb->csum_offset = offsetof(struct tcphdr, check);
+}
+
 static struct sk_buff *make(const struct kk_super_order *order, u32 n)
 {
 	struct sk_buff *skb = alloc_skb(ROOM + KK_SUPER_HEAD, GFP_ATOMIC);
 	struct tcphdr *tcp;
+	__be16 *port;
 
 	if (!skb)
 		return NULL;
@@ -35,18 +53,12 @@ static struct sk_buff *make(const struct kk_super_order *order, u32 n)
 	skb_set_transport_header(skb, ETH_HLEN + sizeof(struct iphdr));
 	skb->protocol = htons(ETH_P_IP);
 	tcp = tcp_hdr(skb);
-	tcp->source = htons(ntohs(tcp->source) + n % order->flows);
-	for (int i = 0; i < KK_SUPER_SEGMENTS; i++) {
-		get_page(payload);
-		skb_add_rx_frag(skb, i, payload, i * order->segment, order->segment,
-				order->segment);
-	}
-	skb->ip_summed = CHECKSUM_PARTIAL;
-	skb->csum_start = skb_transport_header(skb) - skb->head;
-	skb->csum_offset = offsetof(struct tcphdr, check);
-	skb_shinfo(skb)->gso_type = SKB_GSO_TCPV4;
-	skb_shinfo(skb)->gso_size = order->segment;
-	skb_shinfo(skb)->gso_segs = KK_SUPER_SEGMENTS;
+	port = order->received ? &tcp->dest : &tcp->source;
+	*port = htons(ntohs(*port) + n % order->flows);
+	if (order->segment)
+		add_payload(skb, order->segment);
+	else
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	return skb;
 }
 
@@ -64,7 +76,13 @@ static int send_batch(const struct kk_super_order *order, struct net_device *dev
 			break;
 		}
 		skb->dev = dev;
-		r = dev_queue_xmit(skb) == NET_XMIT_SUCCESS ? 0 : -ENOBUFS;
+		if (order->received) {
+			skb_pull(skb, ETH_HLEN);
+			skb_reset_mac_header(skb);
+			netif_receive_skb(skb); /* drops are told by what does not come out */
+		} else if (dev_queue_xmit(skb) != NET_XMIT_SUCCESS) {
+			r = -ENOBUFS;
+		}
 	}
 	local_bh_enable();
 	cond_resched(); /* where the kernel's own thread has taken over */
@@ -81,8 +99,7 @@ static ssize_t on_write(struct file *file, const char __user *from, size_t len, 
 		return -EINVAL;
 	if (copy_from_user(&order, from, sizeof(order)))
 		return -EFAULT;
-	if (!order.flows || !order.segment ||
-	    order.segment * KK_SUPER_SEGMENTS > PAGE_SIZE << ORDER)
+	if (!order.flows || order.segment * KK_SUPER_SEGMENTS > PAGE_SIZE << ORDER)
 		return -EINVAL;
 	dev = dev_get_by_index(current->nsproxy->net_ns, order.ifindex);
 	if (!dev)

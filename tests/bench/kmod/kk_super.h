@@ -10,10 +10,11 @@
 #define KK_SUPER_HEAD 54 /* Ethernet, IPv4 and TCP without options */
 
 struct kk_super_order {
-	__u32 ifindex; /* of the writer's network namespace: they leave by it */
+	__u32 ifindex; /* of the writer's network namespace */
 	__u32 packets;
-	__u16 segment;		  /* bytes of TCP's payload, 1460 at most */
-	__u16 flows;		  /* source ports from that of the head on */
+	__u16 segment; /* bytes of TCP's payload; 0: there is none, nor is it a super-packet */
+	__u16 flows;   /* ports of the client, from that of the head on */
+	__u16 received; /* they come in by the interface, which has no link header; 0: they leave by it */
 	__u8 head[KK_SUPER_HEAD]; /* for a checksum of TCP that the device completes */
 };
 
