@@ -7,10 +7,11 @@ import pytest
 
 from world import netns, topology
 from world.processes import wait_until
-from world.traffic import Stream, connect, receive_exactly, udp_socket
+from world.traffic import connect, receive_exactly, udp_socket
 
 LAN6 = "2001:db8:77::"
 GATEWAY = "gw1"
+# Where WireGuard's own packets go, and so of which family they are.
 ENDPOINT = f"[{topology.GATEWAYS6[GATEWAY]}]:51820"
 
 
@@ -40,48 +41,59 @@ def set_first(product, *addresses):
     product.kkctl("--wait", "60", "gateway", "set", GATEWAY, *(word for one in addresses for word in ("--address", one)))
 
 
-def wait_endpoint(product, endpoint):
-    """Every Agent has shaken hands with the gateway there."""
+def endpoints(product, name):
+    """Where a node's tunnel has its peers, as wg(8) tells."""
+    return [line.split()[1] for line in netns.sh("wg", "show", product.tunnels[name], "endpoints").splitlines()]
+
+
+def wait_endpoint(world, endpoint, agents):
+    """Until every Agent has the gateway there, and the gateway has them where @agents begins: of one that has nothing to say
+    it hears as soon as that keeps its tunnel alive (25 s)."""
     def there():
-        status = product.kkctl("status")
-        [gateway] = [node["id"] for node in status["gateways"] if node["name"] == GATEWAY]
-        peers = [peer for agent in status["agents"] for peer in (agent.get("report") or {}).get("peers", [])
-                 if peer["gateway"] == gateway]
-        return len(peers) == len(status["agents"]) and all(
-            peer["endpoint"] == endpoint and peer.get("last_handshake") for peer in peers)
+        heard = endpoints(world.product, GATEWAY)
+        return (all(endpoint in endpoints(world.product, name) for name in world.agents)
+                and len(heard) == len(world.agents) and all(one.startswith(agents) for one in heard))
     wait_until(f"Agents at {endpoint}", there, timeout_s=60)
+
+
+BLOCK = f"""
+table inet only6 {{
+	chain forward {{
+		type filter hook forward priority -10
+		ip daddr {topology.GATEWAYS[GATEWAY]} drop
+		ip saddr {topology.GATEWAYS[GATEWAY]} drop
+	}}
+}}
+"""
 
 
 @pytest.fixture(name="over6", scope="module")
 def dial_over_ipv6(world, echo):
-    """A connection of before, which the change of the tunnel's endpoint does not end."""
-    product = world.product
+    """Both ends of the tunnels are IPv6 afterwards. A connection of before is not to be ended by that. The way of before is
+    taken away: what is still under way on it would lead the tunnel back there, as WireGuard roams."""
+    product, nat = world.product, world.network["nat"]
     four, six = topology.GATEWAYS[GATEWAY], topology.GATEWAYS6[GATEWAY]
     add_lan6(world.network, world.agents)
-    stream = Stream(world.network["user"], four, 7000)
+    before = connect(world.network["user"], four, 7000)
+    assert receive_exactly(before, 8) == echo.greeting
+    netns.sh(*netns.within(nat, "nft", "-f", "-"), input=BLOCK)
     set_first(product, six, four)
-    wait_endpoint(product, ENDPOINT)
-    yield stream
-    set_first(product, four, six)
-    wait_endpoint(product, f"{four}:51820")
+    wait_endpoint(world, ENDPOINT, f"[{LAN6}")
+    yield before
+    before.close()
+    netns.sh(*netns.within(nat, "nft", "delete", "table", "inet", "only6"))
     remove_lan6(world.network, world.agents)
+    set_first(product, four, six)
+    wait_endpoint(world, f"{four}:51820", "198.51.100.30:")
 
 
 def addresses():
     return (topology.GATEWAYS[GATEWAY], topology.GATEWAYS6[GATEWAY])
 
 
-def test_outer_packets_are_ipv6(world, over6):
-    """The gateway has its Agents at their IPv6 addresses."""
-    def there():
-        [gateway] = [node for node in world.product.kkctl("status")["gateways"] if node["name"] == GATEWAY]
-        endpoints = [peer["endpoint"] for peer in gateway["report"]["peers"]]
-        return len(endpoints) == len(world.agents) and all(endpoint.startswith(f"[{LAN6}") for endpoint in endpoints)
-    wait_until("the gateway hears of its Agents over IPv6", there, timeout_s=60)
-
-
 def test_connection_of_before_goes_on(over6):
-    assert over6.stop() < 10
+    over6.sendall(b"still there?")
+    assert receive_exactly(over6, 12) == b"still there?"
 
 
 @pytest.mark.parametrize("address", addresses())
