@@ -66,6 +66,7 @@ def test_plane(on_kernel, module):  # noqa: F811
     assert output.count("[  PASSED  ]") == 1 and "SKIPPED" not in output, output
 
 
+@pytest.mark.check
 def test_first_published_service(on_kernel, module):  # noqa: F811
     """
     Who says that the module forwards, and that nobody notices when it is exchanged, taken away or its daemon restarted;
