@@ -88,8 +88,8 @@ static void counted_from_zero(void)
 
 static void listed_twice(void)
 {
-	LIST_HEAD(list);
-	LIST_HEAD(other);
+	/* Not LIST_HEAD(), which is sys/queue.h's for those who read this file with the headers of user space. */
+	struct list_head list = LIST_HEAD_INIT(list), other = LIST_HEAD_INIT(other);
 	struct list_head node;
 
 	list_add(&node, &list);
