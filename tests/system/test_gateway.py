@@ -20,7 +20,7 @@ import threading
 
 import pytest
 
-from world import netns, processes
+from world import netns, processes, tcx
 from world.processes import Process
 from world.product import default_build
 from world.record import Record, start_time, sweep
@@ -135,8 +135,8 @@ class Place:
         return int(head.split()[1]), body
 
     def programs(self):
-        """Names of the BPF programs at the public interface's tc."""
-        return self.run("tc", "filter", "show", "dev", "eth0", "ingress").stdout
+        """What says the names of the BPF programs at the public interface's tc: tcx, and the filters of clsact."""
+        return f"{tcx.ingress(self.gw, 'eth0')} " + self.run("tc", "filter", "show", "dev", "eth0", "ingress").stdout
 
 
 class Agent:
