@@ -112,7 +112,8 @@ void kk_flows_set(struct kk_flows *flows, u32 max, const struct kk_flow_times *t
 	WRITE_ONCE(flows->times.closing, times->closing);
 	tick = clamp_t(u64, nsecs_to_jiffies64(tick), HZ / 20, KK_FLOWS_TICK_S * HZ);
 	WRITE_ONCE(flows->tick, tick);
-	if (flows->ready && tick < before && atomic_read(&flows->n))
+	/* Also without flows: a turn may be due still, at its old time, and the next flow would wait for it. */
+	if (flows->ready && tick < before)
 		mod_delayed_work(system_wq, &flows->work, tick);
 }
 
