@@ -3,7 +3,8 @@
  * Nanoseconds of processor for each datagram that is delivered, from the interface it comes in by to the one it leaves by:
  * the tc program, and edge and forwarding at XDP, beside nftables DNAT with conntrack and beside a bare redirect. Live frames (live.h) cross a veth
  * and go up the stack in the calling thread, whose time is taken; the outgoing interface counts what is delivered to its peer, which drops
- * it first thing. They take turns; medians of the rounds, ours divided by theirs. Needs root.
+ * it first thing. They take turns, short ones, for a machine's speed may change within seconds; ours is divided by theirs of the
+ * same round, and figures are medians of that. Needs root.
  *
  * All of them pay for making the frames and for the first veth. What that is shows where XDP drops the frames as they arrive; "net" is
  * without it.
@@ -15,8 +16,8 @@
 #include "kk_tc.skel.h"
 #include "kk_xdp_forward.skel.h"
 
-#define FRAMES 100000 /* in a turn */
-#define ROUNDS 15
+#define FRAMES 40000 /* in a turn */
+#define ROUNDS 41
 #define TRIES  5 /* a turn that lost more than 1 % because the machine was busy is taken again */
 
 enum way { OURS, NFT, REDIRECT, XDP, ARRIVAL, N_WAYS };
@@ -107,7 +108,25 @@ static double turn(const struct live *live, int ifindex, const char *out)
 	bench_die("only %llu of %d datagrams came out", (unsigned long long)n, FRAMES);
 }
 
-static void measure(uint32_t flows, double result[N_WAYS])
+/* ns for each datagram that was delivered, by way and round. */
+struct measured {
+	double ns[N_WAYS][ROUNDS];
+};
+
+static void tell(uint32_t flows, const struct measured *m)
+{
+	printf("%u flows\n", flows);
+	for (int way = 0; way < N_WAYS; way++) {
+		double sorted[ROUNDS], median;
+
+		memcpy(sorted, m->ns[way], sizeof(sorted));
+		median = bench_median(sorted, ROUNDS);
+		printf("  %-14s %5.0f ns (%.0f to %.0f)\n", names[way], median, sorted[0],
+		       sorted[ROUNDS - 1]);
+	}
+}
+
+static void measure(uint32_t flows, struct measured *m)
 {
 	int pub = (int)if_nametoindex("pub"), far = (int)if_nametoindex("far");
 	int drain = (int)if_nametoindex("drain");
@@ -116,7 +135,6 @@ static void measure(uint32_t flows, double result[N_WAYS])
 	struct kk_xdp_forward *xdp;
 	struct kk_tc *tc;
 	int prog_fd[N_WAYS] = {-1, -1, -1, -1, -1}; /* nftables get what no filter takes */
-	double ns[N_WAYS][ROUNDS];
 
 	LOAD(tc, kk_tc, sink);
 	LOAD(xdp, kk_xdp_forward, sink);
@@ -133,14 +151,9 @@ static void measure(uint32_t flows, double result[N_WAYS])
 			set_xdp(live, xdp->progs.kk_xdp_both, way);
 			one = turn(live, far, way == ARRIVAL ? "pub" : "drain");
 			if (round >= 0) /* the first one warms up */
-				ns[way][round] = one;
+				m->ns[way][round] = one;
 		}
-	printf("%u flows\n", flows);
-	for (int way = 0; way < N_WAYS; way++) {
-		result[way] = bench_median(ns[way], ROUNDS);
-		printf("  %-14s %5.0f ns (%.0f to %.0f)\n", names[way], result[way], ns[way][0],
-		       ns[way][ROUNDS - 1]);
-	}
+	tell(flows, m);
 	live_set_tc(pub, -1);
 	live_set_xdp(pub, NULL);
 	live_set_xdp(drain, NULL);
@@ -150,26 +163,35 @@ static void measure(uint32_t flows, double result[N_WAYS])
 	kk_xdp_forward__destroy(xdp);
 }
 
-/* Without what every way pays. */
-static double net(const double ns[N_WAYS], enum way ours, enum way theirs)
+enum less { GROSS, NET }; /* with what every way pays, and without */
+
+/* The median of ours divided by theirs, round by round. */
+static double ratio(const struct measured *m, enum way ours, enum way theirs, enum less less)
 {
-	return (ns[ours] - ns[ARRIVAL]) / (ns[theirs] - ns[ARRIVAL]);
+	double ratios[ROUNDS];
+
+	for (int round = 0; round < ROUNDS; round++) {
+		double bed = less == NET ? m->ns[ARRIVAL][round] : 0;
+
+		ratios[round] = (m->ns[ours][round] - bed) / (m->ns[theirs][round] - bed);
+	}
+	return bench_median(ratios, ROUNDS);
 }
 
 int main(void)
 {
-	double few[N_WAYS], many[N_WAYS];
+	struct measured few, many;
 
 	world();
-	measure(4, few);
-	measure(16384, many);
-	printf("figure tc-vs-nft %.2f x\n", few[OURS] / few[NFT]);
-	printf("figure tc-vs-nft-16k-flows %.2f x\n", many[OURS] / many[NFT]);
-	printf("figure tc-vs-redirect %.2f x\n", few[OURS] / few[REDIRECT]);
-	printf("figure xdp-vs-nft %.2f x\n", few[XDP] / few[NFT]);
-	printf("figure tc-vs-nft-net %.2f x\n", net(few, OURS, NFT));
-	printf("figure tc-vs-nft-16k-flows-net %.2f x\n", net(many, OURS, NFT));
-	printf("figure tc-vs-redirect-net %.2f x\n", net(few, OURS, REDIRECT));
-	printf("figure redirect-vs-nft %.2f x\n", few[REDIRECT] / few[NFT]);
+	measure(4, &few);
+	measure(16384, &many);
+	printf("figure tc-vs-nft %.2f x\n", ratio(&few, OURS, NFT, GROSS));
+	printf("figure tc-vs-nft-16k-flows %.2f x\n", ratio(&many, OURS, NFT, GROSS));
+	printf("figure tc-vs-redirect %.2f x\n", ratio(&few, OURS, REDIRECT, GROSS));
+	printf("figure xdp-vs-nft %.2f x\n", ratio(&few, XDP, NFT, GROSS));
+	printf("figure tc-vs-nft-net %.2f x\n", ratio(&few, OURS, NFT, NET));
+	printf("figure tc-vs-nft-16k-flows-net %.2f x\n", ratio(&many, OURS, NFT, NET));
+	printf("figure tc-vs-redirect-net %.2f x\n", ratio(&few, OURS, REDIRECT, NET));
+	printf("figure redirect-vs-nft %.2f x\n", ratio(&few, REDIRECT, NFT, GROSS));
 	return 0;
 }
