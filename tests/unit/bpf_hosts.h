@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The programs as hosts of the core under BPF_PROG_TEST_RUN: their tables filled as a world says, and what became of a packet. */
+/* The edge's programs as hosts under BPF_PROG_TEST_RUN: their tables filled as a world of the edge says, and what became of a packet. */
 #ifndef KK_TEST_BPF_HOSTS_H
 #define KK_TEST_BPF_HOSTS_H
 
+#include "bpf_host.h"
 #include "edge_cases.h"
 
 #include <errno.h>
@@ -12,17 +13,6 @@
 #include <linux/if_ether.h>
 
 #include "bpf/sieve.h"
-#include "bpf/tables.h"
-
-#define SLOTS 4 /* two addresses of each family */
-
-struct bpf_host {
-	const char *name;
-	struct bpf_object *obj;
-	struct kk_tables tables;
-	struct kk_counter *per_cpu;
-	struct kk_counter before[KK_REASON_MAX];
-};
 
 static inline void put(struct bpf_object *obj, const char *map, const void *key, const void *value)
 {
@@ -31,21 +21,6 @@ static inline void put(struct bpf_object *obj, const char *map, const void *key,
 	assert_true(fd >= 0);
 	if (bpf_map_update_elem(fd, key, value, BPF_ANY) < 0)
 		fail_msg("%s: %s", map, strerror(errno));
-}
-
-static inline void fill(struct bpf_host *host, struct packet_world *world)
-{
-	const struct kk_datapath_tables wanted = tables_of(world);
-	struct kk_err err = {0};
-
-	host->tables = (struct kk_tables){0};
-	assert_int_equal(kk_tables_init(&host->tables, host->obj, &err), 0);
-	host->tables.settings = world->settings;
-	if (kk_tables_set(&host->tables, &wanted, &err) < 0)
-		fail_msg("%s", err.msg);
-	host->per_cpu = calloc((size_t)host->tables.n_cpus * KK_REASON_MAX, sizeof(*host->per_cpu));
-	assert_non_null(host->per_cpu);
-	memset(host->before, 0, sizeof(host->before));
 }
 
 /* The guarded services' words and slots, as the loader would have them. */
@@ -82,31 +57,6 @@ static inline void fill_edge(struct bpf_host *host, struct edge_world *w)
 		put(host->obj, "kk_lists", &w->lists[i].key, &w->lists[i].value);
 	assert_int_equal(kk_sieve_make(&host->tables, NULL), 0);
 	fill_policies(host, w);
-}
-
-static inline void host_clean(struct bpf_host *host)
-{
-	free(host->per_cpu);
-	kk_tables_clean(&host->tables);
-}
-
-static inline void read_counters(struct bpf_host *host, struct kk_counter counters[KK_REASON_MAX])
-{
-	__u32 keys[KK_REASON_MAX], n = KK_REASON_MAX, token;
-
-	if (bpf_map_lookup_batch(host->tables.counters_fd, NULL, &token, keys, host->per_cpu, &n,
-				 NULL) < 0)
-		assert_int_equal(errno, ENOENT);
-	assert_int_equal(n, KK_REASON_MAX);
-	memset(counters, 0, KK_REASON_MAX * sizeof(*counters));
-	for (__u32 i = 0; i < n; i++)
-		for (int cpu = 0; cpu < host->tables.n_cpus; cpu++) {
-			const struct kk_counter *c =
-				&host->per_cpu[i * (__u32)host->tables.n_cpus + (__u32)cpu];
-
-			counters[keys[i]].packets += c->packets;
-			counters[keys[i]].bytes += c->bytes;
-		}
 }
 
 /* ---- running ---- */
@@ -146,11 +96,7 @@ static inline void outcome_of(struct bpf_host *host, struct outcome *ret)
 {
 	struct kk_counter after[KK_REASON_MAX];
 
-	read_counters(host, after);
-	ret->reason = KK_REASON_MAX;
-	for (int i = 0; i < KK_REASON_MAX; i++)
-		if (after[i].packets != host->before[i].packets)
-			ret->reason = i;
+	ret->reason = read_reason(host, after);
 	ret->verdict = ret->reason == KK_REASON_MAX ? KK_PASS : kk_verdict(ret->reason);
 	assert_counted(host->before, after, ret->reason, ret->packet.len);
 	memcpy(host->before, after, sizeof(after));

@@ -6,13 +6,11 @@
 #include "bpf_hosts.h"
 #include "random_packets.h"
 
-#include <sched.h>
 #include <linux/pkt_cls.h>
 
 #include "bpf/summed.h"
 #include "kk_tc.skel.h"
 #include "kk_xdp.skel.h"
-#include "net/net.h"
 
 #define PACKETS	      60000 /* in all, or as KK_STREAM_PACKETS says ... */
 #define PACKETS_VM    15000 /* an emulated processor takes ten times as long */
@@ -233,22 +231,11 @@ static void test_random_worlds(void **state)
 	json_decref(doc);
 }
 
-/* In a namespace of its own, whose lo is the device of the test runs. */
-static int setup(void **state)
-{
-	struct kk_err err = {0};
-
-	(void)state;
-	if (unshare(CLONE_NEWNET) < 0)
-		return -1;
-	return kk_net_link_set("lo", true, 0, &err);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_worlds),
 	};
 
-	return kk_run_group_as_root("loads BPF programs", tests, setup, NULL);
+	return kk_run_group_as_root("loads BPF programs", tests, own_namespace, NULL);
 }

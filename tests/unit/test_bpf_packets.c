@@ -3,18 +3,14 @@
  * The tc programs under BPF_PROG_TEST_RUN: the packet cases, and a stream of mutated packets that
  * has to fare there as in user space, byte for byte. Needs root.
  */
-#include "packet_cases.h"
+#include "bpf_host.h"
 #include "packet_stream.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <stdbool.h>
-#include <bpf/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
 #include "bpf/summed.h"
-#include "bpf/tables.h"
 #include "kk_tc.skel.h"
 
 #ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
@@ -24,19 +20,14 @@
 #define STREAM_PACKETS	  1000000 /* or as KK_STREAM_PACKETS says */
 #define STREAM_PACKETS_VM 100000  /* an emulated processor takes ten times as long */
 
-#define SLOTS 4 /* two addresses of each family */
-
-struct bpf_host {
+struct tc_host {
+	struct bpf_host base;
 	struct kk_tc *skel;
-	struct kk_tables tables;
-	struct kk_counter *per_cpu;
-	struct kk_counter before[KK_REASON_MAX];
 };
 
 /* @helper: checksums are left to the kernel's helper, as where the kernel does not tell what has become of them. */
-static void host_init(struct bpf_host *host, struct packet_world *world, bool helper)
+static void tc_init(struct tc_host *host, struct packet_world *world, bool helper)
 {
-	const struct kk_datapath_tables wanted = tables_of(world);
 	struct kk_err err = {0};
 
 	host->skel = kk_tc__open();
@@ -49,39 +40,14 @@ static void host_init(struct bpf_host *host, struct packet_world *world, bool he
 	host->skel->data->kk_edge_here = 0; /* test_bpf_xdp.c has it */
 	assert_int_equal(kk_tables_size(host->skel->obj, SLOTS, &err), 0);
 	assert_int_equal(kk_tc__load(host->skel), 0);
-	assert_int_equal(kk_tables_init(&host->tables, host->skel->obj, &err), 0);
-	host->tables.settings = world->settings;
-	if (kk_tables_set(&host->tables, &wanted, &err) < 0)
-		fail_msg("%s", err.msg);
-	host->per_cpu = calloc((size_t)host->tables.n_cpus * KK_REASON_MAX, sizeof(*host->per_cpu));
-	assert_non_null(host->per_cpu);
-	memset(host->before, 0, sizeof(host->before));
+	host->base.obj = host->skel->obj;
+	fill(&host->base, world);
 }
 
-static void host_clean(struct bpf_host *host)
+static void tc_clean(struct tc_host *host)
 {
-	free(host->per_cpu);
-	kk_tables_clean(&host->tables);
+	host_clean(&host->base);
 	kk_tc__destroy(host->skel);
-}
-
-static void read_counters(struct bpf_host *host, struct kk_counter counters[KK_REASON_MAX])
-{
-	__u32 keys[KK_REASON_MAX], n = KK_REASON_MAX, token;
-
-	if (bpf_map_lookup_batch(host->tables.counters_fd, NULL, &token, keys, host->per_cpu, &n,
-				 NULL) < 0)
-		assert_int_equal(errno, ENOENT);
-	assert_int_equal(n, KK_REASON_MAX);
-	memset(counters, 0, KK_REASON_MAX * sizeof(*counters));
-	for (__u32 i = 0; i < n; i++)
-		for (int cpu = 0; cpu < host->tables.n_cpus; cpu++) {
-			const struct kk_counter *c =
-				&host->per_cpu[i * (__u32)host->tables.n_cpus + (__u32)cpu];
-
-			counters[keys[i]].packets += c->packets;
-			counters[keys[i]].bytes += c->bytes;
-		}
 }
 
 /* The program gives an action, the counters the reason; they must agree. */
@@ -109,7 +75,7 @@ static const char *ether_type(const uint8_t *data, uint32_t len)
  * protocol and addressed to the device (lo: zero). The tunnel's program gets its packet bare, as
  * from a layer-3 device.
  */
-static int test_run(struct bpf_host *host, enum kk_direction direction, const struct packet *in,
+static int test_run(struct tc_host *host, enum kk_direction direction, const struct packet *in,
 		    uint8_t *out, uint32_t *out_len, uint32_t *action, uint32_t flags)
 {
 	const struct bpf_program *prog = direction == KK_INBOUND ? host->skel->progs.kk_tc_public
@@ -138,8 +104,8 @@ static int test_run(struct bpf_host *host, enum kk_direction direction, const st
 	return 0;
 }
 
-static void host_run(struct bpf_host *host, enum kk_direction direction, const struct packet *in,
-		     struct outcome *ret)
+static void tc_run(struct tc_host *host, enum kk_direction direction, const struct packet *in,
+		   struct outcome *ret)
 {
 	struct kk_counter after[KK_REASON_MAX];
 	uint8_t out[PACKET_MAX + ETH_HLEN];
@@ -151,11 +117,7 @@ static void host_run(struct bpf_host *host, enum kk_direction direction, const s
 		print_packet("in  ", in);
 		fail_msg("BPF_PROG_TEST_RUN: %s", strerror(-r));
 	}
-	read_counters(host, after);
-	ret->reason = KK_REASON_MAX;
-	for (int i = 0; i < KK_REASON_MAX; i++)
-		if (after[i].packets != host->before[i].packets)
-			ret->reason = i;
+	ret->reason = read_reason(&host->base, after);
 	ret->verdict = kk_verdict(ret->reason);
 	assert_int_equal((int)action, action_of(ret->verdict));
 	link = direction == KK_INBOUND || ret->verdict == KK_TO_NIC ? ETH_HLEN : 0;
@@ -165,8 +127,8 @@ static void host_run(struct bpf_host *host, enum kk_direction direction, const s
 	ret->packet.len = len - link;
 	memcpy(ret->packet.data, out + link, ret->packet.len);
 
-	assert_counted(host->before, after, ret->reason, ret->packet.len);
-	memcpy(host->before, after, sizeof(after));
+	assert_counted(host->base.before, after, ret->reason, ret->packet.len);
+	memcpy(host->base.before, after, sizeof(after));
 }
 
 /*
@@ -192,9 +154,9 @@ static size_t run_cases(bool helper)
 
 	json_array_foreach(json_object_get(doc, "worlds"), i, world_obj) {
 		struct packet_world world = world_of(world_obj);
-		struct bpf_host host;
+		struct tc_host host;
 
-		host_init(&host, &world, helper);
+		tc_init(&host, &world, helper);
 		json_array_foreach(json_object_get(world_obj, "cases"), j, obj) {
 			static struct packet_case c;
 			static struct outcome got;
@@ -204,11 +166,11 @@ static size_t run_cases(bool helper)
 				assert_non_null(strstr(c.name, "cut within the header"));
 				continue;
 			}
-			host_run(&host, c.direction, &c.in, &got);
+			tc_run(&host, c.direction, &c.in, &got);
 			assert_case(&c, &got);
 			n++;
 		}
-		host_clean(&host);
+		tc_clean(&host);
 	}
 	json_decref(doc);
 	return n;
@@ -225,12 +187,12 @@ static void test_cases(void **state)
 }
 
 /* The traffic of all services together, inbound. */
-static struct kk_counter inbound_of(const struct bpf_host *host)
+static struct kk_counter inbound_of(const struct tc_host *host)
 {
 	KK_CLEANUP_FREE struct kk_datapath_service *list = NULL;
 	struct kk_counter sum = {0};
 	struct kk_err err = {0};
-	int n = kk_tables_services(&host->tables, &list, &err);
+	int n = kk_tables_services(&host->base.tables, &list, &err);
 
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
@@ -248,15 +210,16 @@ static void test_traffic_moves(void **state)
 	const json_t *world_obj = json_array_get(json_object_get(doc, "worlds"), 0), *obj;
 	struct packet_world world = world_of(world_obj);
 	struct kk_counter before, after;
-	struct bpf_host host;
+	struct tc_host host;
 	uint64_t packets = 0, bytes = 0, moved = 0;
 	size_t i;
 
 	(void)state;
-	host_init(&host, &world, false);
-	for (__u32 cpu = 0; cpu < host.tables.n_traffic; cpu++)
+	tc_init(&host, &world, false);
+	for (__u32 cpu = 0; cpu < host.base.tables.n_traffic; cpu++)
 		for (__u32 slot = 1; slot < 100; slot++)
-			host.tables.traffic[kk_traffic_index(cpu, KK_INBOUND, slot)] = before_full;
+			host.base.tables.traffic[kk_traffic_index(cpu, KK_INBOUND, slot)] =
+				before_full;
 	before = inbound_of(&host);
 	json_array_foreach(json_object_get(world_obj, "cases"), i, obj) {
 		static struct packet_case c;
@@ -266,7 +229,7 @@ static void test_traffic_moves(void **state)
 		if (!can_run(c.direction, &c.in) || strcmp(c.verdict, "tunnel") != 0)
 			continue;
 		for (int k = 0; k < 3; k++) {
-			host_run(&host, c.direction, &c.in, &got);
+			tc_run(&host, c.direction, &c.in, &got);
 			if (got.verdict != KK_TO_TUNNEL)
 				continue;
 			packets++;
@@ -277,9 +240,9 @@ static void test_traffic_moves(void **state)
 	assert_int_equal(after.packets - before.packets, packets);
 	assert_int_equal(after.bytes - before.bytes, bytes);
 	for (__u32 slot = 1; slot < 100; slot++)
-		moved += host.tables.totals[kk_total_index(KK_INBOUND, slot)].packets;
+		moved += host.base.tables.totals[kk_total_index(KK_INBOUND, slot)].packets;
 	assert_true(moved >= 1u << 19);
-	host_clean(&host);
+	tc_clean(&host);
 	json_decref(doc);
 }
 
@@ -299,11 +262,11 @@ static bool loses_its_sum(const char *name)
 static size_t run_complete(const json_t *world_obj)
 {
 	struct packet_world world = world_of(world_obj);
-	struct bpf_host host;
+	struct tc_host host;
 	const json_t *obj;
 	size_t i, n = 0;
 
-	host_init(&host, &world, false);
+	tc_init(&host, &world, false);
 	json_array_foreach(json_object_get(world_obj, "cases"), i, obj) {
 		static struct packet_case c;
 		uint8_t out[PACKET_MAX + ETH_HLEN];
@@ -321,7 +284,7 @@ static size_t run_complete(const json_t *world_obj)
 			fail_msg("%s: %s", c.name, strerror(-r));
 		n++;
 	}
-	host_clean(&host);
+	tc_clean(&host);
 	return n;
 }
 
@@ -341,12 +304,12 @@ static void test_checksum_complete(void **state)
 	assert_true(n > 20);
 }
 
-static void compare_hosts(struct bpf_host *host, struct kk_user *user, enum kk_direction direction,
+static void compare_hosts(struct tc_host *host, struct kk_user *user, enum kk_direction direction,
 			  const struct packet *in, uint32_t seen[KK_REASON_MAX])
 {
 	static struct outcome theirs, ours;
 
-	host_run(host, direction, in, &theirs);
+	tc_run(host, direction, in, &theirs);
 	user_run(user, direction, in, &ours);
 	seen[ours.reason]++;
 	if (theirs.reason == ours.reason && same_packet(&theirs.packet, &ours.packet))
@@ -364,10 +327,10 @@ static void run_stream(const json_t *world_obj, long packets, uint32_t seen[KK_R
 	struct packet_world world = world_of(world_obj);
 	struct kk_user *user = user_new(&world);
 	struct stream stream = {0};
-	struct bpf_host host;
+	struct tc_host host;
 
 	stream_init(&stream, world_obj);
-	host_init(&host, &world, false);
+	tc_init(&host, &world, false);
 	for (long i = 0; i < (long)stream.n + packets; i++) {
 		bool first = i < (long)stream.n;
 		const struct packet_case *c =
@@ -380,7 +343,7 @@ static void run_stream(const json_t *world_obj, long packets, uint32_t seen[KK_R
 		if (can_run(c->direction, &p))
 			compare_hosts(&host, user, c->direction, &p, seen);
 	}
-	host_clean(&host);
+	tc_clean(&host);
 	free(stream.cases);
 	kk_user_free(user);
 }
@@ -407,13 +370,6 @@ static void test_mutated_stream(void **state)
 	json_decref(doc);
 }
 
-/* In a namespace of its own, whose lo is the device of the test runs. */
-static int setup(void **state)
-{
-	(void)state;
-	return unshare(CLONE_NEWNET);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,5 +379,5 @@ int main(void)
 		cmocka_unit_test(test_mutated_stream),
 	};
 
-	return kk_run_group_as_root("loads BPF programs", tests, setup, NULL);
+	return kk_run_group_as_root("loads BPF programs", tests, own_namespace, NULL);
 }

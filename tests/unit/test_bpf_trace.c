@@ -5,12 +5,9 @@
  */
 #include "bpf_hosts.h"
 
-#include <sched.h>
-
 #include "bpf/summed.h"
 #include "bpf/trace.h"
 #include "kk_tc.skel.h"
-#include "net/net.h"
 
 /* ---- tc, with the edge and what is behind it ---- */
 
@@ -75,12 +72,8 @@ static bool tc_run(const struct kk_tc *skel, enum kk_direction direction, const 
 static enum kk_reason counted(struct bpf_host *host)
 {
 	struct kk_counter after[KK_REASON_MAX];
-	enum kk_reason reason = KK_REASON_MAX;
+	enum kk_reason reason = read_reason(host, after);
 
-	read_counters(host, after);
-	for (int i = 0; i < KK_REASON_MAX; i++)
-		if (after[i].packets != host->before[i].packets)
-			reason = (enum kk_reason)i;
 	memcpy(host->before, after, sizeof(after));
 	return reason;
 }
@@ -254,17 +247,6 @@ static void test_cases(void **state)
 	assert_true(n > 100);
 }
 
-/* In a namespace of its own, whose lo is the device of the test runs. */
-static int setup(void **state)
-{
-	struct kk_err err = {0};
-
-	(void)state;
-	if (unshare(CLONE_NEWNET) < 0)
-		return -1;
-	return kk_net_link_set("lo", true, 0, &err);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,5 +254,5 @@ int main(void)
 		cmocka_unit_test(test_cases),
 	};
 
-	return kk_run_group_as_root("loads BPF programs", tests, setup, NULL);
+	return kk_run_group_as_root("loads BPF programs", tests, own_namespace, NULL);
 }

@@ -5,13 +5,11 @@
  */
 #include "bpf_hosts.h"
 
-#include <sched.h>
 #include <linux/pkt_cls.h>
 
 #include "kk_tc.skel.h"
 #include "kk_xdp.skel.h"
 #include "kk_xdp_forward.skel.h"
-#include "net/net.h"
 
 #define STREAM_PACKETS	  1000000 /* or as KK_STREAM_PACKETS says */
 #define STREAM_PACKETS_VM 50000	  /* an emulated processor takes ten times as long */
@@ -371,17 +369,6 @@ static void test_edge_stream(void **state)
 	json_decref(doc);
 }
 
-/* In a namespace of its own, whose lo is the device of the test runs. */
-static int setup(void **state)
-{
-	struct kk_err err = {0};
-
-	(void)state;
-	if (unshare(CLONE_NEWNET) < 0)
-		return -1;
-	return kk_net_link_set("lo", true, 0, &err);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,5 +378,5 @@ int main(void)
 		cmocka_unit_test(test_edge_stream),
 	};
 
-	return kk_run_group_as_root("loads BPF programs", tests, setup, NULL);
+	return kk_run_group_as_root("loads BPF programs", tests, own_namespace, NULL);
 }
